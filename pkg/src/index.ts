@@ -1,0 +1,18 @@
+export { Engine } from './engine.js';
+export type { Chat, CompletionStream } from './engine.js';
+export { EngineError } from './errors.js';
+export type { CoreErrorCode, EngineErrorCode, EngineErrorDetails } from './errors.js';
+export type * from './openai-types.js';
+export type {
+  DetokenizeOptions,
+  DownloadOptions,
+  JsonValue,
+  LoadOptions,
+  LoadProgress,
+  ModelInfo,
+  ModelPart,
+  ModelSource,
+  PrefillProgress,
+  TokenizeOptions,
+  WorkerLike,
+} from './types.js';

@@ -1,0 +1,121 @@
+// What the page and the worker say to each other: the only wire format. Every Request but `cancel` gets exactly one
+// closing Event (`result` or `error`) with its id.
+import type { EngineErrorCode } from './errors.js';
+import type { DownloadOptions, LoadProgress, ModelInfo } from './types.js';
+
+/** One piece of a model as it travels to the worker: an absolute address, or bytes that are cheap to clone. */
+export type SourceSpec = { kind: 'url'; url: string } | { kind: 'blob'; blob: Blob };
+
+/** Load options that the wasm module reads. */
+export interface CoreLoadOptions {
+  contextLength?: number;
+  backend?: 'cpu' | 'reference';
+  kvType?: 'f16' | 'f32';
+  vocabOnly?: boolean;
+  preTokenizer?: string;
+  chatTemplate?: string;
+}
+
+/** Sampling fields of both kinds of generation. */
+export interface CoreSampling {
+  temperature?: number;
+  topK?: number;
+  topP?: number;
+  minP?: number;
+  repetitionPenalty?: number;
+  repetitionWindow?: number;
+  frequencyPenalty?: number;
+  presencePenalty?: number;
+  logitBias?: Readonly<Record<string, number>>;
+  seed?: number;
+  stop?: readonly string[];
+  maxTokens?: number;
+  ignoreEos?: boolean;
+}
+
+/** A request that the chat template turns into a prompt. */
+export interface CoreChatRequest extends CoreSampling {
+  messages: readonly object[];
+  tools?: readonly object[];
+  templateOptions?: object;
+  overflow?: 'truncate' | 'error';
+}
+
+/** A request whose prompt is given as it is. */
+export interface CoreCompletionRequest extends CoreSampling {
+  prompt?: string;
+  promptTokens?: number[];
+}
+
+/** What one step of a generation gave. */
+export type GenerationEvent =
+  | { type: 'prefill'; done: number; total: number; reused: number; droppedMessages: number }
+  | { type: 'token'; id: number; text: string }
+  | GenerationDone;
+
+/** The end of a generation. */
+export interface GenerationDone {
+  type: 'done';
+  finishReason: 'stop' | 'length' | 'cancelled';
+  /** Text held back until now. */
+  text: string;
+  usage: { promptTokens: number; completionTokens: number; reusedTokens: number };
+  droppedMessages: number;
+  timings: { ttftMs: number; prefillTps: number; decodeTps: number; prefillMs: number; decodeMs: number };
+  contextUsed: number;
+}
+
+/** What the page asks for, by kind. */
+export interface Calls {
+  load: {
+    sources: SourceSpec[];
+    options: CoreLoadOptions;
+    download: DownloadOptions;
+    /** Address of the wasm module; the worker knows its own when absent. */
+    wasmUrl?: string;
+  };
+  chat: { request: CoreChatRequest };
+  completion: { request: CoreCompletionRequest };
+  tokenize: { text: string; addSpecial: boolean; parseSpecial: boolean };
+  detokenize: { tokens: Uint32Array; skipSpecial: boolean };
+  logits: { tokens: Uint32Array };
+  renderTemplate: { template: string; context: string };
+  dispose: object;
+}
+
+/** What the worker answers, by kind of call. */
+export interface Results {
+  load: ModelInfo;
+  chat: undefined;
+  completion: undefined;
+  tokenize: Uint32Array;
+  detokenize: string;
+  logits: Float32Array;
+  renderTemplate: string;
+  dispose: undefined;
+}
+
+/** Names of the calls. */
+export type CallKind = keyof Calls;
+
+/** A call of one kind as it travels. */
+export type RequestOf<K extends CallKind> = { [P in K]: { kind: P; id: number } & Calls[P] }[K];
+
+/** Page → worker. `cancel` names the id of another request; it is harmless when that one has ended. */
+export type Request = RequestOf<CallKind> | { kind: 'cancel'; id: number };
+
+/** An error as it travels. */
+export interface WireError {
+  code: EngineErrorCode;
+  message: string;
+  status?: number | undefined;
+  url?: string | undefined;
+  cause?: string | undefined;
+}
+
+/** Worker → page. */
+export type Event =
+  | { kind: 'progress'; id: number; progress: LoadProgress }
+  | { kind: 'generation'; id: number; events: GenerationEvent[] }
+  | { kind: 'result'; id: number; value: Results[CallKind] }
+  | { kind: 'error'; id: number; error: WireError };

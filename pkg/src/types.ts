@@ -1,0 +1,128 @@
+/** A model in one piece: an address, a picked file, or bytes in memory. Relative addresses count from the page. */
+export type ModelPart = string | URL | Blob | ArrayBuffer | Uint8Array;
+
+/**
+ * Where a GGUF model comes from: one piece, or the shards of a split model in order. The address of the first
+ * shard (`…-00001-of-00003.gguf`) alone is enough; its siblings are fetched too.
+ */
+export type ModelSource = ModelPart | readonly ModelPart[];
+
+/** How far loading has come. */
+export interface LoadProgress {
+  /** `download`: bytes from the network; then the header, the tokenizer and the weights are read from them. */
+  phase: 'download' | 'header' | 'tokenizer' | 'weights';
+  /** Bytes done in this phase, over all files. */
+  loaded: number;
+  /** Bytes of this phase, over all files; 0 while the server has not told. */
+  total: number;
+  /** Name of the file being downloaded. */
+  file?: string;
+}
+
+/** How a model is fetched, for servers that ask for credentials. */
+export interface DownloadOptions {
+  /** Extra request headers, `Authorization` for example. */
+  headers?: Readonly<Record<string, string>> | undefined;
+  /** As in `fetch`; the default is `same-origin`. */
+  credentials?: RequestCredentials | undefined;
+}
+
+/** What `new Worker(…)` gives, as far as the engine uses it. */
+export interface WorkerLike {
+  postMessage(message: unknown): void;
+  addEventListener(type: 'message', listener: (event: MessageEvent) => void): void;
+  addEventListener(type: 'error' | 'messageerror', listener: (event: Event) => void): void;
+  terminate(): void;
+}
+
+/** Options of `Engine.load`. */
+export interface LoadOptions {
+  /** Called as loading goes on, about twenty times a second at most. */
+  onProgress?: ((progress: LoadProgress) => void) | undefined;
+  /** Stops loading; the promise rejects with code `aborted`. Has no effect once the engine is there. */
+  signal?: AbortSignal | undefined;
+  /** Context window in tokens. The default is the model's own, capped where its cache would need too much memory. */
+  contextLength?: number | undefined;
+  /** `cpu` (default) or the slow exact reference that tests compare with. */
+  backend?: 'cpu' | 'reference' | undefined;
+  /** How the cache of past tokens is stored; `f16` halves its memory. */
+  kvType?: 'f16' | 'f32' | undefined;
+  /** Load only the tokenizer and the metadata: no text can be generated. */
+  vocabOnly?: boolean | undefined;
+  /** Replaces the file's pre-tokenizer name (`tokenizer.ggml.pre`); see error `unsupported_tokenizer`. */
+  preTokenizer?: string | undefined;
+  /** Replaces the file's chat template (Jinja). */
+  chatTemplate?: string | undefined;
+  /** How addresses are fetched. */
+  download?: DownloadOptions | undefined;
+  /**
+   * A worker that runs `inkling-llm/worker`, or a function that makes one; for bundlers that do not know
+   * `new Worker(new URL(…))`. The engine owns it from then on and terminates it.
+   */
+  worker?: WorkerLike | (() => WorkerLike) | undefined;
+  /** Address of `inkling_bg.wasm`, where it does not lie beside the worker's script. */
+  wasmUrl?: string | URL | undefined;
+}
+
+/** What is known about a loaded model. */
+export interface ModelInfo {
+  /** The model's own name, or the architecture where it has none. */
+  name: string;
+  /** Architecture as GGUF names it, `llama` for example. */
+  architecture: string;
+  /** One paragraph by the model's makers. */
+  description?: string;
+  /** Licence as the file states it. */
+  license?: string;
+  /** Number of weights. */
+  parameters: number;
+  /** Size of the model files in bytes. */
+  fileSize: number;
+  /** Storage type of most weights, `Q8_0` for example. */
+  quantization: string;
+  /** Context window in use, in tokens. */
+  contextLength: number;
+  /** Context window the model was trained for, in tokens. */
+  trainedContextLength: number;
+  /** Number of different tokens. */
+  vocabSize: number;
+  /** Width of the model. */
+  embeddingLength: number;
+  /** Number of transformer layers. */
+  layers: number;
+  /** What computes, `cpu-simd` for example. */
+  backend: string;
+  /** Whether the file brings a chat template; without one a plain format is used. */
+  hasChatTemplate: boolean;
+  /** Memory for weights and cache in bytes. */
+  memoryBytes: number;
+}
+
+/** Options of `Engine.tokenize`. */
+export interface TokenizeOptions {
+  /** Add the tokens that the model expects at the start (and end) of a text. Default: true. */
+  addSpecial?: boolean | undefined;
+  /** Read control tokens written in the text (`<|im_end|>`) as such. Default: false. */
+  parseSpecial?: boolean | undefined;
+}
+
+/** Options of `Engine.detokenize`. */
+export interface DetokenizeOptions {
+  /** Leave control tokens out of the text. Default: false. */
+  skipSpecial?: boolean | undefined;
+}
+
+/** How far reading the prompt has come. */
+export interface PrefillProgress {
+  /** Prompt tokens read so far, those remembered from earlier turns included. */
+  done: number;
+  /** Prompt tokens in all. */
+  total: number;
+  /** Prompt tokens that were remembered from earlier turns and cost nothing. */
+  reused: number;
+  /** Messages left out because the conversation outgrew the context window. */
+  droppedMessages: number;
+}
+
+/** Any value that JSON can carry. */
+export type JsonValue = string | number | boolean | null | JsonValue[] | { [key: string]: JsonValue };
