@@ -1,0 +1,124 @@
+//! The chain of steps that turns logits into a token. Each step is one line of [`Sampler::sample`].
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rand_xoshiro::Xoshiro256PlusPlus;
+use rand_xoshiro::rand_core::{Rng, SeedableRng};
+
+use super::SamplingParams;
+use super::candidates::Candidates;
+
+/// Draws tokens as its [`SamplingParams`] say. The same seed draws the same numbers on every target.
+#[derive(Debug)]
+pub struct Sampler {
+    params: SamplingParams,
+    seed: u64,
+    rng: Xoshiro256PlusPlus,
+    candidates: Candidates,
+    counts: BTreeMap<u32, u32>,
+}
+
+impl Sampler {
+    /// Prepares the chain; without a seed in `params` each sampler gets its own.
+    pub fn new(params: SamplingParams) -> Self {
+        let seed = params.seed.unwrap_or_else(fresh_seed);
+        Self {
+            params,
+            seed,
+            rng: Xoshiro256PlusPlus::seed_from_u64(seed),
+            candidates: Candidates::default(),
+            counts: BTreeMap::new(),
+        }
+    }
+
+    /// The seed in use, for whoever wants the same answer again.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Chooses the next token. `logits` are changed in place; `history` are the tokens so far, newest last.
+    pub fn sample(&mut self, logits: &mut [f32], history: &[u32]) -> u32 {
+        sanitize(logits);
+        self.add_bias(logits);
+        self.penalize(logits, history);
+        if self.params.temperature <= 0.0 {
+            return best(logits);
+        }
+        self.candidates.top_k(logits, self.params.top_k);
+        self.candidates.top_p(self.params.top_p);
+        self.candidates.min_p(self.params.min_p);
+        let unit = (self.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+        self.candidates.draw(self.params.temperature, unit)
+    }
+
+    fn add_bias(&self, logits: &mut [f32]) {
+        for (&id, &bias) in &self.params.logit_bias {
+            if let Some(logit) = logits.get_mut(id as usize) {
+                *logit = finite_top(*logit + bias);
+            }
+        }
+    }
+
+    /// Repetition penalty (Keskar et al. 2019, CTRL), then frequency and presence penalties (OpenAI's formula).
+    fn penalize(&mut self, logits: &mut [f32], history: &[u32]) {
+        let p = &self.params;
+        if p.repetition_penalty == 1.0 && p.frequency_penalty == 0.0 && p.presence_penalty == 0.0 {
+            return;
+        }
+        let window = usize::try_from(p.repetition_window).unwrap_or(usize::MAX);
+        let recent = &history[history.len().saturating_sub(window)..];
+        self.counts.clear();
+        for &id in recent {
+            *self.counts.entry(id).or_insert(0) += 1;
+        }
+        for (&id, &count) in &self.counts {
+            let Some(logit) = logits.get_mut(id as usize) else {
+                continue;
+            };
+            let scaled = if *logit > 0.0 {
+                *logit / p.repetition_penalty
+            } else {
+                *logit * p.repetition_penalty
+            };
+            *logit = finite_top(scaled - count as f32 * p.frequency_penalty - p.presence_penalty);
+        }
+    }
+}
+
+/// A broken logit must not win nor poison the sums: NaN becomes minus infinity, infinity the largest number.
+fn sanitize(logits: &mut [f32]) {
+    for logit in logits {
+        *logit = finite_top(*logit);
+    }
+}
+
+fn finite_top(logit: f32) -> f32 {
+    if logit.is_nan() {
+        f32::NEG_INFINITY
+    } else {
+        logit.min(f32::MAX)
+    }
+}
+
+/// First of the largest logits.
+fn best(logits: &[f32]) -> u32 {
+    let mut best = 0;
+    for (id, &logit) in logits.iter().enumerate() {
+        if logit > logits[best] {
+            best = id;
+        }
+    }
+    best as u32
+}
+
+/// The clock and a counter: samplers made in the same instant differ too.
+fn fresh_seed() -> u64 {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let now = web_time::SystemTime::now()
+        .duration_since(web_time::UNIX_EPOCH)
+        .unwrap_or_default();
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    // Fits a JavaScript number, so that the seed can be shown and given back.
+    ((now.as_nanos() as u64) ^ count.wrapping_mul(0x9E37_79B9_7F4A_7C15)) >> 11
+}
