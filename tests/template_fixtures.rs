@@ -1,5 +1,7 @@
 //! One-feature Jinja templates with the answers of Hugging Face's environment.
 
+#![allow(clippy::unwrap_used)]
+
 use inkling::Error;
 use inkling::chat::render_template;
 use serde_json::{Map, Value};
