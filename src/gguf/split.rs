@@ -79,9 +79,10 @@ fn check_complete(shards: &[GgufFile]) -> Result<()> {
         let count = shard.split_count()?;
         if count != shards.len() {
             let given = shards.len();
-            return Err(Error::InvalidGguf(format!(
-                "the model is split into {count} files but {given} were given"
-            )));
+            return Err(Error::InvalidGguf(match count {
+                1 => format!("{given} files were given but one of them is a whole model"),
+                _ => format!("the model is split into {count} files but {given} were given"),
+            }));
         }
         let number = shard.split_number()?;
         match usize::try_from(number)
