@@ -204,6 +204,11 @@ proptest! {
     }
 
     #[test]
+    fn noise_is_refused_politely(bytes in prop::collection::vec(any::<u8>(), 0..12), cut in any::<prop::sample::Index>()) {
+        check(&bytes, cut.index(bytes.len() + 1));
+    }
+
+    #[test]
     fn noise_after_the_magic_is_refused_politely(
         noise in prop::collection::vec(any::<u8>(), 0..200),
         counts in prop::array::uniform2(0_u64..4),

@@ -143,7 +143,7 @@ fn read_header(prefix: &[u8], file_size: u64, metadata: &mut Metadata) -> Step<G
 /// Checks magic and version.
 fn read_magic(reader: &mut Reader) -> Step<u32> {
     const MAGIC: &[u8] = b"GGUF";
-    let seen = reader.upcoming(MAGIC.len());
+    let seen = reader.upcoming(MAGIC.len() as u64)?;
     if !MAGIC.starts_with(seen) {
         let hint = match seen {
             [b'<', ..] => ": it looks like a web page",

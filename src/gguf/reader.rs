@@ -46,10 +46,11 @@ impl<'a> Reader<'a> {
         self.position as u64
     }
 
-    /// Up to `count` of the next bytes, as far as they are here, without consuming them.
-    pub(super) fn upcoming(&self, count: usize) -> &'a [u8] {
-        let rest = &self.prefix[self.position..];
-        &rest[..count.min(rest.len())]
+    /// The next `count` bytes without consuming them, fewer only where the file ends.
+    pub(super) fn upcoming(&self, count: u64) -> Step<&'a [u8]> {
+        let end = self.file_size.min(self.position() + count);
+        let end = self.expect_here(end - self.position(), 1)?;
+        Ok(&self.prefix[self.position..end])
     }
 
     /// Fails unless the file has room for `count` items of at least `min_bytes` each. Returns where they end.
