@@ -11,7 +11,7 @@
 //! packs `q`, `scale` and `min` for its kernels without knowing any format. `scale` is computed in f32 in the order of
 //! GGML's own `dequantize_row_*`, so the weights are equal to GGML's bit for bit.
 //!
-//! A new format is one block type (fields, [`Block`](block::Block) with `affine` and `quantize`) and one line in the
+//! A new format is one block type (fields, `Block` with `affine` and `quantize`) and one line in the
 //! table below; see `docs/ADDING-A-QUANT.md`.
 //!
 //! Source of the layouts: `ggml-common.h` and `ggml-quants.c` of the GGML project.
