@@ -1,0 +1,30 @@
+//! `cargo xtask build`: wasm module, npm package, page.
+
+mod npm;
+mod wasm;
+
+use anyhow::Result;
+
+use crate::project::Project;
+use crate::setup::{self, WasmToolchain};
+
+/// How much effort goes into small and fast code.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// What is published.
+    Release,
+    /// Compiles in a fraction of the time; for work on the engine.
+    Dev,
+}
+
+/// Sets up and builds everything that the page consists of.
+pub fn run(project: &Project, effort: Effort) -> Result<()> {
+    let toolchain = setup::for_build(project)?;
+    all(project, &toolchain, effort)
+}
+
+/// Builds everything; quick where nothing has changed.
+pub fn all(project: &Project, toolchain: &WasmToolchain, effort: Effort) -> Result<()> {
+    wasm::build(project, toolchain, effort)?;
+    npm::build(project)
+}

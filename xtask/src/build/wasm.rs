@@ -1,0 +1,249 @@
+//! The engine as wasm: compiled by cargo, bound by wasm-bindgen, shrunk by wasm-opt.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::Effort;
+use crate::fingerprint::Fingerprint;
+use crate::process::{find_program, probe, run};
+use crate::progress::{bytes, ready, step};
+use crate::project::Project;
+use crate::setup::WasmToolchain;
+
+/// One build of the engine. All share one JavaScript glue file; the package picks the wasm by what the browser can do.
+struct Variant {
+    /// Ends in the file name: `inkling_NAME_bg.wasm`; the first variant's file is plain `inkling_bg.wasm`.
+    name: &'static str,
+    /// For rustc, beside those that all variants share.
+    rust_flags: &'static [&'static str],
+    /// For wasm-opt, beside those that all variants share.
+    wasm_opt_flags: &'static [&'static str],
+}
+
+/// Relaxed SIMD and threads will stand here as further variants.
+const VARIANTS: [Variant; 1] = [Variant {
+    name: "simd",
+    rust_flags: &["-Ctarget-feature=+simd128"],
+    wasm_opt_flags: &["--enable-simd"],
+}];
+
+/// What every browser with SIMD has, and what rustc uses without being told.
+const WASM_FEATURES: [&str; 6] = [
+    "--enable-bulk-memory",
+    "--enable-nontrapping-float-to-int",
+    "--enable-sign-ext",
+    "--enable-mutable-globals",
+    "--enable-multivalue",
+    "--enable-reference-types",
+];
+
+/// Builds all variants into `pkg/wasm/`.
+pub fn build(project: &Project, toolchain: &WasmToolchain, effort: Effort) -> Result<()> {
+    for (index, variant) in VARIANTS.iter().enumerate() {
+        let module = step(
+            &format!("Compiling the engine to wasm ({})", variant.name),
+            || compile(project, toolchain, variant, effort),
+        )?;
+        finish(project, variant, index == 0, &module, effort)?;
+    }
+    Ok(())
+}
+
+/// `cargo clippy` over the code that only exists for wasm.
+pub fn lint(project: &Project, toolchain: &WasmToolchain) -> Result<()> {
+    let mut command = cargo(project, toolchain, &VARIANTS[0], "clippy")?;
+    run(command.args(["--lib", "--", "-Dwarnings"]))
+}
+
+fn compile(
+    project: &Project,
+    toolchain: &WasmToolchain,
+    variant: &Variant,
+    effort: Effort,
+) -> Result<PathBuf> {
+    let profile = match effort {
+        Effort::Release => "release",
+        Effort::Dev => "wasm-dev",
+    };
+    let mut command = cargo(project, toolchain, variant, "build")?;
+    run(command.args(["--lib", "--profile", profile]))?;
+    let folder = target_folder(project, variant).join(toolchain.target());
+    Ok(folder.join(profile).join("inkling.wasm"))
+}
+
+/// cargo with the flags of a variant. Each variant has its own target folder: flags are part of what cargo compares, so
+/// that in a common one each would throw out the other's standard library.
+fn cargo(
+    project: &Project,
+    toolchain: &WasmToolchain,
+    variant: &Variant,
+    subcommand: &str,
+) -> Result<Command> {
+    let mut flags: Vec<String> = variant
+        .rust_flags
+        .iter()
+        .map(|&flag| flag.to_owned())
+        .collect();
+    // Panic messages name source files: without the folders of whoever built it.
+    let mut places = vec![
+        (toolchain.library_source().canonicalize()?, "rust"),
+        (project.root().to_path_buf(), "inkling"),
+    ];
+    let registries = std::fs::read_dir(cargo_home()?.join("registry/src"));
+    for registry in registries.into_iter().flatten() {
+        places.push((registry?.path(), "crates"));
+    }
+    for (place, name) in places {
+        flags.push(format!("--remap-path-prefix={}={name}", place.display()));
+    }
+    let mut command = toolchain.cargo(subcommand);
+    command
+        .args(["--package", "inkling"])
+        .arg("--target-dir")
+        .arg(target_folder(project, variant))
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+        .current_dir(project.root());
+    Ok(command)
+}
+
+fn cargo_home() -> Result<PathBuf> {
+    if let Some(folder) = std::env::var_os("CARGO_HOME") {
+        return Ok(folder.into());
+    }
+    Ok(std::env::home_dir()
+        .context("there is no home folder")?
+        .join(".cargo"))
+}
+
+fn target_folder(project: &Project, variant: &Variant) -> PathBuf {
+    project.path("target/wasm").join(variant.name)
+}
+
+/// Bindings and optimisation, unless the compiled module is the one of the last time.
+fn finish(
+    project: &Project,
+    variant: &Variant,
+    first: bool,
+    module: &Path,
+    effort: Effort,
+) -> Result<()> {
+    let wasm_opt = project.path("node_modules/binaryen/bin/wasm-opt");
+    let mut inputs = Fingerprint::new(if effort == Effort::Dev {
+        "dev"
+    } else {
+        "release"
+    });
+    for input in [
+        module,
+        &project.path("xtask/src/build/wasm.rs"),
+        &project.path("node_modules/binaryen/package.json"),
+    ] {
+        inputs.add(input)?;
+    }
+    let name = if first {
+        "inkling".to_owned()
+    } else {
+        format!("inkling_{}", variant.name)
+    };
+    let result = project.path("pkg/wasm").join(format!("{name}_bg.wasm"));
+    let stamp = project.cache(&format!("wasm-{}", variant.name));
+    if result.exists() && inputs.matches(&stamp) {
+        ready(&format!(
+            "{name}_bg.wasm is up to date ({})",
+            size(&result)?
+        ));
+        return Ok(());
+    }
+
+    let work = project.cache(&format!("bindings-{}", variant.name));
+    std::fs::create_dir_all(&work)?;
+    step("Writing the JavaScript bindings", || {
+        bind(project, module, &work)
+    })?;
+    let bound = work.join("inkling_bg.wasm");
+    if effort == Effort::Release {
+        step("Optimising with wasm-opt", || {
+            optimise(&wasm_opt, variant, &bound)
+        })?;
+    }
+    std::fs::create_dir_all(project.path("pkg/wasm"))?;
+    std::fs::copy(&bound, &result)?;
+    if first {
+        for file in ["inkling.js", "inkling.d.ts"] {
+            std::fs::copy(work.join(file), project.path("pkg/wasm").join(file))?;
+        }
+    }
+    println!("  {name}_bg.wasm: {}", size(&result)?);
+    inputs.write(&stamp)
+}
+
+fn size(file: &Path) -> Result<String> {
+    Ok(bytes(std::fs::metadata(file)?.len()))
+}
+
+/// Runs wasm-bindgen: the installed command if it is of the very version of our `Cargo.lock`, else our own program.
+fn bind(project: &Project, module: &Path, folder: &Path) -> Result<()> {
+    let wanted = locked_version(project, "wasm-bindgen")?;
+    let installed = find_program("wasm-bindgen")
+        .and_then(|program| probe(Command::new(program).arg("--version")))
+        .is_some_and(|text| text.split_whitespace().nth(1) == Some(&wanted));
+    if installed {
+        return run(Command::new("wasm-bindgen")
+            .args([
+                "--target",
+                "web",
+                "--remove-name-section",
+                "--remove-producers-section",
+            ])
+            .args(["--out-name", "inkling", "--out-dir"])
+            .arg(folder)
+            .arg(module));
+    }
+    if locked_version(project, "wasm-bindgen-cli-support")? != wanted {
+        bail!(
+            "Cargo.lock: wasm-bindgen and wasm-bindgen-cli-support must have the same version ({wanted})"
+        );
+    }
+    run(Command::new("cargo")
+        .args([
+            "run",
+            "--quiet",
+            "--package",
+            "xtask-bindgen",
+            "--profile",
+            "tools",
+            "--",
+        ])
+        .arg(module)
+        .arg(folder)
+        .arg("inkling")
+        .current_dir(project.root()))
+}
+
+fn optimise(wasm_opt: &Path, variant: &Variant, module: &Path) -> Result<()> {
+    let optimised = module.with_extension("opt.wasm");
+    run(Command::new("node")
+        .arg(wasm_opt)
+        .arg(module)
+        .arg("-o")
+        .arg(&optimised)
+        .args(["-O3", "--strip-debug", "--strip-producers"])
+        .args(WASM_FEATURES)
+        .args(variant.wasm_opt_flags))?;
+    std::fs::rename(&optimised, module)?;
+    Ok(())
+}
+
+/// The version that `Cargo.lock` holds a package to.
+fn locked_version(project: &Project, package: &str) -> Result<String> {
+    let lock = std::fs::read_to_string(project.path("Cargo.lock"))?;
+    let entry = format!("name = \"{package}\"\nversion = \"");
+    let start = lock
+        .find(&entry)
+        .with_context(|| format!("Cargo.lock has no {package}"))?
+        + entry.len();
+    let rest = &lock[start..];
+    Ok(rest[..rest.find('"').unwrap_or(rest.len())].to_owned())
+}

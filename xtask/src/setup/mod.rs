@@ -1,0 +1,43 @@
+//! Makes sure that the tools are there, before any command needs them.
+//!
+//! Whatever is missing is installed through the package client it belongs to (rustup, apt, npm); where that is not
+//! possible, the error says exactly what to run. xtask itself downloads nothing.
+
+mod apt;
+mod browser;
+mod node;
+mod rust;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+pub use rust::WasmToolchain;
+
+use crate::project::Project;
+
+/// What the tests need beyond a build.
+pub struct TestTools {
+    pub wasm: WasmToolchain,
+    pub browser: PathBuf,
+}
+
+/// What a build needs: a Rust toolchain that can make wasm, Node.js, the npm packages of the lock file.
+pub fn for_build(project: &Project) -> Result<WasmToolchain> {
+    let wasm = rust::wasm_toolchain()?;
+    node::ready(project)?;
+    Ok(wasm)
+}
+
+/// What the tests need: the build's tools, a linter for wasm, a browser.
+pub fn for_tests(project: &Project) -> Result<TestTools> {
+    let wasm = for_build(project)?;
+    rust::linters(&wasm)?;
+    let browser = browser::find_or_install()?;
+    Ok(TestTools { wasm, browser })
+}
+
+/// A browser for the commands that measure in one.
+pub fn browser() -> Result<PathBuf> {
+    browser::find_or_install()
+}
