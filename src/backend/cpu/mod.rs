@@ -1,0 +1,4 @@
+//! The CPU backend.
+
+pub mod packed;
+pub mod simd;

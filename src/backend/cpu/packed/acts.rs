@@ -1,0 +1,143 @@
+//! Activations as signed bytes in blocks of 32, laid out for one token or for tiles of four.
+
+use super::BLOCK;
+use crate::backend::cpu::simd::{F32x4, U8x16};
+
+/// Tokens of a tile.
+pub const TILE: usize = 4;
+
+/// 32 columns of `N` tokens: `x[c] = scale * q[c]` with `q` in -127..=127.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct ActBlock<const N: usize> {
+    /// Bytes, `[column / 4][token][column % 4]`.
+    pub quads: [[[i8; 4]; N]; BLOCK / 4],
+    /// Scale of each token.
+    pub scale: [f32; N],
+    /// Sums of the bytes of columns 0..16, of columns 16..32 and of all.
+    pub sums: [[i32; N]; 3],
+    /// `-scale * sums`: what a minimum of 1 adds to the product.
+    pub offsets: [[f32; N]; 3],
+}
+
+impl<const N: usize> ActBlock<N> {
+    /// All activations zero.
+    const ZERO: Self = Self {
+        quads: [[[0; 4]; N]; BLOCK / 4],
+        scale: [0.0; N],
+        sums: [[0; N]; 3],
+        offsets: [[0.0; N]; 3],
+    };
+
+    /// Rounds 32 floats to the nearest bytes. Anything not finite makes the scale, and so every product, NaN.
+    fn set(&mut self, token: usize, x: &[f32; BLOCK]) {
+        let (quads, _) = x.as_chunks::<4>();
+        let most = quads
+            .iter()
+            .fold(F32x4::splat(0.0), |most, x| most.max(F32x4::load(x).abs()))
+            .max_lane();
+        let scale = if most.is_finite() {
+            most / 127.0
+        } else {
+            f32::NAN
+        };
+        // Subnormal maxima have no finite inverse; such a block is zero for all purposes.
+        let inverse = if scale >= f32::MIN_POSITIVE {
+            1.0 / scale
+        } else {
+            0.0
+        };
+        let inverse = F32x4::splat(inverse);
+        let mut sums = [0; 3];
+        for half in 0..2 {
+            let floats = std::array::from_fn(|i| F32x4::load(&quads[4 * half + i]) * inverse);
+            let bytes = U8x16::from_floats(floats);
+            sums[half] = bytes.sum_i8();
+            let bytes: [[i8; 4]; 4] = bytemuck::cast(bytes.to_array());
+            for (i, quad) in bytes.into_iter().enumerate() {
+                self.quads[4 * half + i][token] = quad;
+            }
+        }
+        sums[2] = sums[0] + sums[1];
+        self.scale[token] = scale;
+        for (i, sum) in sums.into_iter().enumerate() {
+            self.sums[i][token] = sum;
+            self.offsets[i][token] = -scale * sum as f32;
+        }
+    }
+}
+
+/// Input of matrix products: `[tokens, cols]`, as bytes for quantized weights and as floats for float weights. Its
+/// buffers are kept from use to use.
+#[derive(Debug, Default)]
+pub struct QuantizedActs {
+    tokens: usize,
+    cols: usize,
+    /// `[tokens / 4][cols / 32]`; two or three tokens left over fill one more tile with zeros.
+    tiles: Vec<ActBlock<TILE>>,
+    /// `[cols / 32]`: a single token left over, which is the usual case when decoding.
+    single: Vec<ActBlock<1>>,
+    /// `[tokens, cols]`.
+    floats: Vec<f32>,
+}
+
+impl QuantizedActs {
+    /// Takes `x`, `[tokens, cols]`. Columns beyond a multiple of 32 are for float weights only.
+    pub fn quantize(&mut self, x: &[f32], cols: usize) {
+        self.tokens = x.len() / cols.max(1);
+        self.cols = cols;
+        self.floats.clear();
+        self.floats.extend_from_slice(x);
+        let blocks = cols / BLOCK;
+        let in_tiles = if self.tokens % TILE == 1 {
+            self.tokens - 1
+        } else {
+            self.tokens
+        };
+        self.tiles.clear();
+        self.tiles
+            .resize(in_tiles.div_ceil(TILE) * blocks, ActBlock::ZERO);
+        self.single.clear();
+        self.single
+            .resize((self.tokens - in_tiles) * blocks, ActBlock::ZERO);
+        for (token, row) in x.chunks_exact(cols.max(1)).enumerate() {
+            let (row, _) = row.as_chunks::<BLOCK>();
+            if token < in_tiles {
+                let tile = &mut self.tiles[token / TILE * blocks..][..blocks];
+                tile.iter_mut()
+                    .zip(row)
+                    .for_each(|(block, x)| block.set(token % TILE, x));
+            } else {
+                self.single
+                    .iter_mut()
+                    .zip(row)
+                    .for_each(|(block, x)| block.set(0, x));
+            }
+        }
+    }
+
+    /// Number of tokens.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// Values per token.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Tiles of four tokens, each `cols / 32` blocks.
+    pub(super) fn tiles(&self) -> &[ActBlock<TILE>] {
+        &self.tiles
+    }
+
+    /// The token left over, if there is one.
+    pub(super) fn single(&self) -> &[ActBlock<1>] {
+        &self.single
+    }
+
+    /// The activations as they came, `[tokens, cols]`.
+    pub(super) fn floats(&self) -> &[f32] {
+        &self.floats
+    }
+}

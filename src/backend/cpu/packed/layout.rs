@@ -1,0 +1,103 @@
+//! Which packed format each GGUF type gets. A new type is one line here.
+
+use std::marker::PhantomData;
+
+use super::codes::{Bytes, Codes, FiveBits, Nibbles, SixBits};
+use super::scales::{Affine, Block, Scales, Symmetric};
+use crate::backend::cpu::simd::{self, ByteDot, Dot, DotI8, DotI8Signed, DotI8Wrapped, DotU7};
+use crate::quant::DType;
+
+/// A packed format: how scales and codes are stored and multiplied.
+pub trait Format {
+    /// Storage of scales and minima.
+    type Scales: Scales;
+    /// Storage of codes.
+    type Codes: Codes;
+    /// Multiplication.
+    type Dot: Dot;
+    /// The code of weight zero in symmetric formats: `q = code - ZERO`. A power of two, or 0.
+    const ZERO: u8;
+    /// Bits of a code that count.
+    const MASK: u8;
+}
+
+/// A block of format `F`.
+pub type BlockOf<F> = Block<<F as Format>::Scales, <F as Format>::Codes>;
+
+/// The one implementation of [`Format`].
+pub struct Packed<S, C, D, const ZERO: u8, const MASK: u8>(PhantomData<(S, C, D)>);
+
+impl<S: Scales, C: Codes, D: Dot, const ZERO: u8, const MASK: u8> Format
+    for Packed<S, C, D, ZERO, MASK>
+{
+    type Scales = S;
+    type Codes = C;
+    type Dot = D;
+    const ZERO: u8 = ZERO;
+    const MASK: u8 = MASK;
+}
+
+/// Something to be done with a format that is known only at run time.
+pub trait Visitor {
+    /// What comes of it.
+    type Output;
+    /// Does it.
+    fn visit<F: Format>(self) -> Self::Output;
+}
+
+/// The formats in use, by their codes and scales.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// 4 bits, -8..8.
+    Nibbles,
+    /// 4 bits with a minimum.
+    NibblesMin,
+    /// 3 bits in nibbles, -4..4, a scale for 16.
+    Nibbles16,
+    /// 2 bits in nibbles with a minimum, for 16.
+    NibblesMin16,
+    /// 5 bits, -16..16.
+    Five,
+    /// 5 bits with a minimum.
+    FiveMin,
+    /// 6 bits, -32..32, a scale for 16.
+    Six16,
+    /// Signed bytes.
+    Bytes,
+}
+
+impl Layout {
+    /// The format of a type; none for floats, which have no integers.
+    pub fn of(dtype: DType) -> Option<Self> {
+        Some(match dtype {
+            DType::F32 | DType::F16 | DType::BF16 => return None,
+            DType::Q4_0 | DType::TQ1_0 | DType::TQ2_0 => Self::Nibbles,
+            DType::Q4_1 | DType::Q4_K => Self::NibblesMin,
+            DType::Q3_K => Self::Nibbles16,
+            DType::Q2_K => Self::NibblesMin16,
+            DType::Q5_0 => Self::Five,
+            DType::Q5_1 | DType::Q5_K => Self::FiveMin,
+            DType::Q6_K => Self::Six16,
+            DType::Q8_0 | DType::IQ4_NL | DType::IQ4_XS | DType::MXFP4 => Self::Bytes,
+        })
+    }
+
+    /// Calls `visitor` with the format's types.
+    #[rustfmt::skip]
+    pub fn visit<V: Visitor>(self, visitor: V) -> V::Output {
+        match self {
+            Self::Nibbles => visitor.visit::<Packed<Symmetric<1>, Nibbles, DotU7, 8, 15>>(),
+            Self::NibblesMin => visitor.visit::<Packed<Affine<1>, Nibbles, DotU7, 0, 15>>(),
+            Self::Nibbles16 => visitor.visit::<Packed<Symmetric<2>, Nibbles, DotU7, 4, 7>>(),
+            Self::NibblesMin16 => visitor.visit::<Packed<Affine<2>, Nibbles, DotU7, 0, 15>>(),
+            Self::Five => visitor.visit::<Packed<Symmetric<1>, FiveBits, DotU7, 16, 31>>(),
+            Self::FiveMin => visitor.visit::<Packed<Affine<1>, FiveBits, DotU7, 0, 31>>(),
+            Self::Six16 => visitor.visit::<Packed<Symmetric<2>, SixBits, DotU7, 32, 63>>(),
+            Self::Bytes => match simd::byte_dot() {
+                ByteDot::Magnitude => visitor.visit::<Packed<Symmetric<1>, Bytes, DotI8, 0, 255>>(),
+                ByteDot::Wrapped => visitor.visit::<Packed<Symmetric<1>, Bytes, DotI8Wrapped, 0, 255>>(),
+                ByteDot::Signed => visitor.visit::<Packed<Symmetric<1>, Bytes, DotI8Signed, 0, 255>>(),
+            },
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! [`PackedMatrix`]: built row by row from GGUF bytes, multiplied, read back.
+
+use std::ops::Range;
+
+use super::acts::QuantizedActs;
+use super::codes::{CodeTable, Codes};
+use super::float::FloatKind;
+use super::kernel::Product;
+use super::layout::{BlockOf, Format, Layout, Visitor};
+use super::scales::Scales;
+use super::{BLOCK, GROUP, float};
+use crate::backend::cpu::simd::Lane;
+use crate::quant::{self, DType};
+use crate::{Error, Result};
+
+/// A weight matrix in the order in which kernels read it.
+#[derive(Debug)]
+pub struct PackedMatrix {
+    dtype: DType,
+    rows: usize,
+    cols: usize,
+    form: Form,
+    /// All groups, one after the other.
+    lanes: Vec<Lane>,
+    /// Power of two of each group's scales.
+    factors: Vec<f32>,
+}
+
+/// What the lanes hold.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Integers(Layout),
+    Floats(FloatKind),
+}
+
+impl PackedMatrix {
+    /// Room for a matrix that is stored as `dtype` in the file; rows follow through [`PackedMatrix::write_rows`].
+    ///
+    /// # Errors
+    /// [`Error::InvalidGguf`] when `cols` are not whole blocks, [`Error::OutOfMemory`] when memory is refused.
+    pub fn new(dtype: DType, rows: usize, cols: usize) -> Result<Self> {
+        dtype.row_bytes(cols)?;
+        let form = match Layout::of(dtype) {
+            Some(layout) => Form::Integers(layout),
+            None => Form::Floats(FloatKind::of(dtype)?),
+        };
+        let groups = rows.div_ceil(GROUP);
+        let per_group = match form {
+            Form::Integers(layout) => layout.visit(BlockLanes).checked_mul(cols / BLOCK),
+            Form::Floats(kind) => kind.lanes_per_col().checked_mul(cols),
+        };
+        let count = per_group.and_then(|lanes| lanes.checked_mul(groups));
+        let count = count.filter(|lanes| *lanes <= isize::MAX as usize / size_of::<Lane>());
+        let too_big = |bytes: usize| Error::OutOfMemory {
+            bytes: bytes as u64,
+        };
+        let count = count.ok_or_else(|| too_big(usize::MAX))?;
+        let (mut lanes, mut factors) = (Vec::new(), Vec::new());
+        lanes
+            .try_reserve_exact(count)
+            .map_err(|_| too_big(count * size_of::<Lane>()))?;
+        lanes.resize(count, Lane::ZERO);
+        factors
+            .try_reserve_exact(groups)
+            .map_err(|_| too_big(groups * size_of::<f32>()))?;
+        factors.resize(groups, 1.0);
+        Ok(Self {
+            dtype,
+            rows,
+            cols,
+            form,
+            lanes,
+            factors,
+        })
+    }
+
+    /// Takes whole rows as GGUF stores them. `row_start` is a multiple of 8, and so is the number of rows unless they are
+    /// the last ones.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the rows do not fit.
+    pub fn write_rows(&mut self, row_start: usize, bytes: &[u8]) -> Result<()> {
+        let row_bytes = self.dtype.row_bytes(self.cols)?.max(1);
+        let (count, rest) = (bytes.len() / row_bytes, bytes.len() % row_bytes);
+        let end = row_start.saturating_add(count);
+        let aligned =
+            row_start.is_multiple_of(GROUP) && (end.is_multiple_of(GROUP) || end == self.rows);
+        if rest != 0 || end > self.rows || !aligned {
+            return Err(Error::Internal(format!(
+                "rows {row_start}..{end} do not fit a matrix of {} rows",
+                self.rows
+            )));
+        }
+        let lanes_per_group = self.lanes.len() / self.factors.len().max(1);
+        let first = row_start / GROUP;
+        let groups = self.lanes[first * lanes_per_group..].chunks_exact_mut(lanes_per_group.max(1));
+        let rows = bytes.chunks(row_bytes * GROUP);
+        match self.form {
+            Form::Integers(layout) => {
+                let mut unpacked = Unpacked::new(self.dtype, self.cols);
+                for ((rows, group), factor) in rows.zip(groups).zip(&mut self.factors[first..]) {
+                    unpacked.read(rows)?;
+                    *factor = unpacked.factor();
+                    layout.visit(PackGroup {
+                        unpacked: &unpacked,
+                        factor: *factor,
+                        out: group,
+                    });
+                }
+            }
+            Form::Floats(kind) => {
+                rows.zip(groups)
+                    .for_each(|(rows, group)| float::pack_group(kind, rows, self.cols, group));
+            }
+        }
+        Ok(())
+    }
+
+    /// `out[token, row] = dot(self[row], acts[token])` for the given rows, with `out` as `[tokens, rows of the matrix]`.
+    /// `rows` begins at a multiple of 8 and ends at one or at the last row, so that threads can share a matrix.
+    pub fn matmul(&self, acts: &QuantizedActs, out: &mut [f32], rows: Range<usize>) {
+        debug_assert!(
+            acts.cols() == self.cols && rows.start.is_multiple_of(GROUP) && rows.end <= self.rows
+        );
+        match self.form {
+            Form::Integers(layout) => layout.visit(Product {
+                lanes: &self.lanes,
+                factors: &self.factors,
+                blocks: self.cols / BLOCK,
+                acts,
+                out,
+                width: self.rows,
+                rows,
+            }),
+            Form::Floats(kind) => float::matmul(kind, &self.lanes, acts, out, self.rows, rows),
+        }
+    }
+
+    /// Row `row` as floats: what GGUF's row dequantizes to, but for scales rounded to f16.
+    pub fn dequantize_row(&self, row: usize, out: &mut [f32]) {
+        let lanes_per_group = self.lanes.len() / self.factors.len().max(1);
+        let group = &self.lanes[row / GROUP * lanes_per_group..][..lanes_per_group];
+        match self.form {
+            Form::Integers(layout) => {
+                layout.visit(ReadRow {
+                    group,
+                    row: row % GROUP,
+                    factor: self.factors[row / GROUP],
+                    out,
+                });
+            }
+            Form::Floats(kind) => float::read_row(kind, group, row % GROUP, out),
+        }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Length of a row.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        size_of_val(self.lanes.as_slice()) + size_of_val(self.factors.as_slice())
+    }
+}
+
+/// Lanes of a block.
+struct BlockLanes;
+
+impl Visitor for BlockLanes {
+    type Output = usize;
+
+    fn visit<F: Format>(self) -> usize {
+        size_of::<BlockOf<F>>() / size_of::<Lane>()
+    }
+}
+
+/// Eight rows in the form of [`quant::affine`].
+struct Unpacked {
+    dtype: DType,
+    cols: usize,
+    /// `[8, cols]`
+    q: Vec<i8>,
+    /// `[8, cols / sub]`
+    scales: Vec<f32>,
+    /// `[8, cols / sub]`
+    mins: Vec<f32>,
+}
+
+impl Unpacked {
+    fn new(dtype: DType, cols: usize) -> Self {
+        let parts = GROUP * cols / dtype.sub_block().max(1);
+        Self {
+            dtype,
+            cols,
+            q: vec![0; GROUP * cols],
+            scales: vec![0.0; parts],
+            mins: vec![0.0; parts],
+        }
+    }
+
+    /// Reads up to eight rows; missing ones become zero.
+    fn read(&mut self, bytes: &[u8]) -> Result<()> {
+        let rows = bytes.len() / self.dtype.row_bytes(self.cols)?.max(1);
+        let q = rows * self.cols;
+        let parts = q / self.dtype.sub_block().max(1);
+        self.q[q..].fill(0);
+        self.scales[parts..].fill(0.0);
+        self.mins.fill(0.0);
+        quant::affine(
+            self.dtype,
+            bytes,
+            &mut self.q[..q],
+            &mut self.scales[..parts],
+            &mut self.mins[..parts],
+        )
+    }
+
+    /// The power of two that brings the largest scale or minimum near the top of f16's range, so that small ones do not
+    /// fall below it.
+    fn factor(&self) -> f32 {
+        let most = self
+            .scales
+            .iter()
+            .chain(&self.mins)
+            .fold(0.0_f32, |most, x| most.max(x.abs()));
+        if !most.is_normal() {
+            return 1.0;
+        }
+        let exponent = most.to_bits() >> 23;
+        // 2^(e - 14): `most / factor` lies in 2^14..2^15.
+        f32::from_bits(exponent.saturating_sub(14).max(1) << 23)
+    }
+}
+
+/// Writes one group.
+struct PackGroup<'a> {
+    unpacked: &'a Unpacked,
+    factor: f32,
+    out: &'a mut [Lane],
+}
+
+impl Visitor for PackGroup<'_> {
+    type Output = ();
+
+    fn visit<F: Format>(self) {
+        let Unpacked {
+            cols,
+            q,
+            scales,
+            mins,
+            ..
+        } = self.unpacked;
+        let lanes = size_of::<BlockOf<F>>() / size_of::<Lane>();
+        let subs = <F::Scales as Scales>::SUBS;
+        let parts = cols / BLOCK * subs;
+        let mut codes: CodeTable = [[0; BLOCK]; GROUP];
+        for (b, out) in self.out.chunks_exact_mut(lanes).enumerate() {
+            for (r, codes) in codes.iter_mut().enumerate() {
+                let q = &q[r * cols + b * BLOCK..][..BLOCK];
+                // Adding a power of two to a number of so many bits is flipping that bit.
+                codes
+                    .iter_mut()
+                    .zip(q)
+                    .for_each(|(code, q)| *code = (*q.max(&-127) as u8 & F::MASK) ^ F::ZERO);
+            }
+            let (scale_lanes, code_lanes) =
+                out.split_at_mut(lanes - size_of::<F::Codes>() / size_of::<Lane>());
+            F::Codes::pack(&codes, code_lanes);
+            let (scale_lanes, min_lanes) = scale_lanes.split_at_mut(subs);
+            for (values, lanes) in [(scales, scale_lanes), (mins, min_lanes)] {
+                for (sub, lane) in lanes.iter_mut().enumerate() {
+                    *lane = halves(|r| values[r * parts + b * subs + sub] / self.factor);
+                }
+            }
+        }
+    }
+}
+
+/// Eight numbers, rounded to half floats.
+fn halves(values: impl Fn(usize) -> f32) -> Lane {
+    let halves: [[u8; 2]; GROUP] =
+        std::array::from_fn(|r| half::f16::from_f32(values(r)).to_le_bytes());
+    Lane(bytemuck::cast(halves))
+}
+
+/// Reads one row back.
+struct ReadRow<'a> {
+    group: &'a [Lane],
+    row: usize,
+    factor: f32,
+    out: &'a mut [f32],
+}
+
+impl Visitor for ReadRow<'_> {
+    type Output = ();
+
+    fn visit<F: Format>(self) {
+        let blocks: &[BlockOf<F>] = bytemuck::cast_slice(self.group);
+        let half_of = |lane: &Lane| {
+            half::f16::from_le_bytes([lane.0[2 * self.row], lane.0[2 * self.row + 1]]).to_f32()
+                * self.factor
+        };
+        let per_part = BLOCK / <F::Scales as Scales>::SUBS;
+        for (block, out) in blocks.iter().zip(self.out.chunks_exact_mut(BLOCK)) {
+            for (sub, out) in out.chunks_exact_mut(per_part).enumerate() {
+                let scale = half_of(block.scales.scale(sub));
+                let min = block.scales.min(sub).map_or(0.0, half_of);
+                for (i, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+                    let quad = block
+                        .codes
+                        .quad(self.row / 4, sub * per_part / 4 + i)
+                        .to_array();
+                    for (w, code) in out.iter_mut().zip(&quad[4 * (self.row % 4)..]) {
+                        *w = scale * f32::from(i16::from(*code) - i16::from(F::ZERO)) - min;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Vectors of 128 bits: about thirty primitives, three sets of them, one choice.
+//!
+//! Every kernel of the CPU backend is written once, over the types of this module. A build uses one set:
+//!
+//! ```text
+//!                  types and plain arithmetic       mul_add, DotU7, DotI8
+//! native           prim_scalar (arrays)             prim_scalar
+//! wasm, simd128    prim_simd128                     prim_plain      (Safari, old Firefox)
+//! wasm, relaxed    prim_simd128                     prim_relaxed    (Chrome, Firefox 146+)
+//! ```
+//!
+//! A wasm module that contains relaxed instructions does not load where they are unknown, so the sets are chosen at
+//! compile time, and the npm package picks the file.
+//!
+//! Integer results are equal in all sets, on every machine. Float results may differ in the last bit, because
+//! `mul_add` rounds once where the machine can and twice where it cannot.
+//!
+//! This folder is the only one that holds unsafe code: loads and stores whose place the types already guarantee.
+
+pub mod math;
+
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+mod prim_scalar;
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+use prim_scalar as prim;
+
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod prim_simd128;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+use prim_simd128 as prim;
+
+#[cfg(all(
+    target_arch = "wasm32",
+    target_feature = "simd128",
+    not(target_feature = "relaxed-simd")
+))]
+mod prim_plain;
+#[cfg(all(
+    target_arch = "wasm32",
+    target_feature = "simd128",
+    not(target_feature = "relaxed-simd")
+))]
+use prim_plain as fused;
+
+#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+mod prim_relaxed;
+#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+use prim_relaxed as fused;
+
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+use prim_scalar as fused;
+
+pub use fused::{DotI8, DotI8Signed, DotI8Wrapped, DotU7, TILE_HALVES, byte_dot};
+pub use prim::{F32x4, I32x4, U8x16};
+
+/// Name of the build's set, as backends show it.
+pub const NAME: &str = fused::NAME;
+
+/// Sixteen bytes at an address that is a multiple of sixteen: the unit of packed weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(16))]
+pub struct Lane(pub [u8; 16]);
+
+impl Lane {
+    /// All bytes zero.
+    pub const ZERO: Self = Self([0; 16]);
+}
+
+/// Integer dot products of four rows by four columns, summed over the columns, for one way of multiplying.
+///
+/// A vector of weights holds columns `c..c + 4` of row 0, then of row 1, 2 and 3; the activations are those four
+/// columns, four times.
+pub trait Dot: Copy {
+    /// Weights as `step` wants them: prepared once, multiplied with several tokens.
+    type Weights: Copy;
+
+    /// What `prepare` adds to each weight; the caller subtracts `BIAS * sum(acts)`.
+    const BIAS: i32;
+
+    /// Sums that begin at `base`.
+    fn start(base: i32) -> Self;
+
+    /// Weight bytes in the form of this kind.
+    fn prepare(weights: U8x16) -> Self::Weights;
+
+    /// Adds the products of four columns.
+    fn step(&mut self, weights: Self::Weights, acts: U8x16);
+
+    /// Makes room for more steps where sums are narrow.
+    fn flush(&mut self);
+
+    /// The sums of the four rows.
+    fn finish(self) -> I32x4;
+}
+
+/// Which multiplication of signed bytes is exact on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByteDot {
+    /// [`DotI8`], which always is.
+    Magnitude,
+    /// [`DotI8Wrapped`].
+    Wrapped,
+    /// [`DotI8Signed`].
+    Signed,
+}
