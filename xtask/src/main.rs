@@ -1,10 +1,12 @@
 //! Development commands of Inkling: `cargo xtask help` lists them.
 
 mod build;
+mod chat;
 mod fingerprint;
 mod process;
 mod progress;
 mod project;
+mod serve;
 mod setup;
 
 use std::process::ExitCode;
@@ -18,6 +20,8 @@ use project::Project;
 const HELP: &str = "\
 Usage: cargo xtask COMMAND
 
+  chat    Build everything, serve the page on this machine and open it
+          [--port N] [--model FILE.gguf] [--no-open]
   build   Build the wasm module, the npm package and the page
           [--dev] faster to compile, slower to run
   setup   Only install what the other commands need
@@ -46,17 +50,37 @@ fn run() -> Result<ExitCode> {
         "setup" => {
             setup::for_tests(&project)?;
         }
-        "build" => {
-            let mut effort = Effort::Release;
-            while let Some(arg) = args.next()? {
-                match arg {
-                    Long("dev") => effort = Effort::Dev,
-                    other => return Err(other.unexpected().into()),
-                }
-            }
-            build::run(&project, effort)?;
-        }
+        "build" => build::run(&project, effort(args)?)?,
+        "chat" => chat::run(&project, &chat_options(args)?)?,
         other => bail!("there is no command \"{other}\"\n\n{HELP}"),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn effort(mut args: lexopt::Parser) -> Result<Effort> {
+    let mut effort = Effort::Release;
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("dev") => effort = Effort::Dev,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(effort)
+}
+
+fn chat_options(mut args: lexopt::Parser) -> Result<chat::Options> {
+    let mut options = chat::Options {
+        port: None,
+        model: None,
+        open: true,
+    };
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("port") => options.port = Some(args.value()?.parse()?),
+            Long("model") => options.model = Some(args.value()?.into()),
+            Long("no-open") => options.open = false,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(options)
 }
