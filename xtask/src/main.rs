@@ -8,6 +8,8 @@ mod progress;
 mod project;
 mod serve;
 mod setup;
+mod size;
+mod test;
 
 use std::process::ExitCode;
 
@@ -22,8 +24,11 @@ Usage: cargo xtask COMMAND
 
   chat    Build everything, serve the page on this machine and open it
           [--port N] [--model FILE.gguf] [--no-open]
+  test    Run all tests, or only the named suites
+          [SUITE …]
   build   Build the wasm module, the npm package and the page
           [--dev] faster to compile, slower to run
+  size    Show what the page downloads: raw, gzip, brotli
   setup   Only install what the other commands need
 ";
 
@@ -52,9 +57,33 @@ fn run() -> Result<ExitCode> {
         }
         "build" => build::run(&project, effort(args)?)?,
         "chat" => chat::run(&project, &chat_options(args)?)?,
+        "test" => return Ok(exit(test::run(&project, &words(args)?)?)),
+        "size" => {
+            build::run(&project, Effort::Release)?;
+            return Ok(exit(size::run(&project)?));
+        }
         other => bail!("there is no command \"{other}\"\n\n{HELP}"),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn exit(good: bool) -> ExitCode {
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn words(mut args: lexopt::Parser) -> Result<Vec<String>> {
+    let mut words = Vec::new();
+    while let Some(arg) = args.next()? {
+        match arg {
+            Value(word) => words.push(word.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(words)
 }
 
 fn effort(mut args: lexopt::Parser) -> Result<Effort> {

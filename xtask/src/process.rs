@@ -16,18 +16,6 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// What the program writes to its standard output.
-pub fn output(command: &mut Command) -> Result<String> {
-    let output = command
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| line(command))?;
-    if !output.status.success() {
-        bail!("{} ended with {}", line(command), output.status);
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
 /// The standard output of a question that may well have no answer.
 pub fn probe(command: &mut Command) -> Option<String> {
     let output = command

@@ -5,6 +5,8 @@ mod wasm;
 
 use anyhow::Result;
 
+pub use wasm::lint as wasm_lint;
+
 use crate::project::Project;
 use crate::setup::{self, WasmToolchain};
 
