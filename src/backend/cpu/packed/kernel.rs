@@ -154,19 +154,17 @@ fn part<F: Format, const N: usize, const H: usize, const Q: usize>(
             }
         }
     }
-    for q in 0..Q {
-        let quad = Q * sub + q;
-        let codes: [_; H] =
-            std::array::from_fn(|h| F::Dot::prepare(weights.codes.quad(first + h, quad)));
-        for t in 0..N {
-            let bytes = U8x16::splat4(&acts.quads[quad][t]);
-            for h in 0..H {
-                dots[h][t].step(codes[h], bytes);
-            }
-        }
-        if (q + 1) % F::Codes::STEPS == 0 {
-            dots.iter_mut().flatten().for_each(Dot::flush);
-        }
+    // Written out, so that every shift and address below is a constant.
+    let quad = Q * sub;
+    step::<F, N, H>(weights, acts, first, quad, &mut dots);
+    step::<F, N, H>(weights, acts, first, quad + 1, &mut dots);
+    step::<F, N, H>(weights, acts, first, quad + 2, &mut dots);
+    step::<F, N, H>(weights, acts, first, quad + 3, &mut dots);
+    if Q == 8 {
+        step::<F, N, H>(weights, acts, first, quad + 4, &mut dots);
+        step::<F, N, H>(weights, acts, first, quad + 5, &mut dots);
+        step::<F, N, H>(weights, acts, first, quad + 6, &mut dots);
+        step::<F, N, H>(weights, acts, first, quad + 7, &mut dots);
     }
     let scales = F32x4::load_f16x8(weights.scales.scale(sub));
     let mins = weights.scales.min(sub).map(F32x4::load_f16x8);
@@ -178,5 +176,27 @@ fn part<F: Format, const N: usize, const H: usize, const Q: usize>(
                 *sum = mins[first + h].mul_add(F32x4::splat(acts.offsets[total][t]), *sum);
             }
         }
+    }
+}
+
+/// Adds the products of four columns.
+#[inline(always)]
+fn step<F: Format, const N: usize, const H: usize>(
+    weights: &BlockOf<F>,
+    acts: &ActBlock<N>,
+    first: usize,
+    quad: usize,
+    dots: &mut [[F::Dot; N]; H],
+) {
+    let codes: [_; H] =
+        std::array::from_fn(|h| F::Dot::prepare(weights.codes.quad(first + h, quad)));
+    for t in 0..N {
+        let bytes = U8x16::splat4(&acts.quads[quad][t]);
+        for h in 0..H {
+            dots[h][t].step(codes[h], bytes);
+        }
+    }
+    if (quad + 1) % F::Codes::STEPS == 0 {
+        dots.iter_mut().flatten().for_each(Dot::flush);
     }
 }

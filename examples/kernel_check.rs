@@ -1,0 +1,136 @@
+//! The kernels' case table and micro-benchmarks as a wasm module without imports, for builds whose vector primitives
+//! cannot run natively. `examples/kernel_check.mjs` runs it in node or Chromium and says how to build it.
+
+#![allow(missing_docs, clippy::expect_used)]
+
+#[path = "../tests/kernels/cases.rs"]
+mod cases;
+
+use std::cell::RefCell;
+use std::hint::black_box;
+
+use inkling::backend::cpu::packed::{PackedMatrix, QuantizedActs};
+use inkling::backend::cpu::simd::{self, Lane, U8x16};
+use inkling::quant::DType;
+
+thread_local! {
+    static TEXT: RefCell<String> = const { RefCell::new(String::new()) };
+    static BENCH: RefCell<Option<Box<dyn FnMut()>>> = const { RefCell::new(None) };
+}
+
+/// Runs the table; returns the number of failures and leaves a report in the text buffer.
+#[unsafe(no_mangle)]
+pub extern "C" fn check() -> usize {
+    let report = cases::run();
+    let failures = report.failures.join("\n");
+    let (checks, failed) = (report.checks, report.failures.len());
+    set_text(format!(
+        "{}, {:?}: {checks} checks, {failed} failed\n{failures}",
+        simd::NAME,
+        simd::byte_dot()
+    ));
+    failed
+}
+
+/// Address of the text buffer.
+#[unsafe(no_mangle)]
+pub extern "C" fn text_ptr() -> *const u8 {
+    TEXT.with_borrow(|text| text.as_ptr())
+}
+
+/// Length of the text buffer.
+#[unsafe(no_mangle)]
+pub extern "C" fn text_len() -> usize {
+    TEXT.with_borrow(String::len)
+}
+
+fn set_text(text: String) {
+    TEXT.with_borrow_mut(|place| *place = text);
+}
+
+/// Prepares benchmark `index`, leaves its name in the text buffer and returns what one run does: bytes of weights read
+/// when `tokens` is 1, floating-point operations otherwise; 0 after the last.
+#[unsafe(no_mangle)]
+pub extern "C" fn bench_prepare(index: usize) -> f64 {
+    BENCH.with_borrow_mut(|bench| *bench = None);
+    let Some((name, work, run)) = bench(index) else {
+        return 0.0;
+    };
+    set_text(name);
+    BENCH.with_borrow_mut(|bench| *bench = Some(run));
+    work
+}
+
+/// Runs the prepared benchmark once.
+#[unsafe(no_mangle)]
+pub extern "C" fn bench_run() {
+    BENCH.with_borrow_mut(|bench| {
+        if let Some(run) = bench {
+            run();
+        }
+    });
+}
+
+const COLS: usize = 2048;
+const KINDS: [(DType, usize); 9] = [
+    (DType::Q4_0, 160 << 20),
+    (DType::Q4_K, 160 << 20),
+    (DType::Q5_0, 160 << 20),
+    (DType::Q5_K, 160 << 20),
+    (DType::Q6_K, 160 << 20),
+    (DType::Q8_0, 160 << 20),
+    (DType::Q2_K, 160 << 20),
+    (DType::IQ4_NL, 160 << 20),
+    (DType::F16, 160 << 20),
+];
+
+type Bench = (String, f64, Box<dyn FnMut()>);
+
+/// A plain read, then for each type: mat-vec from memory, mat-vec from the L2 cache, 64 tokens.
+fn bench(index: usize) -> Option<Bench> {
+    if index == 0 {
+        let lanes = vec![Lane([1; 16]); 10 << 20];
+        let bytes = size_of_val(lanes.as_slice()) as f64;
+        let run = move || {
+            let fold = |sum: U8x16, lane: &Lane| sum ^ U8x16::load(lane);
+            black_box(lanes.iter().fold(U8x16::splat(0), fold).to_array());
+        };
+        return Some(("GB/s  read  160 MiB".into(), bytes, Box::new(run)));
+    }
+    let (dtype, big) = *KINDS.get((index - 1) / 3)?;
+    let per_row = PackedMatrix::new(dtype, 8, COLS).expect("fits").bytes() / 8;
+    let (rows, tokens, place) = match (index - 1) % 3 {
+        0 => (big / per_row / 8 * 8, 1, "memory"),
+        1 => (128, 1, "L2"),
+        _ => (COLS, 64, "tile"),
+    };
+    let matrix = filled(dtype, rows);
+    let mut acts = QuantizedActs::default();
+    acts.quantize(&cases::Random(1).values(tokens * COLS), COLS);
+    let mut out = vec![0.0; rows * tokens];
+    let weights = (rows * COLS) as f64;
+    let (unit, work) = if tokens == 1 {
+        ("GB/s", matrix.bytes() as f64)
+    } else {
+        ("GFLOP/s", 2.0 * 64.0 * weights)
+    };
+    let bits = matrix.bytes() as f64 * 8.0 / weights;
+    let name = format!("{unit}  {dtype}  {place}  {bits:.2} bits/weight");
+    Some((
+        name,
+        work,
+        Box::new(move || matrix.matmul(black_box(&acts), &mut out, 0..rows)),
+    ))
+}
+
+/// A matrix that repeats eight random rows.
+fn filled(dtype: DType, rows: usize) -> PackedMatrix {
+    let mut bytes = Vec::new();
+    inkling::quant::quantize(dtype, &cases::Random(2).values(8 * COLS), &mut bytes)
+        .expect("whole blocks");
+    let mut matrix = PackedMatrix::new(dtype, rows, COLS).expect("fits");
+    for row in (0..rows).step_by(8) {
+        matrix.write_rows(row, &bytes).expect("fits");
+    }
+    matrix
+}
