@@ -11,7 +11,9 @@ pub enum Error {
     #[error("not a valid GGUF file: {0}")]
     InvalidGguf(String),
     /// The file ends before the data it announces.
-    #[error("the file is cut short: {needed} bytes are needed but it has only {available}; download it again")]
+    #[error(
+        "the file is cut short: {needed} bytes are needed but it has only {available}; download it again"
+    )]
     Truncated {
         /// Bytes that the header asks for.
         needed: u64,
@@ -57,7 +59,9 @@ pub enum Error {
         supported: String,
     },
     /// The tokenizer's kind or pre-tokenizer is unknown; guessing would give silent garbage.
-    #[error("tokenizer `{name}` is not supported; supported: {supported} (option `preTokenizer` overrides it)")]
+    #[error(
+        "tokenizer `{name}` is not supported; supported: {supported} (option `preTokenizer` overrides it)"
+    )]
     UnsupportedTokenizer {
         /// `tokenizer.ggml.model` or `tokenizer.ggml.pre`.
         name: String,
@@ -74,7 +78,9 @@ pub enum Error {
     #[error("the chat template refused the conversation: {0}")]
     TemplateRaised(String),
     /// The prompt does not fit the context.
-    #[error("the prompt has {needed} tokens but the context holds {n_ctx}; shorten it or raise contextLength")]
+    #[error(
+        "the prompt has {needed} tokens but the context holds {n_ctx}; shorten it or raise contextLength"
+    )]
     ContextFull {
         /// Tokens needed.
         needed: usize,
@@ -85,7 +91,9 @@ pub enum Error {
     #[error("invalid request: {0}")]
     InvalidRequest(String),
     /// Memory for weights or cache could not be had.
-    #[error("not enough memory: {bytes} bytes were refused; try a smaller model or a shorter context")]
+    #[error(
+        "not enough memory: {bytes} bytes were refused; try a smaller model or a shorter context"
+    )]
     OutOfMemory {
         /// Size of the allocation that failed.
         bytes: u64,

@@ -1,3 +1,150 @@
-//! Backends.
+//! Backends: interpreters of a [`Plan`](crate::model::Plan).
 
 pub mod cpu;
+
+use crate::Result;
+use crate::model::{Plan, WeightId};
+use crate::quant::DType;
+
+pub use cpu::{CpuBackend, CpuOptions, KvType, Precision};
+
+/// Which rows of logits a forward pass is to compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogitRows {
+    /// None: the chunk is only to fill the cache.
+    None,
+    /// Those of the last token.
+    Last,
+    /// Those of every token of the chunk.
+    All,
+}
+
+/// A backend with its weights.
+pub enum Backend {
+    /// The CPU, in this thread.
+    Cpu(CpuBackend),
+}
+
+/// Keys and values of one session, on the side of the backend that made it.
+pub enum KvCache {
+    /// In this process's memory.
+    Cpu(cpu::KvCache),
+}
+
+impl Backend {
+    /// Most tokens that one [`Backend::forward`] takes.
+    pub fn max_chunk(&self) -> usize {
+        match self {
+            Self::Cpu(cpu) => cpu.max_chunk(),
+        }
+    }
+
+    /// Name for people and logs, such as `cpu-simd128`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Cpu(cpu) => cpu.name(),
+        }
+    }
+
+    /// The plan that this backend runs.
+    pub fn plan(&self) -> &Plan {
+        match self {
+            Self::Cpu(cpu) => cpu.plan(),
+        }
+    }
+
+    /// Bytes that the weights take.
+    pub fn weight_bytes(&self) -> usize {
+        match self {
+            Self::Cpu(cpu) => cpu.weight_bytes(),
+        }
+    }
+
+    /// Makes room for a weight of the plan. Its rows follow through [`Backend::write_rows`].
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    pub fn allocate(&mut self, id: WeightId, dtype: DType) -> Result<()> {
+        match self {
+            Self::Cpu(cpu) => cpu.allocate(id, dtype),
+        }
+    }
+
+    /// Takes the GGUF bytes of whole rows; `row_start` counts within the weight and is a multiple of 8.
+    ///
+    /// # Errors
+    /// [`Error::Internal`](crate::Error::Internal) when the rows do not fit the weight.
+    pub fn write_rows(&mut self, id: WeightId, row_start: usize, bytes: &[u8]) -> Result<()> {
+        match self {
+            Self::Cpu(cpu) => cpu.write_rows(id, row_start, bytes),
+        }
+    }
+
+    /// Completes loading: everything that depends on the weights and not on the token.
+    ///
+    /// # Errors
+    /// [`Error::Internal`](crate::Error::Internal) when a weight was never written.
+    pub fn finish(&mut self) -> Result<()> {
+        match self {
+            Self::Cpu(cpu) => cpu.finish(),
+        }
+    }
+
+    /// An empty cache for up to `n_ctx` positions.
+    pub fn new_cache(&self, n_ctx: usize) -> KvCache {
+        match self {
+            Self::Cpu(cpu) => KvCache::Cpu(cpu.new_cache(n_ctx)),
+        }
+    }
+
+    /// Runs `tokens` at the positions that follow those in the cache and appends them to it.
+    ///
+    /// # Errors
+    /// [`Error::ContextFull`](crate::Error::ContextFull), [`Error::InvalidRequest`](crate::Error::InvalidRequest) for
+    /// a token outside the vocabulary, [`Error::OutOfMemory`](crate::Error::OutOfMemory) when the cache cannot grow.
+    pub async fn forward(
+        &mut self,
+        cache: &mut KvCache,
+        tokens: &[u32],
+        rows: LogitRows,
+    ) -> Result<()> {
+        match (self, cache) {
+            (Self::Cpu(cpu), KvCache::Cpu(cache)) => cpu.forward(cache, tokens, rows),
+        }
+    }
+
+    /// Logits of the last forward pass, `[rows, n_vocab]`.
+    pub fn logits(&mut self) -> &mut [f32] {
+        match self {
+            Self::Cpu(cpu) => cpu.logits(),
+        }
+    }
+}
+
+impl KvCache {
+    /// Positions held.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Cpu(cache) => cache.len(),
+        }
+    }
+
+    /// Whether no position is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Forgets every position from `len` on.
+    pub fn truncate(&mut self, len: usize) {
+        match self {
+            Self::Cpu(cache) => cache.truncate(len),
+        }
+    }
+
+    /// Bytes in use.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Cpu(cache) => cache.bytes(),
+        }
+    }
+}

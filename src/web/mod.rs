@@ -1,1 +1,197 @@
-//! Wasm exports.
+//! The wasm exports: thin, JSON in and out, errors as JS `Error` objects with a `code`.
+//!
+//! The only place that names wasm-bindgen and js-sys.
+
+mod source;
+
+use std::cell::{RefCell, RefMut};
+use std::rc::Rc;
+
+use js_sys::{Float32Array, Function, Reflect, Uint32Array};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wasm_bindgen::prelude::*;
+
+use crate::chat;
+use crate::engine::{self, Engine, Generation, LoadOptions, LoadProgress};
+use crate::gguf::{self, Parsed};
+use crate::model::Architecture;
+use crate::{Error, Result};
+
+pub use source::ByteSource;
+use source::JsSource;
+
+impl From<Error> for JsValue {
+    fn from(error: Error) -> Self {
+        let js = js_sys::Error::new(&error.to_string());
+        // Setting a property of a fresh object cannot fail.
+        let _ = Reflect::set(&js, &"code".into(), &error.code().into());
+        js.into()
+    }
+}
+
+/// Makes a panic's message and place readable in the console.
+#[wasm_bindgen(start)]
+fn start() {
+    console_error_panic_hook::set_once();
+}
+
+fn to_json(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| Error::Internal(error.to_string()))
+}
+
+fn from_json<T: DeserializeOwned>(json: &str) -> Result<T> {
+    serde_json::from_str(json).map_err(|error| Error::InvalidRequest(error.to_string()))
+}
+
+/// What the first bytes of a file tell.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Inspection {
+    NeedMore(u64),
+    Info(engine::ModelInfo),
+}
+
+/// Reads a byte prefix of a GGUF file: `{"needMore": bytes}` or `{"info": ModelInfo}`. Throws as early as the bytes
+/// allow when the file is not one that runs.
+#[wasm_bindgen]
+pub fn inspect(prefix: &[u8], file_size: f64) -> Result<String, JsValue> {
+    let inspection = match gguf::parse(prefix, file_size as u64)? {
+        Parsed::NeedMore(bytes) => Inspection::NeedMore(bytes),
+        Parsed::Done(file) => {
+            let info = engine::describe(&file)?;
+            Architecture::by_name(&info.architecture)?;
+            Inspection::Info(info)
+        }
+    };
+    Ok(to_json(&inspection)?)
+}
+
+/// Renders a Jinja chat template as Hugging Face does; the context holds every variable.
+#[wasm_bindgen(js_name = renderTemplate)]
+pub fn render_template(template: &str, context_json: &str) -> Result<String, JsValue> {
+    Ok(chat::render_template(template, &from_json(context_json)?)?)
+}
+
+/// A loaded model.
+#[wasm_bindgen]
+pub struct WasmEngine {
+    engine: Rc<RefCell<Engine>>,
+}
+
+fn borrow(engine: &RefCell<Engine>) -> Result<RefMut<'_, Engine>> {
+    let busy = || Error::InvalidRequest("the engine is busy with another call".into());
+    engine.try_borrow_mut().map_err(|_| busy())
+}
+
+#[wasm_bindgen]
+impl WasmEngine {
+    /// Loads a model from one source per shard. `on_progress` gets JSON and returns whether to go on.
+    pub async fn load(
+        sources: Vec<ByteSource>,
+        options_json: String,
+        on_progress: Function,
+    ) -> Result<WasmEngine, JsValue> {
+        let options: LoadOptions = from_json(&options_json)?;
+        let sources = sources.into_iter().map(JsSource).collect();
+        let report = |progress: LoadProgress| {
+            let json = to_json(&progress).unwrap_or_default();
+            let answer = on_progress.call1(&JsValue::NULL, &json.into());
+            !matches!(
+                answer.map(|value| value.as_bool()),
+                Ok(Some(false)) | Err(_)
+            )
+        };
+        let engine = Engine::load(sources, &options, report).await?;
+        Ok(Self {
+            engine: Rc::new(RefCell::new(engine)),
+        })
+    }
+
+    /// Facts about the model, as JSON.
+    pub fn info(&self) -> Result<String, JsValue> {
+        Ok(to_json(borrow(&self.engine)?.info())?)
+    }
+
+    /// Text to token ids.
+    pub fn tokenize(
+        &self,
+        text: &str,
+        add_special: bool,
+        parse_special: bool,
+    ) -> Result<Uint32Array, JsValue> {
+        let tokens = borrow(&self.engine)?
+            .tokenizer()
+            .encode(text, add_special, parse_special)?;
+        Ok(Uint32Array::from(tokens.as_slice()))
+    }
+
+    /// Token ids to text.
+    pub fn detokenize(&self, tokens: &[u32], skip_special: bool) -> Result<String, JsValue> {
+        Ok(borrow(&self.engine)?
+            .tokenizer()
+            .decode(tokens, skip_special))
+    }
+
+    /// Logits after the last token.
+    pub async fn logits(&self, tokens: Vec<u32>) -> Result<Float32Array, JsValue> {
+        let logits = borrow(&self.engine)?.logits(&tokens).await?;
+        Ok(Float32Array::from(logits.as_slice()))
+    }
+
+    /// Starts to answer a conversation.
+    #[wasm_bindgen(js_name = startChat)]
+    pub fn start_chat(&self, request_json: &str) -> Result<WasmGeneration, JsValue> {
+        let generation = borrow(&self.engine)?.start_chat(&from_json(request_json)?)?;
+        Ok(self.generation(generation))
+    }
+
+    /// Starts to continue a text.
+    #[wasm_bindgen(js_name = startCompletion)]
+    pub fn start_completion(&self, request_json: &str) -> Result<WasmGeneration, JsValue> {
+        let generation = borrow(&self.engine)?.start_completion(&from_json(request_json)?)?;
+        Ok(self.generation(generation))
+    }
+
+    fn generation(&self, generation: Generation) -> WasmGeneration {
+        WasmGeneration {
+            engine: self.engine.clone(),
+            generation: Some(generation),
+        }
+    }
+}
+
+/// A running generation. Freeing it gives its session back to the engine.
+#[wasm_bindgen]
+pub struct WasmGeneration {
+    engine: Rc<RefCell<Engine>>,
+    generation: Option<Generation>,
+}
+
+#[wasm_bindgen]
+impl WasmGeneration {
+    /// Runs one chunk of the prompt or makes one token; returns an event as JSON. Call it until that says `done`.
+    pub async fn step(&mut self) -> Result<String, JsValue> {
+        let mut engine = borrow(&self.engine)?;
+        let ended = || Error::Internal("the generation has ended".into());
+        let generation = self.generation.as_mut().ok_or_else(ended)?;
+        Ok(to_json(&generation.step(&mut engine).await?)?)
+    }
+
+    /// Asks for the end; the next step reports it.
+    pub fn cancel(&mut self) {
+        if let Some(generation) = &mut self.generation {
+            generation.cancel();
+        }
+    }
+}
+
+impl Drop for WasmGeneration {
+    fn drop(&mut self) {
+        if let (Some(generation), Ok(mut engine)) =
+            (self.generation.take(), self.engine.try_borrow_mut())
+        {
+            engine.check_in(generation.into_session());
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! The interpreter: one match over [`Op`].
+
+use std::mem::take;
+
+use super::reference::{self, HeadView};
+use super::weights::CpuWeight;
+use super::{CpuBackend, KvCache, Precision};
+use crate::backend::LogitRows;
+use crate::model::{BufId, IdSource, Op, WeightId};
+use crate::{Error, Result};
+
+/// What the operations of one pass share.
+struct Pass<'a> {
+    cache: &'a mut KvCache,
+    tokens: &'a [u32],
+    /// Position of the first token.
+    start: usize,
+    /// Rows that operations still work on: all tokens, then those whose logits are wanted.
+    rows: usize,
+    wanted: LogitRows,
+}
+
+impl CpuBackend {
+    /// See [`Backend::forward`](crate::backend::Backend::forward).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn forward(
+        &mut self,
+        cache: &mut KvCache,
+        tokens: &[u32],
+        wanted: LogitRows,
+    ) -> Result<()> {
+        let start = cache.len();
+        self.check(start, tokens)?;
+        cache.reserve(tokens.len())?;
+        self.prepare_angles(start, tokens.len());
+        let mut pass = Pass {
+            cache,
+            tokens,
+            start,
+            rows: tokens.len(),
+            wanted,
+        };
+        // The steps are taken out so that an operation may borrow the rest of the backend.
+        let steps = take(&mut self.plan.steps);
+        let result = steps.iter().try_for_each(|step| match step.op {
+            _ if pass.rows == 0 => Ok(()),
+            ref op => self.run(op, &mut pass),
+        });
+        self.plan.steps = steps;
+        self.acts_of = None;
+        result?;
+        cache.advance(tokens.len());
+        Ok(())
+    }
+
+    fn check(&self, start: usize, tokens: &[u32]) -> Result<()> {
+        if tokens.is_empty() || tokens.len() > self.max_chunk() {
+            return Err(Error::Internal(format!(
+                "a pass takes 1 to {} tokens",
+                self.max_chunk()
+            )));
+        }
+        if let Some(token) = tokens
+            .iter()
+            .find(|token| **token as usize >= self.plan.n_vocab)
+        {
+            let n_vocab = self.plan.n_vocab;
+            return Err(Error::InvalidRequest(format!(
+                "token {token} is outside the vocabulary of {n_vocab}"
+            )));
+        }
+        match self.plan.max_positions {
+            Some(n_ctx) if start + tokens.len() > n_ctx => Err(Error::ContextFull {
+                needed: start + tokens.len(),
+                n_ctx,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Cosines and sines of this chunk's positions, once for all layers.
+    fn prepare_angles(&mut self, start: usize, count: usize) {
+        for (rope, spec) in self.plan.ropes.iter().enumerate() {
+            let angles = &mut self.rope_angles[rope];
+            angles.clear();
+            for position in start..start + count {
+                angles.extend(self.rope_freqs[rope].iter().map(|freq| {
+                    let (sin, cos) = (position as f64 * f64::from(*freq)).sin_cos();
+                    (cos as f32 * spec.magnitude, sin as f32 * spec.magnitude)
+                }));
+            }
+        }
+    }
+
+    fn run(&mut self, op: &Op, pass: &mut Pass<'_>) -> Result<()> {
+        match *op {
+            Op::Embed { table, ids, out } => return self.embed(table, ids, out, pass),
+            Op::MatMul {
+                x,
+                weight,
+                bias,
+                out,
+            } => return self.matmul(x, weight, bias, out, pass.rows),
+            Op::Norm {
+                kind,
+                x,
+                weight,
+                bias,
+                eps,
+                width,
+                out,
+            } => {
+                let mut values = self.copied(x, out, pass.rows);
+                let weight = weight.map(|id| self.vector(id)).transpose()?;
+                let bias = bias.map(|id| self.vector(id)).transpose()?;
+                reference::norm(kind, &mut values, width, weight, bias, eps);
+                self.put(out, values);
+            }
+            Op::Rope {
+                x, rope, head_dim, ..
+            } => {
+                let mut values = take(&mut self.buffers[x.0]);
+                let spec = &self.plan.ropes[rope.0];
+                let width = self.plan.buffers[x.0];
+                let angles = self.rope_angles[rope.0].chunks_exact(spec.n_rot / 2);
+                for (row, angles) in values.chunks_exact_mut(width).zip(angles) {
+                    reference::rope(row, head_dim, spec.pairing, angles);
+                }
+                self.put(x, values);
+            }
+            Op::StoreKv { k, v, layer } => {
+                let layer = &mut pass.cache.layers[layer];
+                let at = pass.start * layer.spec.width();
+                let count = pass.rows * layer.spec.width();
+                layer.keys.store(at, &self.buffers[k.0][..count]);
+                layer.values.store(at, &self.buffers[v.0][..count]);
+            }
+            Op::Attention { .. } => self.attention(op, pass),
+            Op::GatedAct { act, gate, up, out } => {
+                let mut values = self.copied(up, out, pass.rows);
+                let gate = &self.buffers[gate.0];
+                values
+                    .iter_mut()
+                    .zip(gate)
+                    .for_each(|(up, gate)| *up *= reference::activate(act, *gate));
+                self.put(out, values);
+            }
+            Op::Act { act, x } => {
+                let mut values = take(&mut self.buffers[x.0]);
+                values
+                    .iter_mut()
+                    .for_each(|x| *x = reference::activate(act, *x));
+                self.put(x, values);
+            }
+            Op::Add { a, b, out } => {
+                // Addition commutes: whichever operand is overwritten, the other is added to it.
+                let (kept, other) = if out == b { (b, a) } else { (a, b) };
+                let mut values = self.copied(kept, out, pass.rows);
+                values
+                    .iter_mut()
+                    .zip(&self.buffers[other.0])
+                    .for_each(|(sum, term)| *sum += term);
+                self.put(out, values);
+            }
+            Op::Scale { x, factor } => {
+                self.buffers[x.0].iter_mut().for_each(|x| *x *= factor);
+                self.touched(x);
+            }
+            Op::SoftCap { x, cap } => {
+                self.buffers[x.0]
+                    .iter_mut()
+                    .for_each(|x| *x = cap * (*x / cap).tanh());
+                self.touched(x);
+            }
+            Op::LastRow { x, out } => {
+                let width = self.plan.buffers[x.0];
+                let first = match pass.wanted {
+                    LogitRows::None => pass.rows,
+                    LogitRows::Last => pass.rows - 1,
+                    LogitRows::All => 0,
+                };
+                let mut values = take(&mut self.buffers[out.0]);
+                values.clear();
+                values.extend_from_slice(&self.buffers[x.0][first * width..pass.rows * width]);
+                pass.rows -= first;
+                self.put(out, values);
+            }
+        }
+        Ok(())
+    }
+
+    /// Buffer `out`, taken out and holding a copy of the rows of `x` (nothing is copied where they are the same).
+    fn copied(&mut self, x: BufId, out: BufId, rows: usize) -> Vec<f32> {
+        let mut values = take(&mut self.buffers[out.0]);
+        if x != out {
+            values.clear();
+            values.extend_from_slice(&self.buffers[x.0][..rows * self.plan.buffers[x.0]]);
+        }
+        values
+    }
+
+    fn put(&mut self, id: BufId, values: Vec<f32>) {
+        self.buffers[id.0] = values;
+        self.touched(id);
+    }
+
+    /// Forgets the int8 form of a buffer that has changed.
+    fn touched(&mut self, id: BufId) {
+        if self.acts_of == Some(id) {
+            self.acts_of = None;
+        }
+    }
+
+    fn embed(&mut self, table: WeightId, ids: IdSource, out: BufId, pass: &Pass<'_>) -> Result<()> {
+        let width = self.plan.buffers[out.0];
+        let mut values = take(&mut self.buffers[out.0]);
+        values.resize(pass.rows * width, 0.0);
+        for (t, row) in values.chunks_exact_mut(width).enumerate() {
+            let id = match ids {
+                IdSource::Tokens => pass.tokens[t] as usize,
+                IdSource::Positions => pass.start + t,
+            };
+            self.weight(table)?.row(id, row)?;
+        }
+        self.put(out, values);
+        Ok(())
+    }
+
+    fn matmul(
+        &mut self,
+        x: BufId,
+        weight: WeightId,
+        bias: Option<WeightId>,
+        out: BufId,
+        rows: usize,
+    ) -> Result<()> {
+        let (n_in, n_out) = (self.plan.buffers[x.0], self.plan.buffers[out.0]);
+        let mut values = take(&mut self.buffers[out.0]);
+        values.resize(rows * n_out, 0.0);
+        if self.acts_of != Some(x) && self.options.precision == Precision::Fast {
+            self.acts.quantize(&self.buffers[x.0][..rows * n_in], n_in);
+            self.acts_of = Some(x);
+        }
+        match self.weight(weight)? {
+            CpuWeight::Raw(matrix) => {
+                matrix.matmul(&self.buffers[x.0][..rows * n_in], &mut values)?
+            }
+            CpuWeight::Packed(matrix) => matrix.matmul(&self.acts, &mut values, 0..n_out),
+            CpuWeight::Vector { .. } => {
+                return Err(Error::Internal(
+                    "a vector stands where a matrix should".into(),
+                ));
+            }
+        }
+        if let Some(bias) = bias {
+            let bias = self.vector(bias)?;
+            for row in values.chunks_exact_mut(n_out) {
+                row.iter_mut()
+                    .zip(bias)
+                    .for_each(|(value, bias)| *value += bias);
+            }
+        }
+        self.put(out, values);
+        Ok(())
+    }
+
+    fn attention(&mut self, op: &Op, pass: &Pass<'_>) {
+        let Op::Attention {
+            q,
+            layer,
+            n_heads,
+            head_dim,
+            scale,
+            window,
+            softcap,
+            out,
+        } = *op
+        else {
+            return;
+        };
+        let mut values = take(&mut self.buffers[out.0]);
+        let width = n_heads * head_dim;
+        values.resize(pass.rows * width, 0.0);
+        let layer = &pass.cache.layers[layer];
+        let group = n_heads / layer.spec.n_kv_heads;
+        let queries = self.buffers[q.0].chunks_exact(width);
+        for (t, (q, out)) in queries.zip(values.chunks_exact_mut(width)).enumerate() {
+            let end = pass.start + t + 1;
+            let range = end.saturating_sub(window.unwrap_or(end))..end;
+            for (head, (q, out)) in q
+                .chunks_exact(head_dim)
+                .zip(out.chunks_exact_mut(head_dim))
+                .enumerate()
+            {
+                let view = HeadView {
+                    keys: &layer.keys,
+                    values: &layer.values,
+                    stride: layer.spec.width(),
+                    offset: head / group * head_dim,
+                };
+                reference::attend(q, &view, range.clone(), scale, softcap, out);
+            }
+        }
+        self.put(out, values);
+    }
+}

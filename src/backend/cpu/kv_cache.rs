@@ -1,0 +1,162 @@
+//! Keys and values of past positions, `[position, n_kv_heads * head_dim]` per layer, as f32 or f16.
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+
+use crate::model::KvSpec;
+use crate::{Error, Result};
+
+/// Storage type of the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KvType {
+    /// 4 bytes a value: exact.
+    F32,
+    /// 2 bytes a value.
+    #[default]
+    F16,
+}
+
+/// Rows of one layer's keys or values.
+pub enum KvRows {
+    /// Exact.
+    F32(Vec<f32>),
+    /// Half the memory.
+    F16(Vec<f16>),
+}
+
+/// Positions by which the cache grows.
+const GROWTH: usize = 256;
+
+impl KvRows {
+    fn new(kind: KvType) -> Self {
+        match kind {
+            KvType::F32 => Self::F32(Vec::new()),
+            KvType::F16 => Self::F16(Vec::new()),
+        }
+    }
+
+    fn resize(&mut self, len: usize) -> Result<()> {
+        fn grow<T: Clone>(rows: &mut Vec<T>, len: usize, zero: T) -> Result<()> {
+            if len > rows.len() {
+                let more = len - rows.len();
+                rows.try_reserve_exact(more)
+                    .map_err(|_| Error::OutOfMemory {
+                        bytes: (len * size_of::<T>()) as u64,
+                    })?;
+                rows.resize(len, zero);
+            }
+            Ok(())
+        }
+        match self {
+            Self::F32(rows) => grow(rows, len, 0.0),
+            Self::F16(rows) => grow(rows, len, f16::ZERO),
+        }
+    }
+
+    /// Writes `values` from element `at` on.
+    pub fn store(&mut self, at: usize, values: &[f32]) {
+        match self {
+            Self::F32(rows) => rows[at..at + values.len()].copy_from_slice(values),
+            Self::F16(rows) => rows[at..at + values.len()].convert_from_f32_slice(values),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::F32(rows) => rows.len() * 4,
+            Self::F16(rows) => rows.len() * 2,
+        }
+    }
+}
+
+/// Cache of one layer.
+pub struct LayerCache {
+    /// Keys, rotated.
+    pub keys: KvRows,
+    /// Values.
+    pub values: KvRows,
+    /// Shape of a position.
+    pub spec: KvSpec,
+}
+
+/// Cache of one session.
+pub struct KvCache {
+    /// Layer by layer.
+    pub layers: Vec<LayerCache>,
+    len: usize,
+    capacity: usize,
+    n_ctx: usize,
+}
+
+impl KvCache {
+    /// An empty cache for up to `n_ctx` positions; memory is taken as the conversation grows.
+    pub fn new(specs: &[KvSpec], kind: KvType, n_ctx: usize) -> Self {
+        let layer = |spec: &KvSpec| LayerCache {
+            keys: KvRows::new(kind),
+            values: KvRows::new(kind),
+            spec: *spec,
+        };
+        Self {
+            layers: specs.iter().map(layer).collect(),
+            len: 0,
+            capacity: 0,
+            n_ctx,
+        }
+    }
+
+    /// Positions held.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no position is held.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Forgets every position from `len` on.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// Marks `count` more positions as held, after a forward pass has stored them.
+    pub fn advance(&mut self, count: usize) {
+        self.len += count;
+    }
+
+    /// Makes room for `count` more positions.
+    ///
+    /// # Errors
+    /// [`Error::ContextFull`] beyond the context, [`Error::OutOfMemory`] when memory is refused (the cache stays as it
+    /// was).
+    pub fn reserve(&mut self, count: usize) -> Result<()> {
+        let needed = self.len + count;
+        if needed > self.n_ctx {
+            return Err(Error::ContextFull {
+                needed,
+                n_ctx: self.n_ctx,
+            });
+        }
+        if needed <= self.capacity {
+            return Ok(());
+        }
+        let capacity = needed
+            .max(self.capacity * 3 / 2)
+            .next_multiple_of(GROWTH)
+            .min(self.n_ctx);
+        for layer in &mut self.layers {
+            layer.keys.resize(capacity * layer.spec.width())?;
+            layer.values.resize(capacity * layer.spec.width())?;
+        }
+        self.capacity = capacity;
+        Ok(())
+    }
+
+    /// Bytes in use.
+    pub fn bytes(&self) -> usize {
+        self.layers
+            .iter()
+            .map(|layer| layer.keys.bytes() + layer.values.bytes())
+            .sum()
+    }
+}

@@ -1,0 +1,353 @@
+//! Generation as a state machine: one step is one chunk of prefill or one token, so that the caller can cancel,
+//! draw and answer messages between any two.
+
+use serde::{Deserialize, Serialize};
+use web_time::Instant;
+
+use super::{ChatRequest, Engine, Session};
+use crate::backend::LogitRows;
+use crate::sampling::{Sampler, SamplingParams, StopMatcher};
+use crate::tokenizer::TokenStream;
+use crate::{Error, Result};
+
+/// A request to continue a text.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CompletionRequest {
+    /// The text. Special tokens are added as the file says, and recognised.
+    pub prompt: Option<String>,
+    /// The prompt as tokens, taken as they are.
+    pub prompt_tokens: Option<Vec<u32>>,
+    /// How to choose tokens and when to stop.
+    #[serde(flatten)]
+    pub sampling: SamplingParams,
+}
+
+/// Why a generation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FinishReason {
+    /// The model ended its turn, or a stop string came.
+    Stop,
+    /// `maxTokens` or the context was reached.
+    Length,
+    /// The caller asked to stop.
+    Cancelled,
+}
+
+/// Tokens counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Usage {
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Tokens generated.
+    pub completion_tokens: usize,
+    /// Tokens of the prompt that were in the cache already.
+    pub reused_tokens: usize,
+}
+
+/// Time taken.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Timings {
+    /// From the start to the first token, milliseconds.
+    pub ttft_ms: f64,
+    /// Prompt tokens that had to be run, per second.
+    pub prefill_tps: f64,
+    /// Tokens after the first one, per second.
+    pub decode_tps: f64,
+    /// Time in prefill, milliseconds.
+    pub prefill_ms: f64,
+    /// Time from the first token to the last, milliseconds.
+    pub decode_ms: f64,
+}
+
+/// What a step did.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(
+    tag = "type",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
+pub enum GenerationEvent {
+    /// A chunk of the prompt was run.
+    Prefill {
+        /// Prompt tokens in the cache.
+        done: usize,
+        /// Prompt tokens.
+        total: usize,
+        /// Of them, in the cache before.
+        reused: usize,
+        /// Messages left out to fit the context.
+        dropped_messages: usize,
+    },
+    /// A token was chosen.
+    Token {
+        /// Its id.
+        id: u32,
+        /// Text that has become certain; may be empty.
+        text: String,
+    },
+    /// The end.
+    Done {
+        /// Why.
+        finish_reason: FinishReason,
+        /// Text that was held back until now.
+        text: String,
+        /// Tokens counted.
+        usage: Usage,
+        /// Messages left out to fit the context.
+        dropped_messages: usize,
+        /// Time taken.
+        timings: Timings,
+        /// Tokens in the cache.
+        context_used: usize,
+    },
+}
+
+/// A running generation. Give its session back with [`Generation::into_session`] and [`Engine::check_in`].
+pub struct Generation {
+    session: Session,
+    prompt: Vec<u32>,
+    sampler: Sampler,
+    stops: StopMatcher,
+    stream: TokenStream,
+    max_tokens: usize,
+    ignore_eos: bool,
+    /// Chosen but not yet reported.
+    queued: Option<u32>,
+    /// Reported but not yet in the cache.
+    pending: Option<u32>,
+    generated: usize,
+    /// Prompt and answer, for the penalties.
+    history: Vec<u32>,
+    reused: usize,
+    dropped_messages: usize,
+    started: Instant,
+    first_token: Option<Instant>,
+    last_token: Option<Instant>,
+    finished: Option<FinishReason>,
+    cancelled: bool,
+    stopped_by_text: bool,
+}
+
+impl Engine {
+    /// Starts to answer a conversation.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`], [`Error::Template`], [`Error::TemplateRaised`], [`Error::ContextFull`].
+    pub fn start_chat(&mut self, request: &ChatRequest) -> Result<Generation> {
+        let prompt = self.chat_prompt(request)?;
+        self.start(prompt.tokens, &request.sampling, prompt.dropped_messages)
+    }
+
+    /// Starts to continue a text.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`], [`Error::ContextFull`].
+    pub fn start_completion(&mut self, request: &CompletionRequest) -> Result<Generation> {
+        let tokens = match (&request.prompt, &request.prompt_tokens) {
+            (Some(text), None) => self.tokenizer.encode(text, true, true)?,
+            (None, Some(tokens)) => tokens.clone(),
+            _ => {
+                return Err(Error::InvalidRequest(
+                    "give either `prompt` or `promptTokens`".into(),
+                ));
+            }
+        };
+        self.start(tokens, &request.sampling, 0)
+    }
+
+    fn start(
+        &mut self,
+        prompt: Vec<u32>,
+        params: &SamplingParams,
+        dropped_messages: usize,
+    ) -> Result<Generation> {
+        let started = Instant::now();
+        params.validate(self.backend()?.plan().n_vocab)?;
+        let n_ctx = self.n_ctx()?;
+        if prompt.is_empty() {
+            return Err(Error::InvalidRequest("the prompt has no tokens".into()));
+        }
+        if prompt.len() >= n_ctx {
+            return Err(Error::ContextFull {
+                needed: prompt.len() + 1,
+                n_ctx,
+            });
+        }
+        let session = self.check_out(&prompt)?;
+        Ok(Generation {
+            reused: session.tokens().len(),
+            session,
+            sampler: Sampler::new(params.clone()),
+            stops: StopMatcher::new(params.stop.clone()),
+            stream: TokenStream::new(),
+            max_tokens: params
+                .max_tokens
+                .unwrap_or(usize::MAX)
+                .min(n_ctx - prompt.len()),
+            ignore_eos: params.ignore_eos,
+            queued: None,
+            pending: None,
+            generated: 0,
+            history: prompt.clone(),
+            prompt,
+            dropped_messages,
+            started,
+            first_token: None,
+            last_token: None,
+            finished: None,
+            cancelled: false,
+            stopped_by_text: false,
+        })
+    }
+}
+
+impl Generation {
+    /// Asks for the end; the next step reports it.
+    pub fn cancel(&mut self) {
+        self.cancelled = true;
+    }
+
+    /// The session, to be checked in.
+    pub fn into_session(self) -> Session {
+        self.session
+    }
+
+    /// Runs one chunk of the prompt or makes one token. After [`GenerationEvent::Done`] it only repeats that.
+    ///
+    /// # Errors
+    /// Those of [`Backend::forward`](crate::backend::Backend::forward).
+    pub async fn step(&mut self, engine: &mut Engine) -> Result<GenerationEvent> {
+        if self.cancelled && self.finished.is_none() {
+            return Ok(self.finish(FinishReason::Cancelled));
+        }
+        if let Some(reason) = self.finished {
+            return Ok(self.finish(reason));
+        }
+        if self.session.tokens().len() < self.prompt.len() {
+            return self.prefill_step(engine).await;
+        }
+        if let Some(token) = self.pending.take() {
+            self.session
+                .forward(engine.backend()?, &[token], LogitRows::Last)
+                .await?;
+            self.choose(engine)?;
+        }
+        let Some(token) = self.queued.take() else {
+            return Err(Error::Internal("no token was chosen".into()));
+        };
+        Ok(self.report(engine, token))
+    }
+
+    async fn prefill_step(&mut self, engine: &mut Engine) -> Result<GenerationEvent> {
+        let backend = engine.backend()?;
+        let from = self.session.tokens().len();
+        let to = self.prompt.len().min(from + backend.max_chunk());
+        let last = to == self.prompt.len();
+        let rows = if last {
+            LogitRows::Last
+        } else {
+            LogitRows::None
+        };
+        self.session
+            .forward(backend, &self.prompt[from..to], rows)
+            .await?;
+        if last {
+            self.choose(engine)?;
+        }
+        Ok(GenerationEvent::Prefill {
+            done: to,
+            total: self.prompt.len(),
+            reused: self.reused,
+            dropped_messages: self.dropped_messages,
+        })
+    }
+
+    /// Samples from the logits at once, since another user of the engine may overwrite them.
+    fn choose(&mut self, engine: &mut Engine) -> Result<()> {
+        if self.max_tokens > 0 {
+            self.queued = Some(
+                self.sampler
+                    .sample(engine.backend()?.logits(), &self.history),
+            );
+        } else {
+            self.finished = Some(FinishReason::Length);
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, engine: &Engine, token: u32) -> GenerationEvent {
+        let now = Instant::now();
+        self.first_token.get_or_insert(now);
+        if engine.tokenizer.is_end_of_generation(token) && !self.ignore_eos {
+            return self.finish(FinishReason::Stop);
+        }
+        self.last_token = Some(now);
+        self.generated += 1;
+        self.history.push(token);
+        self.pending = Some(token);
+        let text = self.stream.push(&engine.tokenizer, token);
+        let outcome = self.stops.push(&text);
+        if outcome.stopped {
+            self.stopped_by_text = true;
+            self.finished = Some(FinishReason::Stop);
+        } else if self.generated >= self.max_tokens {
+            self.finished = Some(FinishReason::Length);
+        }
+        GenerationEvent::Token {
+            id: token,
+            text: outcome.emit,
+        }
+    }
+
+    fn finish(&mut self, reason: FinishReason) -> GenerationEvent {
+        // What was held back belongs to the answer unless a stop string swallowed it.
+        let mut text = String::new();
+        if !self.stopped_by_text {
+            let outcome = self.stops.push(&self.stream.flush());
+            text = outcome.emit;
+            text.push_str(&self.stops.flush());
+        }
+        self.finished = Some(reason);
+        GenerationEvent::Done {
+            finish_reason: reason,
+            text,
+            usage: Usage {
+                prompt_tokens: self.prompt.len(),
+                completion_tokens: self.generated,
+                reused_tokens: self.reused,
+            },
+            dropped_messages: self.dropped_messages,
+            timings: self.timings(),
+            context_used: self.session.tokens().len(),
+        }
+    }
+
+    fn timings(&self) -> Timings {
+        let ms = |from: Instant, to: Instant| to.duration_since(from).as_secs_f64() * 1e3;
+        let per_second = |count: usize, ms: f64| {
+            if ms > 0.0 {
+                count as f64 / ms * 1e3
+            } else {
+                0.0
+            }
+        };
+        let ttft_ms = self
+            .first_token
+            .map_or(0.0, |first| ms(self.started, first));
+        let decode_ms = self
+            .first_token
+            .zip(self.last_token)
+            .map_or(0.0, |(first, last)| ms(first, last));
+        Timings {
+            ttft_ms,
+            prefill_tps: per_second(self.prompt.len() - self.reused, ttft_ms),
+            decode_tps: per_second(self.generated.saturating_sub(1), decode_ms),
+            prefill_ms: ttft_ms,
+            decode_ms,
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! One conversation's tokens and their cache.
+
+use crate::Result;
+use crate::backend::{Backend, KvCache, LogitRows};
+
+/// The tokens that a cache holds, so that the next prompt can reuse what it shares with them.
+pub struct Session {
+    tokens: Vec<u32>,
+    cache: KvCache,
+}
+
+impl Session {
+    pub(super) fn new(cache: KvCache) -> Self {
+        Self {
+            tokens: Vec::new(),
+            cache,
+        }
+    }
+
+    /// Tokens held.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// Number of tokens at the beginning of `other` that are held already.
+    pub fn common_prefix(&self, other: &[u32]) -> usize {
+        self.tokens
+            .iter()
+            .zip(other)
+            .take_while(|(a, b)| a == b)
+            .count()
+    }
+
+    /// Forgets every token from `len` on.
+    pub fn truncate(&mut self, len: usize) {
+        self.tokens.truncate(len);
+        self.cache.truncate(len);
+    }
+
+    /// Appends `tokens` in chunks; logits are left in the backend as `rows` says.
+    ///
+    /// # Errors
+    /// Those of [`Backend::forward`]. What was appended before the error stays.
+    pub async fn prefill(
+        &mut self,
+        backend: &mut Backend,
+        tokens: &[u32],
+        rows: LogitRows,
+    ) -> Result<()> {
+        let chunk_size = backend.max_chunk();
+        let n_chunks = tokens.len().div_ceil(chunk_size);
+        for (i, chunk) in tokens.chunks(chunk_size).enumerate() {
+            let wanted = if i + 1 == n_chunks {
+                rows
+            } else {
+                LogitRows::None
+            };
+            self.forward(backend, chunk, wanted).await?;
+        }
+        Ok(())
+    }
+
+    /// Appends one chunk.
+    ///
+    /// # Errors
+    /// Those of [`Backend::forward`].
+    pub async fn forward(
+        &mut self,
+        backend: &mut Backend,
+        tokens: &[u32],
+        rows: LogitRows,
+    ) -> Result<()> {
+        backend.forward(&mut self.cache, tokens, rows).await?;
+        self.tokens.extend_from_slice(tokens);
+        Ok(())
+    }
+}

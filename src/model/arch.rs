@@ -1,0 +1,126 @@
+//! The table of architectures: what a family does differently, as data.
+//!
+//! Much needs no entry here because the file itself says it: biases, query/key norms, post norms, fused
+//! projections, an untied head and gated feed-forwards are used when their tensors are there.
+
+use super::config::Activation;
+use super::plan::NormKind;
+use super::rope::Pairing;
+use crate::{Error, Result};
+
+/// Which layers use a sliding window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WindowPattern {
+    /// No layer, whatever the metadata says.
+    Never,
+    /// Of every `n` layers the first `n - 1`; `n` from `attention.sliding_window_pattern` or this default. The window
+    /// comes from `attention.sliding_window`, or is the second number (0: none).
+    AllButEvery(usize, usize),
+}
+
+/// What a family does differently.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Architecture {
+    /// `general.architecture`.
+    pub name: &'static str,
+    /// Kind of normalisation.
+    pub norm: NormKind,
+    /// Feed-forward activation.
+    pub activation: Activation,
+    /// Rotary pairing; `None` for learned positions.
+    pub rope: Option<Pairing>,
+    /// Sliding windows.
+    pub window: WindowPattern,
+    /// Rotary base of the layers with a window, when it differs from the others and the file does not say.
+    pub local_rope_base: Option<f32>,
+    /// Embeddings are multiplied by `sqrt(d_model)`.
+    pub scaled_embedding: bool,
+    /// Soft cap of attention scores when the file does not say; `None` where the family has none.
+    pub attention_softcap: Option<f32>,
+    /// Soft cap of the logits when the file does not say; 0 for off, `None` where the family has none.
+    pub final_softcap: Option<f32>,
+    /// Layer count of the one size whose attention scale is `1/sqrt(d_model / n_heads)` rather than
+    /// `1/sqrt(head_dim)` (the 27B Gemmas).
+    pub wide_scale_at_layers: Option<usize>,
+}
+
+const LLAMA: Architecture = Architecture {
+    name: "llama",
+    norm: NormKind::Rms,
+    activation: Activation::Silu,
+    rope: Some(Pairing::Adjacent),
+    window: WindowPattern::Never,
+    local_rope_base: None,
+    scaled_embedding: false,
+    attention_softcap: None,
+    final_softcap: None,
+    wide_scale_at_layers: None,
+};
+
+const QWEN2: Architecture = Architecture {
+    name: "qwen2",
+    rope: Some(Pairing::Halves),
+    ..LLAMA
+};
+
+const GEMMA2: Architecture = Architecture {
+    name: "gemma2",
+    activation: Activation::GeluTanh,
+    rope: Some(Pairing::Halves),
+    window: WindowPattern::AllButEvery(2, 4096),
+    scaled_embedding: true,
+    attention_softcap: Some(50.0),
+    final_softcap: Some(30.0),
+    wide_scale_at_layers: Some(46),
+    ..LLAMA
+};
+
+/// Every architecture that runs, in the order in which documentation lists them.
+const ARCHITECTURES: &[Architecture] = &[
+    LLAMA,
+    QWEN2,
+    Architecture {
+        name: "qwen3",
+        ..QWEN2
+    },
+    GEMMA2,
+    Architecture {
+        name: "gemma3",
+        window: WindowPattern::AllButEvery(6, 0),
+        attention_softcap: None,
+        final_softcap: Some(0.0),
+        local_rope_base: Some(10_000.0),
+        wide_scale_at_layers: Some(62),
+        ..GEMMA2
+    },
+    // llama.cpp runs Phi-3 without its sliding window, since published files disagree on its value.
+    Architecture {
+        name: "phi3",
+        ..QWEN2
+    },
+    Architecture {
+        name: "gpt2",
+        norm: NormKind::Layer,
+        activation: Activation::GeluTanh,
+        rope: None,
+        ..LLAMA
+    },
+];
+
+impl Architecture {
+    /// Finds the entry of `general.architecture`.
+    pub fn by_name(name: &str) -> Result<&'static Self> {
+        ARCHITECTURES
+            .iter()
+            .find(|arch| arch.name == name)
+            .ok_or_else(|| Error::UnsupportedArchitecture {
+                name: name.to_owned(),
+                supported: supported_architectures().join(", "),
+            })
+    }
+}
+
+/// Names of all architectures that run.
+pub fn supported_architectures() -> Vec<&'static str> {
+    ARCHITECTURES.iter().map(|arch| arch.name).collect()
+}

@@ -1,0 +1,175 @@
+//! The forward pass as data: a flat list of labelled operations over numbered buffers and weights.
+//!
+//! A buffer holds one row of `f32` per position of the current chunk: `[tokens, width]`. Labels are llama.cpp's
+//! names with the layer number (`attn_norm-3`, `Kcur-3`, `ffn_out-3`), so that any intermediate can be compared
+//! with another runtime.
+
+use super::config::Activation;
+use super::rope::RopeSpec;
+
+/// Number of an activation buffer in [`Plan::buffers`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BufId(pub usize);
+
+/// Number of a weight in [`Plan::weights`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WeightId(pub usize);
+
+/// Number of a rotary embedding in [`Plan::ropes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RopeId(pub usize);
+
+/// How a weight is used, which decides how a backend stores it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WeightKind {
+    /// `[rows, cols]`, multiplied with activations or looked up by row.
+    Matrix,
+    /// A vector of `cols` floats: norm weights, biases, rope factors.
+    Vector,
+}
+
+/// A weight of the plan: some rows of one tensor of the file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct WeightSpec {
+    /// Tensor name in the GGUF file.
+    pub tensor: String,
+    /// First row of the tensor that belongs to this weight (fused tensors are cut by rows).
+    pub row_start: usize,
+    /// Number of rows; 1 for vectors.
+    pub rows: usize,
+    /// Row length.
+    pub cols: usize,
+    /// Use of the weight.
+    pub kind: WeightKind,
+}
+
+/// Normalisation over the last dimension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormKind {
+    /// RMSNorm: `x / sqrt(mean(x²) + eps) * w` (Zhang & Sennrich 2019).
+    Rms,
+    /// LayerNorm: `(x - mean) / sqrt(var + eps) * w + b` (Ba et al. 2016).
+    Layer,
+}
+
+/// Which number selects the row in [`Op::Embed`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdSource {
+    /// The token's id.
+    Tokens,
+    /// The token's position (learned positions, as in GPT-2).
+    Positions,
+}
+
+/// One operation. `T` is the number of tokens in the chunk; shapes are `[T, width]` unless said otherwise.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)] // field names are the field's terms; shapes are given per variant
+pub enum Op {
+    /// `out[t] = table[id(t)]`
+    Embed {
+        table: WeightId,
+        ids: IdSource,
+        out: BufId,
+    },
+    /// Normalises each run of `width` values of `x`; `out` may be `x`. With `width < buffer width` it works per head.
+    Norm {
+        kind: NormKind,
+        x: BufId,
+        weight: Option<WeightId>,
+        bias: Option<WeightId>,
+        eps: f32,
+        width: usize,
+        out: BufId,
+    },
+    /// `out[t, r] = dot(weight[r], x[t]) + bias[r]`
+    MatMul {
+        x: BufId,
+        weight: WeightId,
+        bias: Option<WeightId>,
+        out: BufId,
+    },
+    /// Rotates the heads of `x` (`[T, n_heads * head_dim]`) in place by their position.
+    Rope {
+        x: BufId,
+        rope: RopeId,
+        n_heads: usize,
+        head_dim: usize,
+    },
+    /// Appends keys and values of the chunk to the cache of `layer`.
+    StoreKv { k: BufId, v: BufId, layer: usize },
+    /// Causal attention of `q` (`[T, n_heads * head_dim]`) over the cache of `layer`:
+    /// `softmax(softcap(q·k * scale)) v`, position `i` sees positions `i - window + 1 ..= i`.
+    Attention {
+        q: BufId,
+        layer: usize,
+        n_heads: usize,
+        head_dim: usize,
+        scale: f32,
+        window: Option<usize>,
+        softcap: Option<f32>,
+        out: BufId,
+    },
+    /// `out = act(gate) * up`
+    GatedAct {
+        act: Activation,
+        gate: BufId,
+        up: BufId,
+        out: BufId,
+    },
+    /// `x = act(x)`
+    Act { act: Activation, x: BufId },
+    /// `out = a + b`; `out` may be either.
+    Add { a: BufId, b: BufId, out: BufId },
+    /// `x = x * factor`
+    Scale { x: BufId, factor: f32 },
+    /// `x = cap * tanh(x / cap)`
+    SoftCap { x: BufId, cap: f32 },
+    /// Keeps only the rows whose logits are wanted: `out[0] = x[T-1]`. Later operations see those rows only.
+    LastRow { x: BufId, out: BufId },
+}
+
+/// An operation with its name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// llama.cpp's name of the result, with the layer number.
+    pub label: String,
+    /// What to do.
+    pub op: Op,
+}
+
+/// What the cache of one layer keeps per position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KvSpec {
+    /// Number of key/value heads (GQA: several query heads share one).
+    pub n_kv_heads: usize,
+    /// Length of one head's key and value.
+    pub head_dim: usize,
+}
+
+impl KvSpec {
+    /// Floats per position, for keys and for values each.
+    pub fn width(&self) -> usize {
+        self.n_kv_heads * self.head_dim
+    }
+}
+
+/// The forward pass of a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Width of each activation buffer.
+    pub buffers: Vec<usize>,
+    /// Every weight once.
+    pub weights: Vec<WeightSpec>,
+    /// Rotary embeddings in use.
+    pub ropes: Vec<RopeSpec>,
+    /// Key/value cache per layer.
+    pub kv: Vec<KvSpec>,
+    /// The operations in order.
+    pub steps: Vec<Step>,
+    /// Buffer that holds the logits at the end.
+    pub logits: BufId,
+    /// Width of the logits.
+    pub n_vocab: usize,
+    /// Number of rows in the table of learned positions, if there is one: no position may reach it.
+    pub max_positions: Option<usize>,
+}

@@ -1,0 +1,185 @@
+//! Every causal fixture against llama.cpp's answers, and the invariants that need no oracle.
+
+mod common;
+
+use common::{argmax, fixtures, floats, json, load, rel_l2, tokens};
+use inkling::backend::LogitRows;
+use inkling::engine::Engine;
+use pollster::block_on;
+use serde_json::{Value, json as j};
+
+/// Names of all causal fixtures of architectures that run.
+fn causal_models() -> Vec<(String, Value)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(fixtures().join("models")).unwrap() {
+        let file = entry.unwrap().file_name().into_string().unwrap();
+        let Some(name) = file.strip_suffix(".expected.json") else {
+            continue;
+        };
+        let expected = json(&format!("models/{file}"));
+        let supported = match load(name, &j!({ "vocabOnly": true })) {
+            Ok(engine) => {
+                inkling::model::supported_architectures().contains(&&*engine.info().architecture)
+            }
+            Err(_) => false,
+        };
+        if expected["kind"] == "causal" && supported {
+            found.push((name.to_owned(), expected));
+        }
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    assert!(found.len() >= 30, "only {} fixtures found", found.len());
+    found
+}
+
+/// Greedy continuation, compared while the margin is above the tolerance.
+fn check_greedy(engine: &mut Engine, case: &Value, tolerance: f64) {
+    let margins = floats(&case["margins"]);
+    let mut session = engine.new_session().unwrap();
+    let mut next = tokens(&case["prompt"]);
+    for (want, margin) in tokens(&case["tokens"]).into_iter().zip(margins) {
+        let backend = engine.backend().unwrap();
+        block_on(session.prefill(backend, &next, LogitRows::Last)).unwrap();
+        if f64::from(margin) < tolerance {
+            return;
+        }
+        assert_eq!(argmax(backend.logits()), want);
+        next = vec![want];
+    }
+}
+
+fn check(name: &str, expected: &Value, options: &Value, tolerance: f64, native: f64, margin: f64) {
+    let mut engine = load(name, options).unwrap();
+    let mut misses = Vec::new();
+    let sequences = expected["sequences"].as_array().unwrap();
+    for (i, sequence) in sequences.iter().enumerate() {
+        let logits = block_on(engine.logits(&tokens(&sequence["tokens"]))).unwrap();
+        let exact = sequence.get("logits_f64").unwrap_or(&sequence["logits"]);
+        let error = rel_l2(&logits, &floats(exact));
+        let error_native = match sequence.get("logits_native") {
+            Some(native) => rel_l2(&logits, &floats(native)),
+            None => f64::INFINITY,
+        };
+        if error > tolerance && error_native > native {
+            misses.push(format!(
+                "sequence {i}: {error:.2e} (native {error_native:.2e})"
+            ));
+        }
+        if let Some(all) = sequence.get("logits_all").filter(|all| all.is_array()) {
+            let got = block_on(engine.logits_all(&tokens(&sequence["tokens"]))).unwrap();
+            let want: Vec<f32> = all.as_array().unwrap().iter().flat_map(floats).collect();
+            // llama.cpp looks GELU up in a half-precision table; `logits_f64` marks such models.
+            let limit = if sequence.get("logits_f64").is_some() {
+                tolerance.max(2e-3)
+            } else {
+                tolerance
+            };
+            let error = rel_l2(&got, &want);
+            assert!(error < limit, "{name}: all positions {error:.2e}");
+        }
+    }
+    // A rounding can flip an expert or a mixture's argmax: the fixtures' notes allow one sequence.
+    let allowed = usize::from(tolerance > 0.1);
+    assert!(misses.len() <= allowed, "{name}: {misses:?}");
+    for case in expected["greedy"].as_array().unwrap() {
+        check_greedy(&mut engine, case, margin);
+    }
+}
+
+#[test]
+fn exact_path_gives_llama_cpp_logits() {
+    for (name, expected) in causal_models() {
+        let n_ctx = expected["n_ctx"].clone();
+        let options = j!({ "backend": "reference", "contextLength": n_ctx });
+        check(&name, &expected, &options, 2e-5, 0.0, 1e-3);
+        if let Some(long) = expected.get("long_context").filter(|long| long.is_object()) {
+            let options = j!({ "backend": "reference", "contextLength": long["n_ctx"] });
+            check(&name, long, &options, 2e-5, 0.0, 1e-3);
+        }
+    }
+}
+
+#[test]
+fn fast_path_stays_within_int8_limits() {
+    for (name, expected) in causal_models() {
+        let n_ctx = expected["n_ctx"].clone();
+        let tolerance = if name.starts_with("gemma3-mix") {
+            0.12
+        } else {
+            0.06
+        };
+        check(
+            &name,
+            &expected,
+            &j!({ "contextLength": n_ctx }),
+            tolerance,
+            0.02,
+            1.0,
+        );
+    }
+}
+
+#[test]
+fn prefill_chunks_and_single_steps_agree() {
+    for name in ["llama-gqa", "gemma3", "phi3", "gpt2", "llama-q-Q4_K"] {
+        let expected = json(&format!("models/{name}.expected.json"));
+        let prompt = tokens(&expected["sequences"][3]["tokens"]);
+        for backend in ["reference", "cpu"] {
+            let mut engine = load(name, &j!({ "backend": backend, "kvType": "f32" })).unwrap();
+            let whole = block_on(engine.logits(&prompt)).unwrap();
+            for size in [1, 5, 33] {
+                let mut session = engine.new_session().unwrap();
+                let backend = engine.backend().unwrap();
+                for chunk in prompt.chunks(size) {
+                    block_on(session.prefill(backend, chunk, LogitRows::Last)).unwrap();
+                }
+                let error = rel_l2(backend.logits(), &whole);
+                assert!(error < 1e-5, "{name}, chunks of {size}: {error:.2e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn truncated_cache_equals_a_fresh_one() {
+    let mut engine = load("llama-gqa", &j!({})).unwrap();
+    let fresh = block_on(engine.logits(&[1, 2, 3, 7, 8])).unwrap();
+    let mut session = engine.new_session().unwrap();
+    let backend = engine.backend().unwrap();
+    block_on(session.prefill(backend, &[1, 2, 3, 4, 5, 6], LogitRows::None)).unwrap();
+    session.truncate(3);
+    block_on(session.prefill(backend, &[7, 8], LogitRows::Last)).unwrap();
+    assert!(rel_l2(backend.logits(), &fresh) < 1e-5);
+}
+
+#[test]
+fn unknown_architecture_is_named() {
+    let error = load("t5", &j!({ "preTokenizer": "gpt-2" })).err().unwrap();
+    assert!(
+        ["unsupported_architecture", "unsupported_tokenizer"].contains(&error.code()),
+        "{error}"
+    );
+}
+
+#[test]
+fn token_outside_the_vocabulary_is_refused() {
+    let mut engine = load("llama-gqa", &j!({})).unwrap();
+    assert_eq!(
+        block_on(engine.logits(&[100_000])).unwrap_err().code(),
+        "invalid_request"
+    );
+    assert_eq!(
+        block_on(engine.logits(&[])).unwrap_err().code(),
+        "invalid_request"
+    );
+}
+
+#[test]
+fn full_context_is_an_error() {
+    let mut engine = load("llama-gqa", &j!({ "contextLength": 8 })).unwrap();
+    assert_eq!(
+        block_on(engine.logits(&[1; 9])).unwrap_err().code(),
+        "context_full"
+    );
+    assert!(block_on(engine.logits(&[1; 8])).is_ok());
+}
