@@ -1,0 +1,65 @@
+import { loading, model } from '../engine.ts';
+import { run } from '../generate.ts';
+import { current } from '../state.ts';
+import { backendName, megabytes } from '../view.ts';
+
+function phaseText(): string {
+  const state = loading.value;
+  if (!state) return '';
+  const { progress } = state;
+  if (!progress || progress.total === 0) return 'Opening the model';
+  if (progress.phase === 'download') {
+    return `Loading the model, ${megabytes(progress.loaded)} of ${megabytes(progress.total)}`;
+  }
+  return 'Preparing the model';
+}
+
+/** Tokens in the context after the last answer, or so far in the one being written. */
+function contextUsed(): number {
+  const conversation = current.value;
+  const active = run.value;
+  if (active && active.conversationId === conversation?.id) {
+    return (active.prefill.value?.total ?? 0) + active.tokens.value;
+  }
+  const facts = conversation?.messages.at(-1)?.facts;
+  return facts && facts.contextLength === model.value?.info.contextLength ? facts.contextUsed : 0;
+}
+
+function speed(): number {
+  const active = run.value;
+  const conversation = current.value;
+  if (active && active.conversationId === conversation?.id) return active.speed.value;
+  return conversation?.messages.at(-1)?.facts?.speed ?? 0;
+}
+
+/** The quiet line under the composer: what computes, how fast, and how full the context is. */
+export function Meter() {
+  const open = model.value;
+  if (!open) {
+    return (
+      <p class="meter" role="status">
+        {phaseText()}
+      </p>
+    );
+  }
+  const { backend, contextLength } = open.info;
+  const used = Math.min(contextUsed(), contextLength);
+  const rate = speed();
+  return (
+    <p class="meter">
+      <span>{backendName(backend)}</span>
+      {rate > 0 && <span class="speed">{rate < 10 ? rate.toFixed(1) : Math.round(rate)} tokens/s</span>}
+      <span class="context">
+        <meter
+          min={0}
+          max={contextLength}
+          value={used}
+          high={contextLength * 0.85}
+          aria-label="Context used"
+          title="How much of its context the model has filled, in tokens"
+        />
+        {used.toLocaleString('en')} of {contextLength.toLocaleString('en')}
+      </span>
+    </p>
+  );
+}

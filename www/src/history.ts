@@ -1,0 +1,62 @@
+// Conversations in IndexedDB. Storage may be closed (private windows), full, or absent: then the first failure is
+// told once through `onFailure`, and the app goes on with what it has in memory.
+import { openDB, type DBSchema, type IDBPDatabase } from 'idb';
+import type { Conversation } from './types.ts';
+
+interface Schema extends DBSchema {
+  conversations: { key: string; value: Conversation };
+}
+
+export type StorageFailure = 'full' | 'closed';
+
+let database: Promise<IDBPDatabase<Schema>> | undefined;
+let told = false;
+let onFailure: (failure: StorageFailure) => void = () => {};
+
+function open(): Promise<IDBPDatabase<Schema>> {
+  database ??= openDB<Schema>('inkling', 1, {
+    upgrade(db) {
+      db.createObjectStore('conversations', { keyPath: 'id' });
+    },
+    // Another tab wants a newer schema: let it go on.
+    blocking(_current, _blocked, event) {
+      (event.target as IDBDatabase).close();
+      database = undefined;
+    },
+    terminated() {
+      database = undefined;
+    },
+  });
+  return database;
+}
+
+async function attempt<T>(work: (db: IDBPDatabase<Schema>) => Promise<T>): Promise<T | undefined> {
+  try {
+    return await work(await open());
+  } catch (error) {
+    if (!told) {
+      told = true;
+      onFailure(error instanceof DOMException && error.name === 'QuotaExceededError' ? 'full' : 'closed');
+    }
+    return undefined;
+  }
+}
+
+/** Sets who hears of the first failure. */
+export function onStorageFailure(listener: (failure: StorageFailure) => void): void {
+  onFailure = listener;
+}
+
+/** All conversations, the latest first. */
+export async function loadConversations(): Promise<Conversation[]> {
+  const all = (await attempt((db) => db.getAll('conversations'))) ?? [];
+  return all.sort((a, b) => b.updatedAt - a.updatedAt);
+}
+
+export async function saveConversation(conversation: Conversation): Promise<void> {
+  await attempt((db) => db.put('conversations', conversation));
+}
+
+export async function removeConversation(id: string): Promise<void> {
+  await attempt((db) => db.delete('conversations', id));
+}

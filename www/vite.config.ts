@@ -1,0 +1,117 @@
+import { createHash } from 'node:crypto';
+import { createReadStream, readFileSync, statSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { defineConfig, type Plugin } from 'vite';
+
+const modelsFolder = new URL('../models/', import.meta.url);
+const embedded = JSON.parse(readFileSync(new URL('default.json', modelsFolder), 'utf8')) as {
+  file: string;
+  name: string;
+};
+
+/** Isolation now, so that threads need no change of hosting later. */
+const headers = {
+  'Cross-Origin-Opener-Policy': 'same-origin',
+  'Cross-Origin-Embedder-Policy': 'require-corp',
+};
+
+const contentSecurityPolicy = [
+  "default-src 'self'",
+  "script-src 'self' 'wasm-unsafe-eval'",
+  "style-src 'self'",
+  "img-src 'self' data:",
+  "worker-src 'self'",
+  'connect-src *', // Models come from wherever the user asks; nothing else is ever fetched.
+  "object-src 'none'",
+  "base-uri 'none'",
+  "form-action 'none'",
+].join('; ');
+
+/** Serves and copies the embedded model at the stable path `models/<file>`. */
+function embeddedModel(): Plugin {
+  const path = fileURLToPath(new URL(embedded.file, modelsFolder));
+  return {
+    name: 'inkling:embedded-model',
+    configureServer(server) {
+      server.middlewares.use(`/models/${embedded.file}`, (_request, response) => {
+        response.writeHead(200, {
+          ...headers,
+          'Content-Type': 'application/octet-stream',
+          'Content-Length': statSync(path).size,
+        });
+        createReadStream(path).pipe(response);
+      });
+    },
+    generateBundle() {
+      this.emitFile({ type: 'asset', fileName: `models/${embedded.file}`, source: readFileSync(path) });
+    },
+  };
+}
+
+/** Puts the policy into the built page only: the development server needs inline styles. */
+function policy(): Plugin {
+  return {
+    name: 'inkling:content-security-policy',
+    apply: 'build',
+    transformIndexHtml: () => [
+      {
+        tag: 'meta',
+        attrs: { 'http-equiv': 'Content-Security-Policy', content: contentSecurityPolicy },
+        injectTo: 'head-prepend',
+      },
+    ],
+  };
+}
+
+/** Tells the service worker what to keep, and names its cache after that. */
+function precache(): Plugin {
+  const publicFiles = ['icon.svg', 'manifest.webmanifest', 'theme.js'];
+  return {
+    name: 'inkling:precache',
+    apply: 'build',
+    enforce: 'post',
+    generateBundle: {
+      order: 'post',
+      handler(_options, bundle) {
+        const hash = createHash('sha256');
+        const files = Object.keys(bundle).filter((name) => name !== 'sw.js');
+        for (const name of files) {
+          const item = bundle[name];
+          if (item) hash.update(name).update(item.type === 'chunk' ? item.code : item.source);
+        }
+        for (const name of publicFiles) hash.update(readFileSync(new URL(`public/${name}`, import.meta.url)));
+        const worker = bundle['sw.js'];
+        if (worker?.type !== 'chunk') throw new Error('the service worker is missing from the bundle');
+        const paths = ['./', ...files.filter((name) => name !== 'index.html'), ...publicFiles];
+        worker.code = worker.code
+          .replace('__PRECACHE_FILES__', () => JSON.stringify(paths))
+          .replace('__PRECACHE_VERSION__', () => JSON.stringify(hash.digest('hex').slice(0, 12)));
+      },
+    },
+  };
+}
+
+export default defineConfig(({ mode }) => ({
+  base: './',
+  define: { __EMBEDDED_MODEL__: JSON.stringify({ file: embedded.file, name: embedded.name }) },
+  plugins: [embeddedModel(), policy(), precache()],
+  server: { headers, host: '127.0.0.1' },
+  preview: { headers, host: '127.0.0.1' },
+  worker: { format: 'es' },
+  ...(mode === 'fake' && {
+    resolve: { alias: { 'inkling-llm': fileURLToPath(new URL('dev/fake-engine.ts', import.meta.url)) } },
+  }),
+  build: {
+    target: 'es2022',
+    modulePreload: { polyfill: false },
+    rolldownOptions: {
+      input: {
+        index: fileURLToPath(new URL('index.html', import.meta.url)),
+        sw: fileURLToPath(new URL('src/sw.ts', import.meta.url)),
+      },
+      output: {
+        entryFileNames: (chunk) => (chunk.name === 'sw' ? 'sw.js' : 'assets/[name]-[hash].js'),
+      },
+    },
+  },
+}));
