@@ -1,5 +1,11 @@
 // Stands in for `inkling-llm` in `npm run dev:fake`: the page can be worked on without a wasm build. Never shipped.
-import type { ChatCompletionChunk, ChatCompletionParams, LoadOptions, ModelInfo, ModelSource } from 'inkling-llm';
+import type {
+  ChatCompletionChunk,
+  ChatCompletionParams,
+  LoadOptions,
+  ModelInfo,
+  ModelSource,
+} from 'inkling-llm';
 
 export class EngineError extends Error {
   constructor(

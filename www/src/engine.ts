@@ -32,7 +32,9 @@ export const loadTrouble = signal<(Trouble & { label: string }) | null>(null);
 export const starting = signal(true);
 
 /** Whether a model will be there soon, if it is not there yet. */
-export const expectingModel = computed(() => starting.value || model.value !== null || loading.value !== null);
+export const expectingModel = computed(
+  () => starting.value || model.value !== null || loading.value !== null,
+);
 
 let attempt = 0;
 
@@ -54,7 +56,11 @@ export async function openModel(source: ModelSource, label: string, embedded = f
   loading.value?.cancel();
   const mine = ++attempt;
   const abort = new AbortController();
-  const state = (progress: LoadProgress | null): Loading => ({ label, progress, cancel: () => abort.abort() });
+  const state = (progress: LoadProgress | null): Loading => ({
+    label,
+    progress,
+    cancel: () => abort.abort(),
+  });
   loading.value = state(null);
   // The first model's fallback must not hide why it is needed.
   if (!starting.value) loadTrouble.value = null;

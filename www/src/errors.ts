@@ -33,12 +33,24 @@ const words: Record<EngineErrorCode, Words> = {
     'Inkling does not know this model’s tokenizer yet.',
     'Guessing would give you nonsense, so the model was not opened. Choose another one.',
   ],
-  missing_metadata: ['The model file is incomplete.', 'Something that the model needs is missing from it. Try another file.'],
-  bad_metadata: ['The model file is damaged.', 'Something in its description makes no sense. Try another file.'],
-  missing_tensor: ['The model file is incomplete.', 'A part of the weights is missing. If the model comes in several files, choose all of them together.'],
+  missing_metadata: [
+    'The model file is incomplete.',
+    'Something that the model needs is missing from it. Try another file.',
+  ],
+  bad_metadata: [
+    'The model file is damaged.',
+    'Something in its description makes no sense. Try another file.',
+  ],
+  missing_tensor: [
+    'The model file is incomplete.',
+    'A part of the weights is missing. If the model comes in several files, choose all of them together.',
+  ],
   bad_tensor: ['The model file is damaged.', 'A part of the weights does not fit. Try another file.'],
   bad_tokenizer: ['The model file is damaged.', 'Its tokenizer makes no sense. Try another file.'],
-  template: ['The model’s chat template could not be used.', 'The model file is at fault. Try another variant of the model.'],
+  template: [
+    'The model’s chat template could not be used.',
+    'The model file is at fault. Try another variant of the model.',
+  ],
   template_raised: [
     'The model refused the form of this conversation.',
     'Some models take no system prompt, or need questions and answers to alternate. Clear the system prompt in the settings, or begin a new chat.',
@@ -82,7 +94,8 @@ export function describe(error: unknown): Trouble {
   if (code === 'http_status' && status === 404) title = 'There is no file at this address (404).';
   else if (code === 'http_status' && (status === 401 || status === 403)) {
     title = `The server refused to give out the file (${status}).`;
-    advice = 'It may need an account or an accepted licence. Download the file yourself and open it from disk.';
+    advice =
+      'It may need an account or an accepted licence. Download the file yourself and open it from disk.';
   } else if (code === 'http_status' && status > 0) title = `The server answered with an error (${status}).`;
   const detail = error instanceof Error ? error.message : String(error);
   return { code, title, advice, ...(detail && { detail }) };

@@ -74,7 +74,9 @@ export function parseSettings(json: string | null): Settings {
 export const settings = signal<Settings>(parseSettings(read(settingsKey)));
 
 const storedTheme = read(themeKey);
-export const theme = signal<Theme>(storedTheme === 'light' || storedTheme === 'dark' ? storedTheme : 'system');
+export const theme = signal<Theme>(
+  storedTheme === 'light' || storedTheme === 'dark' ? storedTheme : 'system',
+);
 
 export function change(part: Partial<Settings>): void {
   settings.value = { ...settings.value, ...part };

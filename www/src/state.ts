@@ -11,7 +11,9 @@ export const conversations = signal<readonly Conversation[]>([]);
 /** Id of the one that is shown; null: a new chat that has no message yet. */
 export const currentId = signal<string | null>(null);
 /** The one that is shown. */
-export const current = computed(() => conversations.value.find((each) => each.id === currentId.value) ?? null);
+export const current = computed(
+  () => conversations.value.find((each) => each.id === currentId.value) ?? null,
+);
 
 export const newId = (): string => crypto.randomUUID();
 
@@ -65,7 +67,11 @@ export function show(id: string | null): void {
 }
 
 /** Replaces a conversation by what `edit` makes of it; `quietly` leaves its place in the list and storage alone. */
-export function update(id: string, edit: (conversation: Conversation) => Conversation, quietly = false): void {
+export function update(
+  id: string,
+  edit: (conversation: Conversation) => Conversation,
+  quietly = false,
+): void {
   const before = find(id);
   if (!before) return;
   const after = edit(before);
@@ -108,7 +114,8 @@ export function editQuestion(id: string, messageId: string, content: string): vo
   update(id, (each) => {
     const index = each.messages.findIndex((message) => message.id === messageId);
     if (index < 0) return { ...each };
-    const title = index === 0 && each.title === titleFrom(each.messages[0]!.content) ? titleFrom(content) : each.title;
+    const title =
+      index === 0 && each.title === titleFrom(each.messages[0]!.content) ? titleFrom(content) : each.title;
     return { ...each, title, messages: [...each.messages.slice(0, index), say(content)] };
   });
 }

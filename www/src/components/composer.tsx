@@ -1,6 +1,5 @@
 import { useSignal } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
-import { loading, model } from '../engine.ts';
 import { answer, run } from '../generate.ts';
 import { addQuestion, currentId, find, show } from '../state.ts';
 import { Icon } from './icon.tsx';
@@ -65,7 +64,6 @@ export function Composer() {
   const submit = (): void => {
     if (send(text.value)) text.value = '';
   };
-  const waiting = !model.value && loading.value;
   return (
     <form
       class="composer"
@@ -84,7 +82,7 @@ export function Composer() {
           ref={box}
           rows={1}
           value={text.value}
-          placeholder={waiting ? 'Write already; it is sent when the model is ready' : 'Write something…'}
+          placeholder="Write something…"
           enterkeyhint="send"
           autocomplete="off"
           onInput={(event) => (text.value = event.currentTarget.value)}

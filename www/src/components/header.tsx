@@ -2,7 +2,7 @@ import { loading, model } from '../engine.ts';
 import { theme } from '../settings.ts';
 import { current } from '../state.ts';
 import { panel, wide } from '../view.ts';
-import { Icon, Mark } from './icon.tsx';
+import { Icon } from './icon.tsx';
 import { newChat } from './sidebar.tsx';
 
 function isDark(): boolean {
@@ -42,13 +42,6 @@ export function Header() {
         >
           <Icon name="menu" />
         </button>
-      )}
-      {wide.value ? (
-        <p class="heading">{current.value?.title ?? ''}</p>
-      ) : (
-        <p class="brand">
-          <Mark /> <span class="brand-name">Inkling</span>
-        </p>
       )}
       <ModelButton />
       <div class="header-actions">

@@ -23,7 +23,12 @@ export type IconName = keyof typeof paths;
 
 export function Icon({ name }: { name: IconName }) {
   return (
-    <svg class="icon" viewBox="0 0 20 20" aria-hidden="true" focusable="false">
+    <svg
+      class={name === 'stop' ? 'icon filled' : 'icon'}
+      viewBox="0 0 20 20"
+      aria-hidden="true"
+      focusable="false"
+    >
       <path d={paths[name]} />
     </svg>
   );
@@ -35,7 +40,7 @@ export function Mark() {
     <svg class="mark" viewBox="0 0 32 32" aria-hidden="true" focusable="false">
       <path
         fill-rule="evenodd"
-        d="M16 1.500c-.5 0-9.200 11.300-9.200 18.200A9.200 9.200 0 0 0 15.300 28.900V30.500h1.400V28.900A9.200 9.200 0 0 0 25.200 19.700C25.200 12.800 16.500 1.500 16 1.500Zm-.7 6.200h1.400v8.900a2.700 2.700 0 1 1-1.400 0Z"
+        d="M16 1.500c-.5 0-9.200 11.300-9.200 18.200A9.200 9.200 0 0 0 15.300 28.900H16.700A9.200 9.200 0 0 0 25.200 19.700C25.200 12.800 16.500 1.500 16 1.500Zm-.7 6.200h1.400v8.900a2.700 2.700 0 1 1-1.400 0Z"
       />
     </svg>
   );

@@ -1,7 +1,7 @@
 import { loading, model } from '../engine.ts';
 import { run } from '../generate.ts';
 import { current } from '../state.ts';
-import { backendName, megabytes } from '../view.ts';
+import { backendName, megabytes } from '../words.ts';
 
 function phaseText(): string {
   const state = loading.value;
@@ -32,6 +32,26 @@ function speed(): number {
   return conversation?.messages.at(-1)?.facts?.speed ?? 0;
 }
 
+function Context({ used, length }: { used: number; length: number }) {
+  const words = `${used.toLocaleString('en')} of ${length.toLocaleString('en')}`;
+  return (
+    <span class="context" title="How much of its context the model has filled, in tokens">
+      <span
+        class="gauge"
+        role="meter"
+        aria-label="Context used"
+        aria-valuemin={0}
+        aria-valuemax={length}
+        aria-valuenow={used}
+        aria-valuetext={`${words} tokens`}
+      >
+        <span style={{ width: `${(100 * used) / length}%` }} />
+      </span>
+      {words}
+    </span>
+  );
+}
+
 /** The quiet line under the composer: what computes, how fast, and how full the context is. */
 export function Meter() {
   const open = model.value;
@@ -49,17 +69,7 @@ export function Meter() {
     <p class="meter">
       <span>{backendName(backend)}</span>
       {rate > 0 && <span class="speed">{rate < 10 ? rate.toFixed(1) : Math.round(rate)} tokens/s</span>}
-      <span class="context">
-        <meter
-          min={0}
-          max={contextLength}
-          value={used}
-          high={contextLength * 0.85}
-          aria-label="Context used"
-          title="How much of its context the model has filled, in tokens"
-        />
-        {used.toLocaleString('en')} of {contextLength.toLocaleString('en')}
-      </span>
+      {used > 0 && <Context used={used} length={contextLength} />}
     </p>
   );
 }

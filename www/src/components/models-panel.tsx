@@ -10,7 +10,8 @@ import {
   parseAddress,
   type OpenModel,
 } from '../engine.ts';
-import { backendName, megabytes, panel, people } from '../view.ts';
+import { panel } from '../view.ts';
+import { backendName, megabytes, people } from '../words.ts';
 import { Dialog } from './dialog.tsx';
 import { Icon } from './icon.tsx';
 import { LoadingState, TroubleNote } from './opening.tsx';
@@ -123,11 +124,16 @@ function FromAddress() {
   );
 }
 
+function close(): void {
+  panel.value = null;
+  loadTrouble.value = null; // It was read here; no need to say it again outside.
+}
+
 /** The model that is open, and the ways to another. */
 export function ModelsPanel() {
   const open = model.value;
   return (
-    <Dialog title="Model" kind="card" onClose={() => (panel.value = null)}>
+    <Dialog title="Model" kind="card" onClose={close}>
       {open && <Facts open={open} />}
       <section class="open-model">
         <h3>Open a model of your own</h3>
@@ -137,8 +143,8 @@ export function ModelsPanel() {
           <>
             {loadTrouble.value && <TroubleNote trouble={loadTrouble.value} />}
             <p>
-              Any GGUF file of the Llama, Qwen 2 and 3, Gemma 2 and 3, Phi 3 or GPT-2 families. Models of 0.3 to 1
-              billion parameters, in Q4_K_M or Q8_0, are a good start.
+              Any GGUF file of the Llama, Qwen 2 and 3, Gemma 2 and 3, Phi 3 or GPT-2 families. Models of 0.3
+              to 1 billion parameters, in Q4_K_M or Q8_0, are a good start.
             </p>
             <FromDisk />
             <FromAddress />

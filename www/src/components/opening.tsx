@@ -1,6 +1,7 @@
 import { loading, loadTrouble, model, type Loading } from '../engine.ts';
 import type { Trouble } from '../types.ts';
-import { megabytes, panel } from '../view.ts';
+import { panel } from '../view.ts';
+import { megabytes } from '../words.ts';
 import { Icon } from './icon.tsx';
 
 const phases = {
@@ -29,7 +30,10 @@ export function LoadingState({ state }: { state: Loading }) {
           {amount && `, ${amount}`}
         </span>
       </p>
-      <progress aria-label={`${phase} ${label}`} {...(known && { max: progress.total, value: progress.loaded })} />
+      <progress
+        aria-label={`${phase} ${label}`}
+        {...(known && { max: progress.total, value: progress.loaded })}
+      />
       <button type="button" class="plain" onClick={() => state.cancel()}>
         Cancel
       </button>

@@ -4,7 +4,6 @@ import { editQuestion } from '../state.ts';
 import type { Message } from '../types.ts';
 import { focusComposer } from '../view.ts';
 import { useAutoHeight } from './composer.tsx';
-import { CopyButton } from './copy.tsx';
 import { Icon } from './icon.tsx';
 
 interface EditorProps {
@@ -80,7 +79,7 @@ export function Question({ conversationId, message }: { conversationId: string; 
   }
   const long = message.content.length > 220 || message.content.includes('\n');
   return (
-    <>
+    <div class="question">
       <p class={long ? 'asked long' : 'asked'}>{message.content}</p>
       <div class="actions">
         <button
@@ -93,8 +92,7 @@ export function Question({ conversationId, message }: { conversationId: string; 
         >
           <Icon name="edit" />
         </button>
-        <CopyButton text={() => message.content} label="Copy this message" />
       </div>
-    </>
+    </div>
   );
 }

@@ -33,7 +33,8 @@ function Reading({ active }: { active: Run }) {
   return (
     <p class="aside reading">
       <progress max={prefill.total} value={prefill.done} aria-label="Reading the conversation" />
-      Reading the conversation, {prefill.done.toLocaleString('en')} of {prefill.total.toLocaleString('en')} tokens
+      Reading the conversation, {prefill.done.toLocaleString('en')} of {prefill.total.toLocaleString('en')}{' '}
+      tokens
     </p>
   );
 }
@@ -82,7 +83,9 @@ function Remarks({ message, last }: { message: Message; last: boolean }) {
       )}
       {end === 'length' && (
         <p class="aside">
-          {full ? 'The context is full, so the answer ends here.' : 'The answer reached the length you allow.'}
+          {full
+            ? 'The context is full, so the answer ends here.'
+            : 'The answer reached the length you allow.'}
           {last && !run.value && (
             <button type="button" class="link" onClick={() => send('Please go on.')}>
               Ask it to go on
@@ -94,8 +97,8 @@ function Remarks({ message, last }: { message: Message; last: boolean }) {
       {end === 'interrupted' && <p class="aside">Cut off when the page closed.</p>}
       {facts && facts.dropped > 0 && (
         <p class="aside">
-          The oldest {plural(facts.dropped, 'message')} no longer fitted into the model’s context; this answer was
-          written without {facts.dropped === 1 ? 'it' : 'them'}.
+          The oldest {plural(facts.dropped, 'message')} no longer fitted into the model’s context; this answer
+          was written without {facts.dropped === 1 ? 'it' : 'them'}.
         </p>
       )}
     </>

@@ -5,7 +5,7 @@ import { Dialog } from './dialog.tsx';
 import { Box, Slider, Whole } from './field.tsx';
 
 const themes: readonly (readonly [Theme, string])[] = [
-  ['system', 'As the system'],
+  ['system', 'System'],
   ['light', 'Light'],
   ['dark', 'Dark'],
 ];
@@ -57,7 +57,11 @@ function Seed() {
     <Box
       label="Starting point of chance"
       term="seed"
-      hint={wrong ? 'Use digits only; as it is, it is ignored.' : 'With the same number, the same question gets the same answer.'}
+      hint={
+        wrong
+          ? 'Use digits only; as it is, it is ignored.'
+          : 'With the same number, the same question gets the same answer.'
+      }
     >
       {(attributes) => (
         <input

@@ -28,7 +28,9 @@ function Renaming({ conversation, onDone }: { conversation: Conversation; onDone
       class="rename"
       aria-label="Title of the conversation"
       value={title.value}
-      ref={(element) => element && document.activeElement !== element && element.select()}
+      ref={(element) => {
+        if (element && document.activeElement !== element) element.select();
+      }}
       onInput={(event) => (title.value = event.currentTarget.value)}
       onBlur={keep}
       onKeyDown={(event) => {

@@ -39,7 +39,7 @@ export function Transcript() {
 
   const toEnd = (): void => {
     const box = scroller.current;
-    if (box) box.scrollTop = box.scrollHeight;
+    if (box) box.scrollTop = count > 0 ? box.scrollHeight : 0;
     following.current = true;
     away.value = false;
   };
@@ -52,7 +52,7 @@ export function Transcript() {
     const inner = box?.firstElementChild;
     if (!box || !inner) return;
     const observer = new ResizeObserver(() => {
-      if (following.current) box.scrollTop = box.scrollHeight;
+      if (following.current && current.peek()) box.scrollTop = box.scrollHeight;
       else away.value = box.scrollHeight - box.scrollTop - box.clientHeight > nearEnd;
     });
     observer.observe(inner);
@@ -72,12 +72,19 @@ export function Transcript() {
 
   return (
     <main id="conversation" tabIndex={-1} aria-label="Conversation" class="conversation">
-      <div ref={scroller} class="scroller" onScroll={onScroll} tabIndex={0} role="group" aria-label="Messages">
+      <div
+        ref={scroller}
+        class="scroller"
+        onScroll={onScroll}
+        tabIndex={0}
+        role="group"
+        aria-label="Messages"
+      >
         <div class="column" role="log" aria-live="off" aria-busy={run.value !== null} aria-label="Messages">
           {conversation ? <Turns conversation={conversation} /> : <Welcome />}
         </div>
       </div>
-      {away.value && (
+      {away.value && conversation && (
         <button type="button" class="latest" onClick={toEnd}>
           <Icon name="down" /> Jump to latest
         </button>

@@ -1,7 +1,8 @@
 import { loading, model } from '../engine.ts';
-import { focusComposer, megabytes, panel, people } from '../view.ts';
+import { focusComposer, panel } from '../view.ts';
+import { megabytes, people } from '../words.ts';
 import { send } from './composer.tsx';
-import { Icon } from './icon.tsx';
+import { Icon, Mark } from './icon.tsx';
 
 const prompts = [
   'Tell me a short story about a fox.',
@@ -18,9 +19,9 @@ function EmbeddedWords() {
         A very small language model, <em>inside this page.</em>
       </h1>
       <p class="lead">
-        It has 9 million parameters, thousands of times fewer than the models you may know. It chats, explains and
-        tells short stories; its sums are often wrong and its facts may be invented. Nothing you write leaves this
-        page.
+        It has 9 million parameters, thousands of times fewer than the models you may know. It chats, explains
+        and tells short stories; its sums are often wrong and its facts may be invented. Nothing you write
+        leaves this page.
       </p>
     </>
   );
@@ -36,8 +37,8 @@ function OpenedWords() {
         {open.name}, <em>inside this page.</em>
       </h1>
       <p class="lead">
-        {people(parameters)} parameters, {quantization}, {megabytes(fileSize)}. It answers from memory and can be
-        wrong. Nothing you write leaves this page.
+        {people(parameters)} parameters, {quantization}, {megabytes(fileSize)}. It answers from memory and can
+        be wrong. Nothing you write leaves this page.
       </p>
     </>
   );
@@ -49,6 +50,7 @@ export function Welcome() {
   const opening = loading.value !== null && model.value === null;
   return (
     <div class="welcome">
+      <Mark />
       {embedded ? <EmbeddedWords /> : <OpenedWords />}
       <h2 class="label" id="prompts-label">
         Begin with

@@ -56,7 +56,9 @@ export class WetInk {
     let end = fromEnd(this.#root, 0);
     let back = 0;
     drying.forEach((age, index) => {
-      const young = this.#marks.filter((mark) => now - mark.at < age).reduce((sum, mark) => sum + mark.length, 0);
+      const young = this.#marks
+        .filter((mark) => now - mark.at < age)
+        .reduce((sum, mark) => sum + mark.length, 0);
       const start = young > back ? fromEnd(this.#root, young) : null;
       if (!start || !end) return void CSS.highlights.delete(names[index]!);
       const range = new StaticRange({
