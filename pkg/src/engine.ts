@@ -1,3 +1,9 @@
+import { answer } from './answer.js';
+import { Client } from './client.js';
+import { createWorker } from './create-worker.js';
+import { abortError, EngineError, toEngineError } from './errors.js';
+import { requireWasmSimd } from './features.js';
+import { chatRequest, chatShape, completionRequest, completionShape } from './openai.js';
 import type {
   ChatCompletion,
   ChatCompletionChunk,
@@ -5,24 +11,20 @@ import type {
   Completion,
   CompletionChunk,
   CompletionParams,
+  RequestOptions,
 } from './openai-types.js';
+import type { CoreCompletionRequest, CoreLoadOptions } from './protocol.js';
+import { absolute, describeSource } from './source.js';
+import type { CompletionStream } from './stream.js';
 import type {
   DetokenizeOptions,
+  DownloadOptions,
   JsonValue,
   LoadOptions,
   ModelInfo,
   ModelSource,
   TokenizeOptions,
 } from './types.js';
-
-/**
- * Pieces of an answer as they are written. Leaving a `for await` loop early stops the model. Can be read once;
- * errors are thrown by the loop as `EngineError`.
- */
-export interface CompletionStream<Chunk> extends AsyncIterableIterator<Chunk> {
-  /** Ends the answer where it is: the last chunk comes with `finish_reason: "cancelled"`, usage and timings. */
-  stop(): void;
-}
 
 /** The part of an engine that speaks OpenAI's chat interface. */
 export interface Chat {
@@ -37,47 +39,107 @@ export interface Chat {
 /** A model loaded in a worker of its own. All failures are `EngineError`s. */
 export class Engine {
   /** What is known about the model. */
-  declare readonly info: ModelInfo;
+  readonly info: ModelInfo;
   /** OpenAI's chat interface: `engine.chat.completions.create({ messages })`. */
-  declare readonly chat: Chat;
+  readonly chat: Chat;
+  readonly #client: Client;
+  #disposing: Promise<void> | undefined;
 
-  private constructor() {}
-
-  /** Starts a worker and loads a GGUF model into it. */
-  static load(source: ModelSource, options: LoadOptions = {}): Promise<Engine> {
-    throw new Error(`not yet: ${String(source)} ${String(options)}`);
+  private constructor(client: Client, info: ModelInfo) {
+    this.#client = client;
+    this.info = info;
+    const create = (params: ChatCompletionParams): CompletionStream<ChatCompletionChunk> | Promise<ChatCompletion> =>
+      answer(client, 'chat', () => chatRequest(params), chatShape(info.name), params);
+    this.chat = { completions: { create: create as Chat['completions']['create'] } };
   }
 
-  /** Continues a text as it stands, without a chat template. */
+  /**
+   * Starts a worker and loads a GGUF model into it.
+   *
+   * Rejects with code `aborted` when the signal fires; `network`, `http_status` or `truncated` when the download
+   * fails; `invalid_gguf` or an `unsupported_…` code when the file cannot run, as early in the download as its
+   * bytes tell; `out_of_memory`, `unsupported_browser` or `worker_failed` when this device cannot run it.
+   */
+  static async load(source: ModelSource, options: LoadOptions = {}): Promise<Engine> {
+    const { onProgress, signal, download = {}, wasmUrl } = options;
+    if (signal?.aborted) throw abortError(signal.reason);
+    requireWasmSimd();
+    const call = {
+      sources: describeSource(source),
+      options: coreOptions(options),
+      download: plainDownload(download),
+      ...(wasmUrl !== undefined && { wasmUrl: absolute(wasmUrl) }),
+    };
+    const client = new Client(createWorker(options.worker));
+    try {
+      return new Engine(client, await client.call('load', call, { signal, onProgress }));
+    } catch (thrown) {
+      const error = toEngineError(thrown);
+      // A busy worker belongs to another engine.
+      if (error.code === 'busy') client.detach(error);
+      else client.close(error);
+      throw error;
+    }
+  }
+
+  /** Continues a text as it stands, without a chat template. Requests wait for each other. */
   complete(params: CompletionParams & { stream: true }): CompletionStream<CompletionChunk>;
   complete(params: CompletionParams & { stream?: false | null | undefined }): Promise<Completion>;
   complete(params: CompletionParams): CompletionStream<CompletionChunk> | Promise<Completion>;
   complete(params: CompletionParams): CompletionStream<CompletionChunk> | Promise<Completion> {
-    throw new Error(`not yet: ${String(params)}`);
+    const request = (): CoreCompletionRequest => completionRequest(params);
+    return answer(this.#client, 'completion', request, completionShape(this.info.name), params);
   }
 
-  /** Text → token ids. */
-  tokenize(text: string, options: TokenizeOptions = {}): Promise<Uint32Array> {
-    throw new Error(`not yet: ${text} ${String(options)}`);
+  /** Text → token ids. Does not wait for a running answer. */
+  tokenize(text: string, { addSpecial = true, parseSpecial = false }: TokenizeOptions = {}): Promise<Uint32Array> {
+    return this.#client.call('tokenize', { text, addSpecial, parseSpecial });
   }
 
-  /** Token ids → text. */
-  detokenize(tokens: Uint32Array | readonly number[], options: DetokenizeOptions = {}): Promise<string> {
-    throw new Error(`not yet: ${String(tokens)} ${String(options)}`);
+  /** Token ids → text. Does not wait for a running answer. */
+  detokenize(
+    tokens: Uint32Array | readonly number[],
+    { skipSpecial = false }: DetokenizeOptions = {},
+  ): Promise<string> {
+    return this.#client.call('detokenize', { tokens: Uint32Array.from(tokens), skipSpecial });
   }
 
-  /** Scores over the vocabulary for the token after these. */
-  logits(tokens: Uint32Array | readonly number[]): Promise<Float32Array> {
-    throw new Error(`not yet: ${String(tokens)}`);
+  /** Scores over the vocabulary (`info.vocabSize` numbers, before any sampling) for the token after these. */
+  logits(
+    tokens: Uint32Array | readonly number[],
+    { signal }: Pick<RequestOptions, 'signal'> = {},
+  ): Promise<Float32Array> {
+    return this.#client.call('logits', { tokens: Uint32Array.from(tokens) }, { signal });
   }
 
   /** Renders a chat template (Jinja, as Hugging Face renders it) with the variables of `context`. */
   renderTemplate(template: string, context: { readonly [key: string]: JsonValue }): Promise<string> {
-    throw new Error(`not yet: ${template} ${String(context)}`);
+    return this.#client.call('renderTemplate', { template, context: JSON.stringify(context) });
   }
 
-  /** Rejects what is pending with code `disposed`, frees the model and ends the worker. Safe to call twice. */
+  /**
+   * Rejects what is pending with code `disposed`, frees the model and ends the worker. Never rejects; safe to call
+   * twice. The engine cannot be used afterwards.
+   */
   dispose(): Promise<void> {
-    throw new Error('not yet');
+    this.#disposing ??= this.#client.shutDown(new EngineError('disposed', 'The engine was disposed.'));
+    return this.#disposing;
   }
+}
+
+function coreOptions(options: LoadOptions): CoreLoadOptions {
+  const { contextLength, backend, kvType, vocabOnly, preTokenizer, chatTemplate } = options;
+  return {
+    ...(contextLength !== undefined && { contextLength }),
+    ...(backend !== undefined && { backend }),
+    ...(kvType !== undefined && { kvType }),
+    ...(vocabOnly !== undefined && { vocabOnly }),
+    ...(preTokenizer !== undefined && { preTokenizer }),
+    ...(chatTemplate !== undefined && { chatTemplate }),
+  };
+}
+
+/** Only what the worker needs: the caller's object may hold things that cannot be sent. */
+function plainDownload({ headers, credentials }: DownloadOptions): DownloadOptions {
+  return { ...(headers && { headers: { ...headers } }), ...(credentials && { credentials }) };
 }

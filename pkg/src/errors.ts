@@ -1,23 +1,26 @@
+const CORE_CODES = [
+  'invalid_gguf',
+  'truncated',
+  'missing_metadata',
+  'bad_metadata',
+  'missing_tensor',
+  'bad_tensor',
+  'unsupported_architecture',
+  'unsupported_type',
+  'unsupported_tokenizer',
+  'bad_tokenizer',
+  'template',
+  'template_raised',
+  'context_full',
+  'invalid_request',
+  'out_of_memory',
+  'cancelled',
+  'source',
+  'internal',
+] as const;
+
 /** Codes of errors that arise inside the engine (the wasm module); they come through unchanged. */
-export type CoreErrorCode =
-  | 'invalid_gguf'
-  | 'truncated'
-  | 'missing_metadata'
-  | 'bad_metadata'
-  | 'missing_tensor'
-  | 'bad_tensor'
-  | 'unsupported_architecture'
-  | 'unsupported_type'
-  | 'unsupported_tokenizer'
-  | 'bad_tokenizer'
-  | 'template'
-  | 'template_raised'
-  | 'context_full'
-  | 'invalid_request'
-  | 'out_of_memory'
-  | 'cancelled'
-  | 'source'
-  | 'internal';
+export type CoreErrorCode = (typeof CORE_CODES)[number];
 
 /**
  * Everything that can go wrong, as a stable string.
@@ -76,4 +79,59 @@ export class EngineError extends Error {
     this.status = details.status;
     this.url = details.url;
   }
+}
+
+/** An error as it travels between worker and page, where classes are lost. */
+export interface WireError {
+  code: EngineErrorCode;
+  message: string;
+  status?: number | undefined;
+  url?: string | undefined;
+  cause?: string | undefined;
+}
+
+/** Packs whatever was thrown for the way to the page. */
+export function toWireError(thrown: unknown): WireError {
+  const error = toEngineError(thrown);
+  const { code, message, status, url } = error;
+  const cause = error.cause === undefined ? undefined : messageOf(error.cause);
+  return { code, message, status, url, cause };
+}
+
+/** Unpacks what `toWireError` packed. */
+export function fromWireError(wire: WireError): EngineError {
+  const { code, message, status, url } = wire;
+  const details: EngineErrorDetails = { status, url };
+  if (wire.cause !== undefined) details.cause = new Error(wire.cause);
+  return new EngineError(code, message, details);
+}
+
+/** Gives every thrown thing a code: the wasm module's own, or what fits best. */
+export function toEngineError(thrown: unknown): EngineError {
+  if (thrown instanceof EngineError) return thrown;
+  if (isTrap(thrown)) {
+    return new EngineError('worker_failed', 'The engine crashed; load the model again.', { cause: thrown });
+  }
+  const code = CORE_CODES.find((known) => known === codeOf(thrown)) ?? 'internal';
+  if (code === 'cancelled') return abortError();
+  return new EngineError(code, messageOf(thrown), code === 'internal' ? { cause: thrown } : {});
+}
+
+/** The error of everything that the caller's signal stopped; `reason` is the signal's. */
+export function abortError(reason?: unknown): EngineError {
+  return new EngineError('aborted', 'Stopped by the caller.', reason === undefined ? {} : { cause: reason });
+}
+
+/** Whether the wasm instance stopped in the middle of something and must not be used again. */
+export function isTrap(thrown: unknown): boolean {
+  return typeof WebAssembly === 'object' && thrown instanceof WebAssembly.RuntimeError;
+}
+
+/** Text of anything that can be thrown. */
+export function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}
+
+function codeOf(thrown: unknown): unknown {
+  return typeof thrown === 'object' && thrown !== null && 'code' in thrown ? thrown.code : undefined;
 }

@@ -1,8 +1,9 @@
 export { Engine } from './engine.js';
-export type { Chat, CompletionStream } from './engine.js';
+export type { Chat } from './engine.js';
 export { EngineError } from './errors.js';
 export type { CoreErrorCode, EngineErrorCode, EngineErrorDetails } from './errors.js';
 export type * from './openai-types.js';
+export type { CompletionStream } from './stream.js';
 export type {
   DetokenizeOptions,
   DownloadOptions,

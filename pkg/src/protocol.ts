@@ -1,6 +1,6 @@
-// What the page and the worker say to each other: the only wire format. Every Request but `cancel` gets exactly one
+// What the page and the worker say to each other: the only wire format, and with `errors.ts` all they share. Every Request but `cancel` gets exactly one
 // closing Event (`result` or `error`) with its id.
-import type { EngineErrorCode } from './errors.js';
+import type { WireError } from './errors.js';
 import type { DownloadOptions, LoadProgress, ModelInfo } from './types.js';
 
 /** One piece of a model as it travels to the worker: an absolute address, or bytes that are cheap to clone. */
@@ -103,15 +103,6 @@ export type RequestOf<K extends CallKind> = { [P in K]: { kind: P; id: number } 
 
 /** Page → worker. `cancel` names the id of another request; it is harmless when that one has ended. */
 export type Request = RequestOf<CallKind> | { kind: 'cancel'; id: number };
-
-/** An error as it travels. */
-export interface WireError {
-  code: EngineErrorCode;
-  message: string;
-  status?: number | undefined;
-  url?: string | undefined;
-  cause?: string | undefined;
-}
 
 /** Worker → page. */
 export type Event =

@@ -1,0 +1,106 @@
+// The worker's side of model sources: whatever the model comes as, the engine reads it by byte range.
+import { download } from './download.js';
+import type { Inspector } from './download.js';
+import type { ByteSource } from './inkling.js';
+import type { SourceSpec } from './protocol.js';
+import type { DownloadOptions, LoadProgress } from './types.js';
+
+/** What `openSources` needs besides the sources. */
+export interface OpenContext {
+  download: DownloadOptions;
+  inspect: Inspector;
+  signal: AbortSignal;
+  onProgress: (progress: LoadProgress) => void;
+}
+
+/** Downloads what has to be, one file after the other, and gives one byte source per shard. */
+export async function openSources(specs: readonly SourceSpec[], context: OpenContext): Promise<ByteSource[]> {
+  const tally = new DownloadTally(context.onProgress);
+  await tally.learnSizes(specs, context);
+  const sources: ByteSource[] = [];
+  for (const [index, spec] of specs.entries()) {
+    const blob = spec.kind === 'blob' ? spec.blob : await fetchFile(spec.url, index, tally, context);
+    sources.push(blobSource(blob, context.signal));
+  }
+  return sources;
+}
+
+/** Reads a Blob by range; a File stays on the disk. */
+export function blobSource(blob: Blob, signal: AbortSignal): ByteSource {
+  return {
+    size: () => blob.size,
+    read: async (offset, length) => {
+      signal.throwIfAborted();
+      return new Uint8Array(await blob.slice(offset, offset + length).arrayBuffer());
+    },
+  };
+}
+
+function fetchFile(url: string, index: number, tally: DownloadTally, context: OpenContext): Promise<Blob> {
+  const { signal } = context;
+  return download(url, {
+    ...context.download,
+    signal,
+    onBytes: (loaded, total) => tally.report(url, loaded, total),
+    // Only the first shard of a split model describes the model.
+    ...(index === 0 && { inspect: context.inspect }),
+  });
+}
+
+/** Sums the progress of several files. */
+class DownloadTally {
+  readonly #report: (progress: LoadProgress) => void;
+  readonly #loaded = new Map<string, number>();
+  readonly #totals = new Map<string, number | undefined>();
+
+  constructor(report: (progress: LoadProgress) => void) {
+    this.#report = report;
+  }
+
+  /** Asks for the sizes of shards that come later, so that the total is right from the start. */
+  async learnSizes(specs: readonly SourceSpec[], { download, signal }: OpenContext): Promise<void> {
+    const urls = specs.flatMap((spec) => (spec.kind === 'url' ? [spec.url] : []));
+    for (const url of urls) this.#totals.set(url, undefined);
+    if (urls.length < 2) return;
+    const ask = async (url: string): Promise<void> => {
+      const response = await fetch(url, { method: 'HEAD', ...fetchOptions(download), signal });
+      const length = Number(response.headers.get('content-length'));
+      if (response.ok && length > 0) this.#totals.set(url, length);
+    };
+    // A server may refuse HEAD; the download itself will tell.
+    await Promise.allSettled(urls.map(ask));
+    signal.throwIfAborted();
+  }
+
+  report(url: string, loaded: number, total: number | undefined): void {
+    this.#loaded.set(url, loaded);
+    if (total !== undefined) this.#totals.set(url, total);
+    const totals = [...this.#totals.values()];
+    this.#report({
+      phase: 'download',
+      loaded: sum(this.#loaded.values()),
+      total: totals.every((size) => size !== undefined) ? sum(totals) : 0,
+      file: fileName(url),
+    });
+  }
+}
+
+/** The part of the download options that `fetch` takes. */
+export function fetchOptions({ headers, credentials }: DownloadOptions): RequestInit {
+  return { ...(headers && { headers }), ...(credentials && { credentials }) };
+}
+
+function sum(values: Iterable<number>): number {
+  let total = 0;
+  for (const value of values) total += value;
+  return total;
+}
+
+function fileName(url: string): string {
+  const last = new URL(url).pathname.split('/').pop() ?? '';
+  try {
+    return decodeURIComponent(last);
+  } catch {
+    return last;
+  }
+}

@@ -1,0 +1,228 @@
+// One file from a server: streamed, checked as early as its first bytes allow, resumed when the connection breaks.
+// The bytes end in a Blob, which browsers keep on disk when memory is short; never in one big ArrayBuffer.
+import { abortError, EngineError } from './errors.js';
+import type { DownloadOptions, ModelInfo } from './types.js';
+
+/** What the first bytes of a model tell: that more are needed, or what the model is. */
+export type Inspection = { needMore: number } | { info: ModelInfo };
+
+/** Looks at the first bytes of a file; throws when it is no model that can run. */
+export type Inspector = (prefix: Uint8Array, fileSize: number) => Promise<Inspection>;
+
+/** How to download. */
+export interface DownloadContext extends DownloadOptions {
+  signal: AbortSignal;
+  /** Called for each piece that arrives; `total` is undefined when the server has not told. */
+  onBytes: (loaded: number, total: number | undefined) => void;
+  inspect?: Inspector;
+}
+
+/** Bytes collected in memory before they move into a Blob. */
+const PART_BYTES = 8 * 1024 * 1024;
+/** A header larger than this is left to the loader. */
+const MAX_HEADER_BYTES = 64 * 1024 * 1024;
+/** Bytes before the first inspection. */
+const FIRST_INSPECTION_BYTES = 256 * 1024;
+/** Attempts to resume that bring less than `PROGRESS_BYTES` each, before giving up. */
+const MAX_RESUMES = 3;
+const PROGRESS_BYTES = 1024 * 1024;
+const FIRST_WAIT_MS = 300;
+
+/** Downloads one GGUF file. Rejects with `network`, `http_status`, `truncated`, or what `inspect` throws. */
+export function download(url: string, context: DownloadContext): Promise<Blob> {
+  return new Download(url, context).run();
+}
+
+class Download {
+  readonly #url: string;
+  readonly #context: DownloadContext;
+  readonly #parts: Blob[] = [];
+  #chunks: Uint8Array<ArrayBuffer>[] = [];
+  #chunkBytes = 0;
+  #received = 0;
+  #total: number | undefined;
+  #etag: string | null = null;
+  #magicChecked = false;
+  /** Received bytes at which to inspect next; undefined once the header is known to be good. */
+  #inspectAt: number | undefined;
+
+  constructor(url: string, context: DownloadContext) {
+    this.#url = url;
+    this.#context = context;
+    if (context.inspect) this.#inspectAt = FIRST_INSPECTION_BYTES;
+  }
+
+  async run(): Promise<Blob> {
+    let broken = await this.#consume(await this.#start());
+    for (let attempt = 0; broken; attempt += 1) {
+      if (attempt >= MAX_RESUMES) throw broken;
+      await delay(FIRST_WAIT_MS * 4 ** attempt, this.#context.signal);
+      const before = this.#received;
+      broken = await this.#resume(broken);
+      if (this.#received - before >= PROGRESS_BYTES) attempt = -1;
+    }
+    return this.#finish();
+  }
+
+  async #start(): Promise<Response> {
+    const response = await this.#fetch({});
+    if (response instanceof EngineError) throw response;
+    if (!response.ok) {
+      void response.body?.cancel();
+      const url = this.#url;
+      const message = `The server answered ${response.status} ${response.statusText}`.trim() + ` for ${url}.`;
+      throw new EngineError('http_status', message, { status: response.status, url });
+    }
+    this.#etag = response.headers.get('etag');
+    // An encoded body has another length than the header says.
+    const length = Number(response.headers.get('content-length'));
+    if (length > 0 && !response.headers.has('content-encoding')) this.#total = length;
+    return response;
+  }
+
+  /** Asks for the rest. Gives what broke this time; throws `broken` where the server cannot resume. */
+  async #resume(broken: EngineError): Promise<EngineError | undefined> {
+    const response = await this.#fetch({ range: `bytes=${this.#received}-` });
+    if (response instanceof EngineError) return response;
+    if (response.status === 206 && this.#continues(response)) return this.#consume(response);
+    void response.body?.cancel();
+    const temporary = response.status >= 500 || response.status === 429;
+    if (temporary) return broken;
+    throw broken;
+  }
+
+  /** Whether a partial answer goes on exactly where the last one broke, in the same file. */
+  #continues(response: Response): boolean {
+    const { headers } = response;
+    if (headers.get('etag') !== this.#etag) return false;
+    const range = headers.get('content-range');
+    if (range !== null) return range.startsWith(`bytes ${this.#received}-`);
+    // Other origins may hide Content-Range; the length tells as much.
+    return this.#total === undefined || Number(headers.get('content-length')) === this.#total - this.#received;
+  }
+
+  async #fetch(extraHeaders: Record<string, string>): Promise<Response | EngineError> {
+    const { headers, credentials, signal } = this.#context;
+    try {
+      return await fetch(this.#url, {
+        headers: { ...headers, ...extraHeaders },
+        ...(credentials && { credentials }),
+        signal,
+      });
+    } catch (cause) {
+      signal.throwIfAborted();
+      const message = `No answer from ${this.#url}: offline, a wrong address, or the server does not allow this page (CORS).`;
+      return new EngineError('network', message, { cause, url: this.#url });
+    }
+  }
+
+  /** Reads a body to its end. Gives an error instead of throwing it where a resume may help. */
+  async #consume(response: Response): Promise<EngineError | undefined> {
+    const reader = response.body?.getReader();
+    if (!reader) return this.#cutShort();
+    try {
+      for (;;) {
+        let piece: ReadableStreamReadResult<Uint8Array<ArrayBuffer>>;
+        try {
+          piece = await reader.read();
+        } catch (cause) {
+          this.#context.signal.throwIfAborted();
+          return this.#cutShort(cause);
+        }
+        if (piece.done) break;
+        await this.#take(piece.value, response);
+      }
+    } finally {
+      // Ends the transfer when the loop was left by an error; no effect after the end.
+      reader.cancel().catch(() => undefined);
+    }
+    return this.#total !== undefined && this.#received < this.#total ? this.#cutShort() : undefined;
+  }
+
+  async #take(bytes: Uint8Array<ArrayBuffer>, response: Response): Promise<void> {
+    this.#chunks.push(bytes);
+    this.#chunkBytes += bytes.byteLength;
+    this.#received += bytes.byteLength;
+    // More than announced: the length was that of an encoded body whose encoding we could not see.
+    if (this.#total !== undefined && this.#received > this.#total) this.#total = undefined;
+    if (!this.#magicChecked && this.#received >= 4) this.#checkMagic(response.headers.get('content-type'));
+    if (this.#inspectAt !== undefined && this.#received >= this.#inspectAt) await this.#inspect();
+    if (this.#inspectAt === undefined && this.#chunkBytes >= PART_BYTES) this.#flush();
+    this.#context.onBytes(this.#received, this.#total);
+  }
+
+  async #inspect(): Promise<void> {
+    const prefix = this.#prefix(this.#received);
+    const found = await this.#context.inspect?.(prefix, this.#total ?? Number.MAX_SAFE_INTEGER);
+    const again = found && 'needMore' in found ? Math.max(found.needMore, this.#received * 1.25) : undefined;
+    this.#inspectAt = again !== undefined && again <= MAX_HEADER_BYTES ? again : undefined;
+  }
+
+  #checkMagic(contentType: string | null): void {
+    this.#magicChecked = true;
+    const head = new TextDecoder().decode(this.#prefix(64)).trimStart().toLowerCase();
+    if (head.startsWith('gguf')) return;
+    throw new EngineError('invalid_gguf', notAModel(head, contentType), { url: this.#url });
+  }
+
+  /** The first bytes of the file; only while nothing has moved into a Blob. */
+  #prefix(length: number): Uint8Array {
+    const prefix = new Uint8Array(Math.min(length, this.#chunkBytes));
+    let offset = 0;
+    for (const chunk of this.#chunks) {
+      const part = chunk.subarray(0, prefix.length - offset);
+      prefix.set(part, offset);
+      offset += part.length;
+      if (offset === prefix.length) break;
+    }
+    return prefix;
+  }
+
+  #flush(): void {
+    this.#parts.push(new Blob(this.#chunks));
+    this.#chunks = [];
+    this.#chunkBytes = 0;
+  }
+
+  #finish(): Blob {
+    if (!this.#magicChecked) {
+      throw new EngineError('truncated', `The file at ${this.#url} is empty.`, { url: this.#url });
+    }
+    this.#flush();
+    return new Blob(this.#parts);
+  }
+
+  #cutShort(cause?: unknown): EngineError {
+    const of = this.#total === undefined ? '' : ` of ${megabytes(this.#total)}`;
+    const message = `The download broke off after ${megabytes(this.#received)}${of} MB. Try again.`;
+    return new EngineError('truncated', message, { url: this.#url, ...(cause !== undefined && { cause }) });
+  }
+}
+
+function notAModel(head: string, contentType: string | null): string {
+  if (head.startsWith('<') || contentType?.includes('text/html')) {
+    return 'The address leads to a web page, not to a GGUF file. Look for the direct download link.';
+  }
+  if (head.startsWith('version https://git-lfs')) {
+    return 'The address leads to a Git LFS pointer, not to the GGUF file itself. Look for the direct download link.';
+  }
+  return 'The file at this address is not a GGUF model.';
+}
+
+function megabytes(bytes: number): string {
+  return (bytes / 1e6).toFixed(1);
+}
+
+function delay(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => {
+      clearTimeout(timer);
+      reject(abortError(signal.reason));
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener('abort', onAbort);
+      resolve();
+    }, ms);
+    signal.addEventListener('abort', onAbort, { once: true });
+  });
+}

@@ -1,0 +1,202 @@
+// The worker's side: turns Requests into calls of the wasm module. Knows neither Worker nor wasm files; tests run it
+// over a MessageChannel with a fake module.
+import { openSources } from './byte-source.js';
+import type { Inspection } from './download.js';
+import { abortError, EngineError, isTrap, toWireError } from './errors.js';
+import { runGeneration } from './generation-loop.js';
+import type { WasmEngine, WasmGeneration } from './inkling.js';
+import type { CallKind, Event, GenerationDone, Request, RequestOf, Results } from './protocol.js';
+import { TaskQueue } from './task-queue.js';
+import type { LoadProgress, ModelInfo } from './types.js';
+import type { WasmModule } from './wasm.js';
+
+/** The worker's global scope, or one end of a MessageChannel. */
+export interface HostPort {
+  postMessage(event: Event, transfer: Transferable[]): void;
+  addEventListener(type: 'message', listener: (message: { data: Request }) => void): void;
+}
+
+/** Brings up the wasm module; called once, at the first load. */
+export type WasmLoader = (wasmUrl?: string) => Promise<WasmModule>;
+
+/** Answers the Requests that come in through `port`. */
+export function serve(port: HostPort, loadWasm: WasmLoader): void {
+  const host = new Host(port, loadWasm);
+  port.addEventListener('message', ({ data }) => void host.handle(data));
+}
+
+class Host {
+  readonly #port: HostPort;
+  readonly #loadWasm: WasmLoader;
+  readonly #running = new Map<number, AbortController>();
+  /** One generation (or other long work) at a time. */
+  readonly #queue = new TaskQueue();
+  /** One call into the wasm module at a time; short calls slip in between the steps of a generation. */
+  readonly #entry = new TaskQueue();
+  #wasm: Promise<WasmModule> | undefined;
+  #engine: WasmEngine | undefined;
+  #loading = false;
+  #crashed: unknown;
+
+  constructor(port: HostPort, loadWasm: WasmLoader) {
+    this.#port = port;
+    this.#loadWasm = loadWasm;
+  }
+
+  async handle(request: Request): Promise<void> {
+    if (request.kind === 'cancel') {
+      this.#running.get(request.id)?.abort();
+      return;
+    }
+    const { id } = request;
+    const controller = new AbortController();
+    this.#running.set(id, controller);
+    try {
+      const value = await this.#answer(request, controller.signal);
+      const transfer = value instanceof Uint32Array || value instanceof Float32Array ? [value.buffer] : [];
+      this.#post({ kind: 'result', id, value }, transfer);
+    } catch (error) {
+      if (isTrap(error)) this.#crashed = error;
+      this.#post({ kind: 'error', id, error: toWireError(error) });
+    } finally {
+      this.#running.delete(id);
+    }
+  }
+
+  #answer(request: RequestOf<CallKind>, signal: AbortSignal): Promise<Results[CallKind]> {
+    switch (request.kind) {
+      case 'load':
+        return this.#load(request, signal);
+      case 'chat':
+        return this.#generate(request.id, signal, (engine) => engine.startChat(JSON.stringify(request.request)));
+      case 'completion':
+        return this.#generate(request.id, signal, (engine) =>
+          engine.startCompletion(JSON.stringify(request.request)),
+        );
+      case 'tokenize':
+        return this.#enter((engine) => engine.tokenize(request.text, request.addSpecial, request.parseSpecial));
+      case 'detokenize':
+        return this.#enter((engine) => engine.detokenize(request.tokens, request.skipSpecial));
+      case 'logits':
+        return this.#queue.run(() => this.#enter((engine) => engine.logits(request.tokens)), signal);
+      case 'renderTemplate':
+        return this.#renderTemplate(request.template, request.context);
+      case 'dispose':
+        return this.#dispose(request.id);
+    }
+  }
+
+  async #load({ id, sources, options, download, wasmUrl }: RequestOf<'load'>, signal: AbortSignal): Promise<ModelInfo> {
+    if (this.#engine || this.#loading) throw new EngineError('busy', 'This worker already serves an engine.');
+    this.#loading = true;
+    const report = throttled((progress) => this.#post({ kind: 'progress', id, progress }));
+    try {
+      // The download starts while the wasm module is still on its way.
+      const wasm = this.#bringUp(wasmUrl);
+      const inspect = async (prefix: Uint8Array, fileSize: number): Promise<Inspection> =>
+        JSON.parse((await wasm).inspect(prefix, fileSize)) as Inspection;
+      const [module, bytes] = await Promise.all([
+        wasm,
+        openSources(sources, { download, inspect, signal, onProgress: report }),
+      ]);
+      const onProgress = (json: string): boolean => {
+        report(JSON.parse(json) as LoadProgress);
+        return !signal.aborted;
+      };
+      const engine = await module.WasmEngine.load(bytes, JSON.stringify(options), onProgress);
+      if (signal.aborted) engine.free();
+      else this.#engine = engine;
+      signal.throwIfAborted();
+      return JSON.parse(engine.info()) as ModelInfo;
+    } catch (error) {
+      throw signal.aborted && !isTrap(error) ? abortError() : error;
+    } finally {
+      this.#loading = false;
+    }
+  }
+
+  /** The wasm module; a failed attempt is not remembered. */
+  #bringUp(wasmUrl?: string): Promise<WasmModule> {
+    this.#wasm ??= this.#loadWasm(wasmUrl).catch((error: unknown) => {
+      this.#wasm = undefined;
+      throw error;
+    });
+    return this.#wasm;
+  }
+
+  async #generate(id: number, signal: AbortSignal, start: (engine: WasmEngine) => WasmGeneration): Promise<undefined> {
+    const emit = (events: Extract<Event, { kind: 'generation' }>['events']): void =>
+      this.#post({ kind: 'generation', id, events });
+    let started = false;
+    const generate = async (): Promise<void> => {
+      started = true;
+      const generation = await this.#enter(start);
+      await runGeneration(generation, (step) => this.#enter(step), emit, signal);
+    };
+    try {
+      await this.#queue.run(generate, signal);
+    } catch (error) {
+      if (started || !signal.aborted) throw error;
+      emit([CANCELLED_BEFORE_START]);
+    }
+    return undefined;
+  }
+
+  async #renderTemplate(template: string, context: string): Promise<string> {
+    const wasm = await this.#wasm;
+    if (!wasm) throw notLoaded();
+    return this.#entry.run(() => wasm.renderTemplate(template, context));
+  }
+
+  async #dispose(id: number): Promise<undefined> {
+    for (const [other, controller] of this.#running) if (other !== id) controller.abort();
+    await this.#queue.run(() => {
+      // After a crash the instance cannot even free; it goes with the worker.
+      if (this.#crashed === undefined) this.#engine?.free();
+      this.#engine = undefined;
+    });
+    return undefined;
+  }
+
+  /** Calls into the engine, one call at a time. */
+  #enter<T>(call: (engine: WasmEngine) => T | Promise<T>): Promise<T> {
+    return this.#entry.run(() => {
+      if (this.#crashed !== undefined) throw this.#crashed;
+      if (!this.#engine) throw notLoaded();
+      return call(this.#engine);
+    });
+  }
+
+  #post(event: Event, transfer: Transferable[] = []): void {
+    this.#port.postMessage(event, transfer);
+  }
+}
+
+/** How a generation ends that was cancelled while it waited for its turn. */
+const CANCELLED_BEFORE_START: GenerationDone = {
+  type: 'done',
+  finishReason: 'cancelled',
+  text: '',
+  usage: { promptTokens: 0, completionTokens: 0, reusedTokens: 0 },
+  droppedMessages: 0,
+  timings: { ttftMs: 0, prefillTps: 0, decodeTps: 0, prefillMs: 0, decodeMs: 0 },
+  contextUsed: 0,
+};
+
+function notLoaded(): EngineError {
+  return new EngineError('invalid_request', 'No model is loaded.');
+}
+
+/** Lets through the first and the last report of each phase, and one every 50 ms between them. */
+function throttled(report: (progress: LoadProgress) => void): (progress: LoadProgress) => void {
+  let phase: string | undefined;
+  let last = 0;
+  return (progress) => {
+    const now = performance.now();
+    const complete = progress.total > 0 && progress.loaded >= progress.total;
+    if (progress.phase === phase && !complete && now - last < 50) return;
+    phase = progress.phase;
+    last = now;
+    report(progress);
+  };
+}

@@ -1,0 +1,174 @@
+// Between OpenAI's shapes (snake_case) and the engine's own (camelCase).
+import { EngineError } from './errors.js';
+import type {
+  ChatCompletion,
+  ChatCompletionChunk,
+  ChatCompletionParams,
+  ChatMessage,
+  Completion,
+  CompletionChunk,
+  CompletionParams,
+  InklingDetails,
+  SamplingParams,
+  Usage,
+} from './openai-types.js';
+import type { CoreChatRequest, CoreCompletionRequest, CoreSampling, GenerationDone } from './protocol.js';
+
+/** How one kind of answer is put into chunks, and into one whole. */
+export interface AnswerShape<Chunk, Whole> {
+  /** Comes before any text. */
+  opening(): Chunk | undefined;
+  piece(text: string): Chunk;
+  closing(done: GenerationDone): Chunk;
+  whole(text: string, done: GenerationDone): Whole;
+}
+
+/** What the engine is asked for a chat. Throws `invalid_request` for content that is not text. */
+export function chatRequest(params: ChatCompletionParams): CoreChatRequest {
+  return compact({
+    ...sampling(params),
+    messages: params.messages.map(coreMessage),
+    tools: params.tools,
+    templateOptions: params.template_options,
+    overflow: params.overflow ?? 'truncate',
+  });
+}
+
+/** What the engine is asked for a text completion. */
+export function completionRequest(params: CompletionParams): CoreCompletionRequest {
+  const { prompt } = params;
+  const input = typeof prompt === 'string' ? { prompt } : { promptTokens: Array.from(prompt) };
+  return { ...sampling(params), ...input };
+}
+
+/** Answers in the shape of a chat. */
+export function chatShape(model: string): AnswerShape<ChatCompletionChunk, ChatCompletion> {
+  const head = { id: newId('chatcmpl'), created: now(), model };
+  const chunk = (
+    delta: ChatCompletionChunk['choices'][0]['delta'],
+    finish_reason: ChatCompletionChunk['choices'][0]['finish_reason'] = null,
+  ): ChatCompletionChunk => ({
+    ...head,
+    object: 'chat.completion.chunk',
+    choices: [{ index: 0, delta, logprobs: null, finish_reason }],
+  });
+  return {
+    opening: () => chunk({ role: 'assistant', content: '' }),
+    piece: (content) => chunk({ content }),
+    closing: (done) => ({ ...chunk({}, done.finishReason), ...statistics(done) }),
+    whole: (content, done) => ({
+      ...head,
+      object: 'chat.completion',
+      choices: [
+        {
+          index: 0,
+          message: { role: 'assistant', content, refusal: null },
+          logprobs: null,
+          finish_reason: done.finishReason,
+        },
+      ],
+      ...statistics(done),
+    }),
+  };
+}
+
+/** Answers in the shape of a text completion. */
+export function completionShape(model: string): AnswerShape<CompletionChunk, Completion> {
+  const head = { id: newId('cmpl'), object: 'text_completion', created: now(), model } as const;
+  return {
+    opening: () => undefined,
+    piece: (text) => ({ ...head, choices: [{ index: 0, text, logprobs: null, finish_reason: null }] }),
+    closing: (done) => ({
+      ...head,
+      choices: [{ index: 0, text: '', logprobs: null, finish_reason: done.finishReason }],
+      ...statistics(done),
+    }),
+    whole: (text, done) => ({
+      ...head,
+      choices: [{ index: 0, text, logprobs: null, finish_reason: done.finishReason }],
+      ...statistics(done),
+    }),
+  };
+}
+
+function sampling(params: SamplingParams): CoreSampling {
+  const { stop } = params;
+  return compact({
+    temperature: params.temperature,
+    topK: params.top_k,
+    topP: params.top_p,
+    minP: params.min_p,
+    repetitionPenalty: params.repetition_penalty,
+    repetitionWindow: params.repetition_window,
+    frequencyPenalty: params.frequency_penalty,
+    presencePenalty: params.presence_penalty,
+    logitBias: params.logit_bias,
+    seed: params.seed ?? randomSeed(),
+    stop: typeof stop === 'string' ? [stop] : stop,
+    maxTokens: params.max_tokens,
+    ignoreEos: params.ignore_eos,
+  });
+}
+
+/** Chat templates expect text as content, also where a message only calls a tool; `developer` is a newer `system`. */
+function coreMessage(message: ChatMessage): object {
+  const role = message.role === 'developer' ? 'system' : message.role;
+  return { ...message, role, content: textOf(message) };
+}
+
+function textOf({ content }: ChatMessage): string {
+  if (typeof content === 'string') return content;
+  if (content === null || content === undefined) return '';
+  return content
+    .map((part) => {
+      if (part.type !== 'text') {
+        throw new EngineError('invalid_request', `Content of type "${String(part.type)}" is not understood; only text is.`);
+      }
+      return part.text;
+    })
+    .join('');
+}
+
+function statistics({ usage, timings, droppedMessages, contextUsed }: GenerationDone): {
+  usage: Usage;
+  inkling: InklingDetails;
+} {
+  return {
+    usage: {
+      prompt_tokens: usage.promptTokens,
+      completion_tokens: usage.completionTokens,
+      total_tokens: usage.promptTokens + usage.completionTokens,
+      prompt_tokens_details: { cached_tokens: usage.reusedTokens },
+    },
+    inkling: {
+      timings: {
+        ttft_ms: timings.ttftMs,
+        prefill_ms: timings.prefillMs,
+        decode_ms: timings.decodeMs,
+        prefill_tps: timings.prefillTps,
+        decode_tps: timings.decodeTps,
+      },
+      dropped_messages: droppedMessages,
+      context_used: contextUsed,
+    },
+  };
+}
+
+/** The object without its null and undefined entries. */
+function compact<T extends object>(entries: T): { [K in keyof T]: NonNullable<T[K]> } {
+  const kept = Object.entries(entries).filter(([, value]) => value !== null && value !== undefined);
+  return Object.fromEntries(kept) as { [K in keyof T]: NonNullable<T[K]> };
+}
+
+function randomSeed(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
+}
+
+function newId(prefix: string): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(12));
+  return `${prefix}-${Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')}`;
+}
+
+function now(): number {
+  return Math.floor(Date.now() / 1000);
+}

@@ -1,0 +1,6 @@
+// The worker's entry: `new Worker(…/worker.js, { type: 'module' })`.
+import { serve } from './host.js';
+import type { HostPort } from './host.js';
+import { loadWasm } from './wasm.js';
+
+serve(globalThis as unknown as HostPort, loadWasm);

@@ -1,0 +1,222 @@
+// A stand-in for the wasm module: no model, but the same behaviour towards the host. It answers a chat with a fixed
+// Markdown text, word by word; tests set the text, the pace and the failures.
+import type { ByteSource, WasmEngine, WasmGeneration } from '../src/inkling.js';
+import type { CoreChatRequest, CoreCompletionRequest, GenerationEvent } from '../src/protocol.js';
+import type { ModelInfo } from '../src/types.js';
+import type { WasmModule } from '../src/wasm.js';
+
+/** How the fake behaves. */
+export interface FakeOptions {
+  /** What every generation answers. */
+  answer?: string;
+  /** Milliseconds that each step takes. */
+  stepMs?: number;
+  /** Milliseconds that loading takes, spread over 20 progress reports. */
+  loadMs?: number;
+  /** Thrown by the step with that number, counted from 0. */
+  failAtStep?: { step: number; error: unknown };
+  /** Thrown by `load` after the header. */
+  failLoad?: unknown;
+  /** Told about each call, for tests of order and of freeing. */
+  log?: (entry: string) => void;
+}
+
+/** An error as the wasm module throws it. */
+export function coreError(code: string, message: string): Error {
+  return Object.assign(new Error(message), { code });
+}
+
+/** The fake's model. */
+export const FAKE_INFO: ModelInfo = {
+  name: 'Fake 1B',
+  architecture: 'fake',
+  description: 'Not a model: answers every question with the same text.',
+  license: 'MIT',
+  parameters: 1_000_000,
+  fileSize: 10_000_000,
+  quantization: 'Q8_0',
+  contextLength: 512,
+  trainedContextLength: 512,
+  vocabSize: 256,
+  embeddingLength: 64,
+  layers: 4,
+  backend: 'fake',
+  hasChatTemplate: true,
+  memoryBytes: 12_000_000,
+};
+
+const DEFAULT_ANSWER = `Here is what a **small model** can write:
+
+1. Lists, with \`inline code\`,
+2. *emphasis* and **strong** words,
+3. and [links](https://example.com).
+
+\`\`\`js
+const greet = (name) => \`Hello, \${name}!\`;
+console.log(greet('world'));
+\`\`\`
+
+> It is only a stand-in; the real one comes later. 🖋️
+
+That is all for now.`;
+
+/** Makes a fake wasm module. */
+export function fakeWasm(options: FakeOptions = {}): WasmModule {
+  return {
+    inspect: (prefix, fileSize) => {
+      options.log?.(`inspect ${prefix.length}`);
+      const text = new TextDecoder('latin1').decode(prefix);
+      if (text.includes('bad-architecture')) {
+        throw coreError('unsupported_architecture', 'model architecture `bad` is not supported; supported: llama');
+      }
+      if (text.includes('long-header') && prefix.length < 1_000_000) {
+        return JSON.stringify({ needMore: 1_000_000 });
+      }
+      return JSON.stringify({ info: { ...FAKE_INFO, fileSize } });
+    },
+    renderTemplate: (template, context) => `${template}|${context}`,
+    WasmEngine: {
+      load: (sources, _options, onProgress) => load(sources, onProgress, options),
+    },
+  };
+}
+
+async function load(
+  sources: ByteSource[],
+  onProgress: (json: string) => boolean,
+  options: FakeOptions,
+): Promise<WasmEngine> {
+  const total = sources.reduce((sum, source) => sum + source.size(), 0);
+  const magic = new TextDecoder().decode(await sources[0]?.read(0, 4));
+  if (magic !== 'GGUF') throw coreError('invalid_gguf', `not a valid GGUF file: it starts with ${magic}`);
+  onProgress(JSON.stringify({ phase: 'header', loaded: 4, total: 4 }));
+  if (options.failLoad !== undefined) throw options.failLoad;
+  for (let part = 1; part <= 20; part += 1) {
+    await sleep((options.loadMs ?? 0) / 20);
+    if (!onProgress(JSON.stringify({ phase: 'weights', loaded: (total * part) / 20, total }))) {
+      throw coreError('cancelled', 'cancelled');
+    }
+  }
+  options.log?.('loaded');
+  return new FakeEngine(options, total);
+}
+
+class FakeEngine implements WasmEngine {
+  readonly #options: FakeOptions;
+  readonly #fileSize: number;
+
+  constructor(options: FakeOptions, fileSize: number) {
+    this.#options = options;
+    this.#fileSize = fileSize;
+  }
+
+  info(): string {
+    return JSON.stringify({ ...FAKE_INFO, fileSize: this.#fileSize });
+  }
+
+  tokenize(text: string): Uint32Array {
+    return Uint32Array.from(new TextEncoder().encode(text));
+  }
+
+  detokenize(tokens: Uint32Array): string {
+    return new TextDecoder().decode(Uint8Array.from(tokens));
+  }
+
+  logits(tokens: Uint32Array): Promise<Float32Array> {
+    this.#options.log?.('logits');
+    return Promise.resolve(Float32Array.from({ length: FAKE_INFO.vocabSize }, (_, id) => (id === tokens.at(-1) ? 1 : 0)));
+  }
+
+  startChat(requestJson: string): WasmGeneration {
+    const { messages, maxTokens } = JSON.parse(requestJson) as CoreChatRequest;
+    if (messages.length === 0) throw coreError('invalid_request', 'invalid request: there is no message');
+    this.#options.log?.(`chat ${JSON.stringify(messages)}`);
+    return new FakeGeneration(this.#options, JSON.stringify(messages).length >> 2, maxTokens);
+  }
+
+  startCompletion(requestJson: string): WasmGeneration {
+    const { prompt, promptTokens, maxTokens } = JSON.parse(requestJson) as CoreCompletionRequest;
+    this.#options.log?.(`completion ${requestJson}`);
+    return new FakeGeneration(this.#options, (prompt ?? promptTokens ?? '').length, maxTokens);
+  }
+
+  free(): void {
+    this.#options.log?.('free engine');
+  }
+}
+
+class FakeGeneration implements WasmGeneration {
+  readonly #options: FakeOptions;
+  readonly #promptTokens: number;
+  readonly #maxTokens: number;
+  readonly #words: string[];
+  readonly #start = performance.now();
+  #prefilled = 0;
+  #firstTokenAt = 0;
+  #written = 0;
+  #step = 0;
+  #cancelled = false;
+
+  constructor(options: FakeOptions, promptTokens: number, maxTokens = Infinity) {
+    this.#options = options;
+    this.#promptTokens = Math.max(1, promptTokens);
+    this.#maxTokens = maxTokens;
+    this.#words = (options.answer ?? DEFAULT_ANSWER).match(/\s*\S+/g) ?? [];
+  }
+
+  async step(): Promise<string> {
+    if (this.#options.stepMs) await sleep(this.#options.stepMs);
+    const fail = this.#options.failAtStep;
+    if (fail?.step === this.#step) throw fail.error;
+    this.#step += 1;
+    return JSON.stringify(this.#next());
+  }
+
+  cancel(): void {
+    this.#options.log?.('cancel generation');
+    this.#cancelled = true;
+  }
+
+  free(): void {
+    this.#options.log?.('free generation');
+  }
+
+  #next(): GenerationEvent {
+    const word = this.#words[this.#written];
+    if (this.#cancelled) return this.#done('cancelled');
+    if (this.#prefilled < this.#promptTokens) {
+      this.#prefilled = Math.min(this.#promptTokens, this.#prefilled + 32);
+      const total = this.#promptTokens;
+      return { type: 'prefill', done: this.#prefilled, total, reused: 0, droppedMessages: 0 };
+    }
+    if (word === undefined) return this.#done('stop');
+    if (this.#written >= this.#maxTokens) return this.#done('length');
+    if (this.#written === 0) this.#firstTokenAt = performance.now();
+    this.#written += 1;
+    return { type: 'token', id: this.#written, text: word };
+  }
+
+  #done(finishReason: 'stop' | 'length' | 'cancelled'): GenerationEvent {
+    const prefillMs = (this.#firstTokenAt || performance.now()) - this.#start;
+    const decodeMs = Math.max(0.001, performance.now() - this.#start - prefillMs);
+    return {
+      type: 'done',
+      finishReason,
+      text: '',
+      usage: { promptTokens: this.#promptTokens, completionTokens: this.#written, reusedTokens: 0 },
+      droppedMessages: 0,
+      timings: {
+        ttftMs: prefillMs,
+        prefillTps: (this.#promptTokens * 1000) / Math.max(0.001, prefillMs),
+        decodeTps: (this.#written * 1000) / decodeMs,
+        prefillMs,
+        decodeMs,
+      },
+      contextUsed: Math.min(512, this.#promptTokens + this.#written),
+    };
+  }
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
