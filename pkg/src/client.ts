@@ -56,7 +56,9 @@ export class Client {
         this.#send({ kind, id, ...payload } as Request);
       } catch (cause) {
         this.#pending.delete(id);
-        reject(new EngineError('invalid_request', `The request cannot be sent: ${messageOf(cause)}`, { cause }));
+        reject(
+          new EngineError('invalid_request', `The request cannot be sent: ${messageOf(cause)}`, { cause }),
+        );
       }
     });
     const cancel = (): void => {

@@ -15,7 +15,10 @@ export function createWorker(custom: WorkerLike | (() => WorkerLike) | undefined
 
 function ownWorker(): Worker {
   if (typeof Worker !== 'function') {
-    throw new EngineError('unsupported_browser', 'There are no Web Workers here; load the engine in a browser.');
+    throw new EngineError(
+      'unsupported_browser',
+      'There are no Web Workers here; load the engine in a browser.',
+    );
   }
   if (isForeign(import.meta.url)) return foreignWorker(import.meta.url);
   // Bundlers look for exactly this expression.

@@ -98,7 +98,9 @@ class Download {
     const range = headers.get('content-range');
     if (range !== null) return range.startsWith(`bytes ${this.#received}-`);
     // Other origins may hide Content-Range; the length tells as much.
-    return this.#total === undefined || Number(headers.get('content-length')) === this.#total - this.#received;
+    return (
+      this.#total === undefined || Number(headers.get('content-length')) === this.#total - this.#received
+    );
   }
 
   async #fetch(extraHeaders: Record<string, string>): Promise<Response | EngineError> {

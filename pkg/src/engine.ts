@@ -48,7 +48,9 @@ export class Engine {
   private constructor(client: Client, info: ModelInfo) {
     this.#client = client;
     this.info = info;
-    const create = (params: ChatCompletionParams): CompletionStream<ChatCompletionChunk> | Promise<ChatCompletion> =>
+    const create = (
+      params: ChatCompletionParams,
+    ): CompletionStream<ChatCompletionChunk> | Promise<ChatCompletion> =>
       answer(client, 'chat', () => chatRequest(params), chatShape(info.name), params);
     this.chat = { completions: { create: create as Chat['completions']['create'] } };
   }
@@ -92,7 +94,10 @@ export class Engine {
   }
 
   /** Text → token ids. Does not wait for a running answer. */
-  tokenize(text: string, { addSpecial = true, parseSpecial = false }: TokenizeOptions = {}): Promise<Uint32Array> {
+  tokenize(
+    text: string,
+    { addSpecial = true, parseSpecial = false }: TokenizeOptions = {},
+  ): Promise<Uint32Array> {
     return this.#client.call('tokenize', { text, addSpecial, parseSpecial });
   }
 

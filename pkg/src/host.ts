@@ -68,13 +68,17 @@ class Host {
       case 'load':
         return this.#load(request, signal);
       case 'chat':
-        return this.#generate(request.id, signal, (engine) => engine.startChat(JSON.stringify(request.request)));
+        return this.#generate(request.id, signal, (engine) =>
+          engine.startChat(JSON.stringify(request.request)),
+        );
       case 'completion':
         return this.#generate(request.id, signal, (engine) =>
           engine.startCompletion(JSON.stringify(request.request)),
         );
       case 'tokenize':
-        return this.#enter((engine) => engine.tokenize(request.text, request.addSpecial, request.parseSpecial));
+        return this.#enter((engine) =>
+          engine.tokenize(request.text, request.addSpecial, request.parseSpecial),
+        );
       case 'detokenize':
         return this.#enter((engine) => engine.detokenize(request.tokens, request.skipSpecial));
       case 'logits':
@@ -86,7 +90,10 @@ class Host {
     }
   }
 
-  async #load({ id, sources, options, download, wasmUrl }: RequestOf<'load'>, signal: AbortSignal): Promise<ModelInfo> {
+  async #load(
+    { id, sources, options, download, wasmUrl }: RequestOf<'load'>,
+    signal: AbortSignal,
+  ): Promise<ModelInfo> {
     if (this.#engine || this.#loading) throw new EngineError('busy', 'This worker already serves an engine.');
     this.#loading = true;
     const report = throttled((progress) => this.#post({ kind: 'progress', id, progress }));
@@ -124,7 +131,11 @@ class Host {
     return this.#wasm;
   }
 
-  async #generate(id: number, signal: AbortSignal, start: (engine: WasmEngine) => WasmGeneration): Promise<undefined> {
+  async #generate(
+    id: number,
+    signal: AbortSignal,
+    start: (engine: WasmEngine) => WasmGeneration,
+  ): Promise<undefined> {
     const emit = (events: Extract<Event, { kind: 'generation' }>['events']): void =>
       this.#post({ kind: 'generation', id, events });
     let started = false;

@@ -122,7 +122,10 @@ function textOf({ content }: ChatMessage): string {
   return content
     .map((part) => {
       if (part.type !== 'text') {
-        throw new EngineError('invalid_request', `Content of type "${String(part.type)}" is not understood; only text is.`);
+        throw new EngineError(
+          'invalid_request',
+          `Content of type "${String(part.type)}" is not understood; only text is.`,
+        );
       }
       return part.text;
     })

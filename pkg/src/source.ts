@@ -33,7 +33,10 @@ function describePart(part: ModelPart): SourceSpec {
   if (part instanceof Blob) return { kind: 'blob', blob: part };
   if (part instanceof ArrayBuffer) return { kind: 'blob', blob: new Blob([part]) };
   if (part instanceof Uint8Array) return { kind: 'blob', blob: new Blob([unshared(part)]) };
-  throw new EngineError('invalid_request', 'A model is an address, a Blob or File, an ArrayBuffer or a Uint8Array.');
+  throw new EngineError(
+    'invalid_request',
+    'A model is an address, a Blob or File, an ArrayBuffer or a Uint8Array.',
+  );
 }
 
 /** A Blob takes no shared memory: such bytes are copied first. */

@@ -15,7 +15,10 @@ export interface StreamControl {
   leave(): void;
 }
 
-type Reader<Chunk> = { resolve(result: IteratorResult<Chunk, undefined>): void; reject(error: unknown): void };
+type Reader<Chunk> = {
+  resolve(result: IteratorResult<Chunk, undefined>): void;
+  reject(error: unknown): void;
+};
 
 /** A `CompletionStream` that is filled from the outside. */
 export class ChunkQueue<Chunk> implements CompletionStream<Chunk> {

@@ -98,7 +98,9 @@ test('maps parameters to the engine', async () => {
     stop: 'end',
     seed: 42,
   });
-  const sent = JSON.parse(log.find((entry) => entry.startsWith('completion'))?.slice('completion '.length) ?? '');
+  const sent = JSON.parse(
+    log.find((entry) => entry.startsWith('completion'))?.slice('completion '.length) ?? '',
+  );
   assert.deepEqual(sent, {
     prompt: 'x',
     temperature: 0.5,
@@ -130,7 +132,10 @@ test('flattens content, renames the developer role, and refuses pictures', async
     { role: 'assistant', content: '', tool_calls: [] },
   ]);
   const picture = { role: 'user', content: [{ type: 'image_url' }] } as unknown as ChatMessage;
-  await assert.rejects(engine.chat.completions.create({ messages: [picture] }), code('invalid_request', /image_url/));
+  await assert.rejects(
+    engine.chat.completions.create({ messages: [picture] }),
+    code('invalid_request', /image_url/),
+  );
   await assert.rejects(
     collect(engine.chat.completions.create({ messages: [picture], stream: true })),
     code('invalid_request'),
@@ -221,7 +226,9 @@ test('requests are answered in order, short calls in between', async () => {
   await Promise.all(asked);
   assert.equal((await logits)[5], 1);
   assert.deepEqual(order, ['tokenize', 'first', 'second', 'third', 'logits']);
-  const started = log.filter((entry) => entry.startsWith('chat')).map((entry) => /first|second|third/.exec(entry)?.[0]);
+  const started = log
+    .filter((entry) => entry.startsWith('chat'))
+    .map((entry) => /first|second|third/.exec(entry)?.[0]);
   assert.deepEqual(started, ['first', 'second', 'third']);
 });
 
@@ -237,11 +244,14 @@ test('tokenizes, detokenizes and renders templates', async () => {
 test('errors of a generation come with their code, after the text so far', async () => {
   const { engine } = await start({ failAtStep: { step: 3, error: coreError('context_full', 'too long') } });
   const got: string[] = [];
-  await assert.rejects(async () => {
-    for await (const chunk of engine.chat.completions.create({ messages, stream: true })) {
-      got.push(chunk.choices[0].delta.content ?? '');
-    }
-  }, code('context_full', /too long/));
+  await assert.rejects(
+    async () => {
+      for await (const chunk of engine.chat.completions.create({ messages, stream: true })) {
+        got.push(chunk.choices[0].delta.content ?? '');
+      }
+    },
+    code('context_full', /too long/),
+  );
   assert.equal(got.join(''), 'one two');
   await assert.rejects(engine.chat.completions.create({ messages: [] }), code('invalid_request'));
   await assert.rejects(
@@ -293,11 +303,16 @@ test('load can be aborted, before and while it runs', async () => {
   controller.abort();
   await assert.rejects(loading, code('aborted'));
   assert.ok(worker.terminated);
-  await assert.rejects(Engine.load(modelBytes(), { worker: fakeWorker(), signal: controller.signal }), code('aborted'));
+  await assert.rejects(
+    Engine.load(modelBytes(), { worker: fakeWorker(), signal: controller.signal }),
+    code('aborted'),
+  );
 });
 
 test('errors of loading come with their code and end the worker', async () => {
-  const worker = fakeWorker({ failLoad: coreError('unsupported_type', 'tensor type `IQ1_S` is not supported') });
+  const worker = fakeWorker({
+    failLoad: coreError('unsupported_type', 'tensor type `IQ1_S` is not supported'),
+  });
   await assert.rejects(Engine.load(modelBytes(), { worker }), code('unsupported_type', /IQ1_S/));
   assert.ok(worker.terminated);
   const broken = new Uint8Array([1, 2, 3, 4, 5]);

@@ -67,7 +67,10 @@ export function fakeWasm(options: FakeOptions = {}): WasmModule {
       options.log?.(`inspect ${prefix.length}`);
       const text = new TextDecoder('latin1').decode(prefix);
       if (text.includes('bad-architecture')) {
-        throw coreError('unsupported_architecture', 'model architecture `bad` is not supported; supported: llama');
+        throw coreError(
+          'unsupported_architecture',
+          'model architecture `bad` is not supported; supported: llama',
+        );
       }
       if (text.includes('long-header') && prefix.length < 1_000_000) {
         return JSON.stringify({ needMore: 1_000_000 });
@@ -124,7 +127,9 @@ class FakeEngine implements WasmEngine {
 
   logits(tokens: Uint32Array): Promise<Float32Array> {
     this.#options.log?.('logits');
-    return Promise.resolve(Float32Array.from({ length: FAKE_INFO.vocabSize }, (_, id) => (id === tokens.at(-1) ? 1 : 0)));
+    return Promise.resolve(
+      Float32Array.from({ length: FAKE_INFO.vocabSize }, (_, id) => (id === tokens.at(-1) ? 1 : 0)),
+    );
   }
 
   startChat(requestJson: string): WasmGeneration {
