@@ -54,7 +54,8 @@ pub fn build(project: &Project, toolchain: &WasmToolchain, effort: Effort) -> Re
 /// `cargo clippy` over the code that only exists for wasm.
 pub fn lint(project: &Project, toolchain: &WasmToolchain) -> Result<Command> {
     let mut command = cargo(project, toolchain, &VARIANTS[0], "clippy")?;
-    command.args(["--lib", "--", "-Dwarnings"]);
+    // In the profile of the build, so that the standard library is not compiled twice.
+    command.args(["--lib", "--profile", "release", "--", "-Dwarnings"]);
     Ok(command)
 }
 
