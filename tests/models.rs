@@ -103,11 +103,8 @@ fn exact_path_gives_llama_cpp_logits() {
 fn fast_path_stays_within_int8_limits() {
     for (name, expected) in causal_models() {
         let n_ctx = expected["n_ctx"].clone();
-        let tolerance = if name.starts_with("gemma3-mix") {
-            0.12
-        } else {
-            0.06
-        };
+        let rounding_flips = name.starts_with("gemma3-mix") || name.contains("moe");
+        let tolerance = if rounding_flips { 0.12 } else { 0.06 };
         check(
             &name,
             &expected,
@@ -121,7 +118,14 @@ fn fast_path_stays_within_int8_limits() {
 
 #[test]
 fn prefill_chunks_and_single_steps_agree() {
-    for name in ["llama-gqa", "gemma3", "phi3", "gpt2", "llama-q-Q4_K"] {
+    for name in [
+        "llama-gqa",
+        "gemma3",
+        "phi3",
+        "gpt2",
+        "llama-q-Q4_K",
+        "qwen3moe",
+    ] {
         let expected = json(&format!("models/{name}.expected.json"));
         let prompt = tokens(&expected["sequences"][3]["tokens"]);
         for backend in ["reference", "cpu"] {

@@ -1,10 +1,10 @@
 //! The table of architectures: what a family does differently, as data.
 //!
 //! Much needs no entry here because the file itself says it: biases, query/key norms, post norms, fused
-//! projections, an untied head and gated feed-forwards are used when their tensors are there.
+//! projections, an untied head, gated feed-forwards and experts are used when their tensors are there.
 
 use super::config::Activation;
-use super::plan::NormKind;
+use super::plan::{Gating, NormKind};
 use super::rope::Pairing;
 use crate::{Error, Result};
 
@@ -16,6 +16,35 @@ pub enum WindowPattern {
     /// Of every `n` layers the first `n - 1`; `n` from `attention.sliding_window_pattern` or this default. The window
     /// comes from `attention.sliding_window`, or is the second number (0: none).
     AllButEvery(usize, usize),
+}
+
+/// Rotary embedding of the layers with a window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum LocalRope {
+    /// That of the other layers.
+    Shared,
+    /// Without the file's scaling, with this base unless the file says another (`None`: the base of the other layers).
+    Unscaled(Option<f32>),
+}
+
+/// Constants that multiply the residual stream (maximal update parametrisation).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scales {
+    /// None.
+    One,
+    /// `embedding_scale`, `residual_scale`, `logit_scale` of the file; 1 where absent.
+    FromFile,
+    /// The same, with MiniCPM's constants where absent.
+    MiniCpm,
+}
+
+/// How experts are chosen, unless the file says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExpertRule {
+    /// From router logits to weights.
+    pub gating: Gating,
+    /// Whether the weights of the chosen experts are made to add up to 1.
+    pub normalize: bool,
 }
 
 /// What a family does differently.
@@ -31,8 +60,16 @@ pub struct Architecture {
     pub rope: Option<Pairing>,
     /// Sliding windows.
     pub window: WindowPattern,
-    /// Rotary base of the layers with a window, when it differs from the others and the file does not say.
-    pub local_rope_base: Option<f32>,
+    /// Rotary embedding of the layers with a window.
+    pub local_rope: LocalRope,
+    /// Of every `n` layers the last goes without positions (NoPE).
+    pub unrotated_every: Option<usize>,
+    /// Queries and keys are normalised after their rotation rather than before.
+    pub qk_norm_after_rope: bool,
+    /// Constants that multiply the residual stream.
+    pub scales: Scales,
+    /// Choice of experts.
+    pub experts: ExpertRule,
     /// Embeddings are multiplied by `sqrt(d_model)`.
     pub scaled_embedding: bool,
     /// Soft cap of attention scores when the file does not say; `None` where the family has none.
@@ -50,7 +87,14 @@ const LLAMA: Architecture = Architecture {
     activation: Activation::Silu,
     rope: Some(Pairing::Adjacent),
     window: WindowPattern::Never,
-    local_rope_base: None,
+    local_rope: LocalRope::Shared,
+    unrotated_every: None,
+    qk_norm_after_rope: false,
+    scales: Scales::One,
+    experts: ExpertRule {
+        gating: Gating::Softmax,
+        normalize: true,
+    },
     scaled_embedding: false,
     attention_softcap: None,
     final_softcap: None,
@@ -89,7 +133,7 @@ const ARCHITECTURES: &[Architecture] = &[
         window: WindowPattern::AllButEvery(6, 0),
         attention_softcap: None,
         final_softcap: Some(0.0),
-        local_rope_base: Some(10_000.0),
+        local_rope: LocalRope::Unscaled(Some(10_000.0)),
         wide_scale_at_layers: Some(62),
         ..GEMMA2
     },
@@ -104,6 +148,24 @@ const ARCHITECTURES: &[Architecture] = &[
         activation: Activation::GeluTanh,
         rope: None,
         ..LLAMA
+    },
+    Architecture {
+        name: "starcoder2",
+        norm: NormKind::Layer,
+        activation: Activation::GeluTanh,
+        ..QWEN2
+    },
+    Architecture {
+        name: "qwen3moe",
+        ..QWEN2
+    },
+    Architecture {
+        name: "olmoe",
+        experts: ExpertRule {
+            gating: Gating::Softmax,
+            normalize: false,
+        },
+        ..QWEN2
     },
 ];
 

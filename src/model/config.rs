@@ -1,8 +1,10 @@
 //! Hyperparameters of a model, read from GGUF metadata.
 
-use super::arch::{Architecture, WindowPattern};
+use super::arch::{Architecture, LocalRope, Scales, WindowPattern};
+use super::keys::{Keys, MAX_LAYERS, MAX_WIDTH};
+use super::plan::Gating;
 use super::rope::RopeScaling;
-use crate::gguf::{GgufFile, Metadata};
+use crate::gguf::GgufFile;
 use crate::{Error, Result};
 
 /// Activation of a feed-forward network.
@@ -12,6 +14,8 @@ pub enum Activation {
     Silu,
     /// Tanh approximation of GELU, as llama.cpp uses it (GeGLU when gated).
     GeluTanh,
+    /// `1 / (1 + exp(-x))`, as a gate.
+    Sigmoid,
 }
 
 /// What one layer has of its own.
@@ -25,6 +29,34 @@ pub struct LayerConfig {
     pub d_ff: usize,
     /// Sliding window in positions, the current one included.
     pub window: Option<usize>,
+    /// Whether queries and keys are rotated.
+    pub rotated: bool,
+}
+
+/// Experts of a mixture.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ExpertConfig {
+    /// Experts of a layer.
+    pub count: usize,
+    /// Experts that a token uses.
+    pub used: usize,
+    /// From router logits to weights.
+    pub gating: Gating,
+    /// Whether the weights of the chosen experts are made to add up to 1.
+    pub normalize: bool,
+    /// Multiplies the weights.
+    pub scale: f32,
+}
+
+/// Constants that multiply the residual stream.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StreamScales {
+    /// Multiplies embeddings.
+    pub embedding: f32,
+    /// Multiplies what a block adds.
+    pub residual: f32,
+    /// Multiplies logits.
+    pub logits: f32,
 }
 
 /// Hyperparameters.
@@ -54,6 +86,10 @@ pub struct ModelConfig {
     pub local_rope_base: f32,
     /// Rotary scaling of the layers without a window (those with one are not scaled).
     pub(super) rope_scaling: RopeScaling,
+    /// Experts, where layers have them.
+    pub experts: Option<ExpertConfig>,
+    /// Constants that multiply the residual stream.
+    pub scales: StreamScales,
     /// Multiplies `q·k`.
     pub attention_scale: f32,
     /// Soft cap of the attention scores.
@@ -61,10 +97,6 @@ pub struct ModelConfig {
     /// Soft cap of the logits.
     pub final_softcap: Option<f32>,
 }
-
-/// Upper bounds that no real model reaches; they keep a hostile header from asking for the moon.
-const MAX_LAYERS: u64 = 1024;
-const MAX_WIDTH: u64 = 1 << 20;
 
 impl ModelConfig {
     /// Reads and checks the hyperparameters.
@@ -105,12 +137,11 @@ impl ModelConfig {
             ));
         }
         let n_ctx_train = keys.size("context_length", u64::from(u32::MAX))?;
-        let rope_base = meta
-            .opt_f32(&keys.full("rope.freq_base"))?
-            .unwrap_or(10_000.0);
-        let local = meta
-            .opt_f32(&keys.full("rope.freq_base_swa"))?
-            .or(arch.local_rope_base);
+        let rope_base = keys.opt_f32("rope.freq_base")?.unwrap_or(10_000.0);
+        let local_base = match arch.local_rope {
+            LocalRope::Unscaled(Some(base)) => base,
+            LocalRope::Unscaled(None) | LocalRope::Shared => rope_base,
+        };
         let wide_scale = arch.wide_scale_at_layers == Some(n_layers);
         let scaled_dim = if wide_scale {
             d_model / n_heads
@@ -121,7 +152,7 @@ impl ModelConfig {
             let Some(default) = default else {
                 return Ok(None);
             };
-            let cap = meta.opt_f32(&keys.full(key))?.unwrap_or(default);
+            let cap = keys.opt_f32(key)?.unwrap_or(default);
             Ok((cap > 0.0).then_some(cap))
         };
         Ok(Self {
@@ -135,9 +166,14 @@ impl ModelConfig {
             layers,
             n_rot,
             rope_base,
-            local_rope_base: local.unwrap_or(rope_base),
+            local_rope_base: keys.opt_f32("rope.freq_base_swa")?.unwrap_or(local_base),
+            experts: read_experts(&keys, arch)?,
+            scales: read_scales(&keys, arch, d_model, n_layers)?,
             rope_scaling: RopeScaling::from_metadata(meta, name, n_ctx_train)?,
-            attention_scale: 1.0 / (scaled_dim as f32).sqrt(),
+            attention_scale: match keys.opt_f32("attention.scale")? {
+                Some(scale) if scale > 0.0 => scale,
+                _ => 1.0 / (scaled_dim as f32).sqrt(),
+            },
             attention_softcap: softcap("attn_logit_softcapping", arch.attention_softcap)?,
             final_softcap: softcap("final_logit_softcapping", arch.final_softcap)?,
         })
@@ -167,7 +203,9 @@ fn read_layers(keys: &Keys, arch: &Architecture, n_layers: usize) -> Result<Vec<
         Some(_) => keys.per_layer("attention.head_count_kv", n_layers)?,
         None => heads.clone(),
     };
-    let d_ff = keys.per_layer("feed_forward_length", n_layers)?;
+    let d_ff = keys
+        .opt_per_layer("feed_forward_length", n_layers)?
+        .unwrap_or_else(|| vec![0; n_layers]);
     let windows = read_windows(keys, arch, n_layers)?;
     (0..n_layers)
         .map(|i| {
@@ -177,14 +215,78 @@ fn read_layers(keys: &Keys, arch: &Architecture, n_layers: usize) -> Result<Vec<
                     "must divide the number of query heads",
                 ));
             }
+            let rotated = arch.unrotated_every.is_none_or(|n| (i + 1) % n != 0);
             Ok(LayerConfig {
                 n_heads: heads[i],
                 n_kv_heads: kv_heads[i],
                 d_ff: d_ff[i],
                 window: windows[i],
+                rotated,
             })
         })
         .collect()
+}
+
+fn read_experts(keys: &Keys, arch: &Architecture) -> Result<Option<ExpertConfig>> {
+    let count = keys.opt_count("expert_count", MAX_WIDTH)?.unwrap_or(0);
+    if count == 0 {
+        return Ok(None);
+    }
+    let used = keys.size("expert_used_count", MAX_WIDTH)?;
+    if used > count {
+        return Err(keys.bad("expert_used_count", "is more than expert_count"));
+    }
+    let gating = match keys.opt_count("expert_gating_func", u64::from(u32::MAX))? {
+        None | Some(0) => arch.experts.gating,
+        Some(1) => Gating::Softmax,
+        Some(2) => Gating::Sigmoid,
+        Some(3) => Gating::SoftmaxOfChosen,
+        Some(other) => return Err(keys.bad("expert_gating_func", &format!("{other} is not known"))),
+    };
+    let normalize = keys
+        .meta
+        .opt_bool(&keys.full("expert_weights_norm"))?
+        .unwrap_or(arch.experts.normalize);
+    let scale = keys
+        .opt_f32("expert_weights_scale")?
+        .filter(|scale| *scale != 0.0)
+        .unwrap_or(1.0);
+    Ok(Some(ExpertConfig {
+        count,
+        used,
+        gating,
+        normalize,
+        scale,
+    }))
+}
+
+fn read_scales(
+    keys: &Keys,
+    arch: &Architecture,
+    d_model: usize,
+    n_layers: usize,
+) -> Result<StreamScales> {
+    let one = StreamScales {
+        embedding: 1.0,
+        residual: 1.0,
+        logits: 1.0,
+    };
+    let default = match arch.scales {
+        Scales::One => return Ok(one),
+        Scales::FromFile => one,
+        // Hu et al. 2024: scale_emb 12, scale_depth 1.4, dim_model_base 256.
+        Scales::MiniCpm => StreamScales {
+            embedding: 12.0,
+            residual: 1.4 / (n_layers as f32).sqrt(),
+            logits: 256.0 / d_model as f32,
+        },
+    };
+    let given = |key: &str| Ok::<_, crate::Error>(keys.opt_f32(key)?.filter(|scale| *scale != 0.0));
+    Ok(StreamScales {
+        embedding: given("embedding_scale")?.unwrap_or(default.embedding),
+        residual: given("residual_scale")?.unwrap_or(default.residual),
+        logits: given("logit_scale")?.map_or(default.logits, |scale| 1.0 / scale),
+    })
 }
 
 fn read_windows(keys: &Keys, arch: &Architecture, n_layers: usize) -> Result<Vec<Option<usize>>> {
@@ -192,7 +294,7 @@ fn read_windows(keys: &Keys, arch: &Architecture, n_layers: usize) -> Result<Vec
         return Ok(vec![None; n_layers]);
     };
     let window = keys
-        .opt_size("attention.sliding_window", u64::from(u32::MAX))?
+        .opt_count("attention.sliding_window", u64::from(u32::MAX))?
         .unwrap_or(default_window);
     if window == 0 {
         return Ok(vec![None; n_layers]);
@@ -217,66 +319,4 @@ fn read_windows(keys: &Keys, arch: &Architecture, n_layers: usize) -> Result<Vec
         .map_or(default, |n| n as usize);
     let local = |i: usize| every == 0 || i % every < every - 1;
     Ok((0..n_layers).map(|i| local(i).then_some(window)).collect())
-}
-
-/// Metadata look-ups under the architecture's prefix.
-struct Keys<'a> {
-    meta: &'a Metadata,
-    arch: &'a str,
-}
-
-impl Keys<'_> {
-    fn full(&self, key: &str) -> String {
-        format!("{}.{key}", self.arch)
-    }
-
-    fn bad(&self, key: &str, reason: &str) -> Error {
-        Error::BadMetadata {
-            key: self.full(key),
-            reason: reason.to_owned(),
-        }
-    }
-
-    fn size(&self, key: &str, max: u64) -> Result<usize> {
-        self.opt_size(key, max)?
-            .ok_or_else(|| Error::MissingMetadata(self.full(key)))
-    }
-
-    fn opt_size(&self, key: &str, max: u64) -> Result<Option<usize>> {
-        match self.meta.opt_u64(&self.full(key))? {
-            None => Ok(None),
-            Some(0) if key != "attention.sliding_window" => Err(self.bad(key, "must not be zero")),
-            Some(n) if n > max => Err(self.bad(key, &format!("{n} is more than {max}"))),
-            Some(n) => Ok(Some(n as usize)),
-        }
-    }
-
-    /// A number for all layers, or an array with one for each.
-    fn per_layer(&self, key: &str, n_layers: usize) -> Result<Vec<usize>> {
-        let full = self.full(key);
-        if let Ok(values) = self.meta.int_array(&full) {
-            if values.len() < n_layers {
-                return Err(self.bad(key, "has fewer entries than layers"));
-            }
-            return values
-                .iter()
-                .take(n_layers)
-                .map(|v| usize::try_from(*v).ok().filter(|v| *v as u64 <= MAX_WIDTH))
-                .map(|v| v.ok_or_else(|| self.bad(key, "entry out of range")))
-                .collect();
-        }
-        Ok(vec![self.size(key, MAX_WIDTH)?; n_layers])
-    }
-
-    /// RMSNorm's or LayerNorm's epsilon.
-    fn eps(&self) -> Result<f32> {
-        let rms = self
-            .meta
-            .opt_f32(&self.full("attention.layer_norm_rms_epsilon"))?;
-        let layer = self
-            .meta
-            .opt_f32(&self.full("attention.layer_norm_epsilon"))?;
-        rms.or(layer)
-            .ok_or_else(|| Error::MissingMetadata(self.full("attention.layer_norm_rms_epsilon")))
-    }
 }

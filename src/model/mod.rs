@@ -2,15 +2,21 @@
 //! [`Plan`], the forward pass as data, which every backend interprets.
 
 mod arch;
+mod builder;
 mod config;
 mod decoder;
+mod feed_forward;
+mod keys;
 mod plan;
 mod rope;
 
-pub use arch::{Architecture, supported_architectures};
-pub use config::{Activation, LayerConfig, ModelConfig};
+pub use arch::{
+    Architecture, ExpertRule, LocalRope, Scales, WindowPattern, supported_architectures,
+};
+pub use config::{Activation, ExpertConfig, LayerConfig, ModelConfig};
 pub use decoder::build;
 pub use plan::{
-    BufId, IdSource, KvSpec, NormKind, Op, Plan, RopeId, Step, WeightId, WeightKind, WeightSpec,
+    BufId, Gating, IdSource, KvSpec, NormKind, Op, Plan, RopeId, Step, WeightId, WeightKind,
+    WeightSpec,
 };
 pub use rope::{Pairing, RopeSpec};

@@ -52,6 +52,17 @@ pub enum NormKind {
     Layer,
 }
 
+/// How router logits become the weights of experts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gating {
+    /// Softmax over all experts, then the best are taken.
+    Softmax,
+    /// Each expert's sigmoid, then the best are taken.
+    Sigmoid,
+    /// The best are taken, then softmax over those.
+    SoftmaxOfChosen,
+}
+
 /// Which number selects the row in [`Op::Embed`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdSource {
@@ -71,7 +82,8 @@ pub enum Op {
         ids: IdSource,
         out: BufId,
     },
-    /// Normalises each run of `width` values of `x`; `out` may be `x`. With `width < buffer width` it works per head.
+    /// Normalises each run of `width` values of `x`; `out` may be `x`. With `width < buffer width` it works per head,
+    /// with weights that are shared by the heads or, when longer than `width`, of each head's own.
     Norm {
         kind: NormKind,
         x: BufId,
@@ -109,7 +121,7 @@ pub enum Op {
         softcap: Option<f32>,
         out: BufId,
     },
-    /// `out = act(gate) * up`
+    /// `out = act(gate) * up`; a narrower `gate` (one number a token or a head) is spread over equal parts of `up`.
     GatedAct {
         act: Activation,
         gate: BufId,
@@ -118,6 +130,37 @@ pub enum Op {
     },
     /// `x = act(x)`
     Act { act: Activation, x: BufId },
+    /// Chooses `used` experts a token by the router logits `x` (`[T, n_experts]`, plus `bias` for the choice alone).
+    /// `out` is `[T, 2 * used]`: their numbers, then their weights times `scale`.
+    MoeRoute {
+        x: BufId,
+        bias: Option<WeightId>,
+        used: usize,
+        gating: Gating,
+        normalize: bool,
+        scale: f32,
+        out: BufId,
+    },
+    /// The matrix product of the chosen experts only: `out` is `[T, used * n]`, and for the `j`-th expert `e` of a token
+    /// `out[t, j * n + r] = dot(weight[e * stride + offset + r], x) + bias[e * stride + offset + r]`. `x` is `[T, cols]`,
+    /// or `[T, used * cols]` where each expert has its own input.
+    MoeMatMul {
+        x: BufId,
+        route: BufId,
+        used: usize,
+        weight: WeightId,
+        bias: Option<WeightId>,
+        stride: usize,
+        offset: usize,
+        out: BufId,
+    },
+    /// `out[t]` is the sum of the chosen experts' rows of `x` (`[T, used * width]`), each times its weight.
+    MoeSum {
+        x: BufId,
+        route: BufId,
+        used: usize,
+        out: BufId,
+    },
     /// `out = a + b`; `out` may be either.
     Add { a: BufId, b: BufId, out: BufId },
     /// `x = x * factor`

@@ -138,13 +138,24 @@ impl CpuBackend {
                 layer.values.store(at, &self.buffers[v.0][..count]);
             }
             Op::Attention { .. } => self.attention(op, pass),
+            Op::MoeRoute { .. } | Op::MoeMatMul { .. } | Op::MoeSum { .. } => {
+                return self.mixture(op, pass.rows);
+            }
             Op::GatedAct { act, gate, up, out } => {
                 let mut values = self.copied(up, out, pass.rows);
+                let narrow = self.plan.buffers[out.0] / self.plan.buffers[gate.0];
                 let gate = &self.buffers[gate.0];
-                values
-                    .iter_mut()
-                    .zip(gate)
-                    .for_each(|(up, gate)| *up *= reference::activate(act, *gate));
+                if narrow > 1 {
+                    for (up, gate) in values.chunks_exact_mut(narrow).zip(gate) {
+                        let gate = reference::activate(act, *gate);
+                        up.iter_mut().for_each(|up| *up *= gate);
+                    }
+                } else {
+                    values
+                        .iter_mut()
+                        .zip(gate)
+                        .for_each(|(up, gate)| *up *= reference::activate(act, *gate));
+                }
                 self.put(out, values);
             }
             Op::Act { act, x } => {
@@ -201,7 +212,7 @@ impl CpuBackend {
         values
     }
 
-    fn put(&mut self, id: BufId, values: Vec<f32>) {
+    pub(super) fn put(&mut self, id: BufId, values: Vec<f32>) {
         self.buffers[id.0] = values;
         self.touched(id);
     }

@@ -5,6 +5,7 @@
 
 mod forward;
 mod kv_cache;
+mod moe;
 pub mod packed;
 pub mod reference;
 pub mod simd;

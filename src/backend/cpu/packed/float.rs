@@ -123,13 +123,13 @@ pub fn matmul(
     lanes: &[Lane],
     acts: &QuantizedActs,
     out: &mut [f32],
-    width: usize,
+    places: Range<usize>,
     rows: Range<usize>,
 ) {
     match kind {
-        FloatKind::F32 => multiply::<Single>(lanes, acts, out, width, rows),
-        FloatKind::F16 => multiply::<Half>(lanes, acts, out, width, rows),
-        FloatKind::BF16 => multiply::<Brain>(lanes, acts, out, width, rows),
+        FloatKind::F32 => multiply::<Single>(lanes, acts, out, places, rows),
+        FloatKind::F16 => multiply::<Half>(lanes, acts, out, places, rows),
+        FloatKind::BF16 => multiply::<Brain>(lanes, acts, out, places, rows),
     }
 }
 
@@ -137,7 +137,7 @@ fn multiply<C: Column>(
     lanes: &[Lane],
     acts: &QuantizedActs,
     out: &mut [f32],
-    width: usize,
+    places: Range<usize>,
     rows: Range<usize>,
 ) {
     let cols = acts.cols();
@@ -149,7 +149,8 @@ fn multiply<C: Column>(
             let tokens = x.len() / cols;
             let mut store = |t: usize, sums: [F32x4; 2]| {
                 let sums: [f32; GROUP] = bytemuck::cast(sums.map(F32x4::to_array));
-                out[(token + t) * width + row..][..count].copy_from_slice(&sums[..count]);
+                out[(token + t) * places.len() + row - places.start..][..count]
+                    .copy_from_slice(&sums[..count]);
             };
             if tokens == 4 {
                 let x = std::array::from_fn(|t| &x[t * cols..][..cols]);

@@ -33,8 +33,10 @@ pub struct Product<'a> {
     pub acts: &'a QuantizedActs,
     /// `[tokens, width]`.
     pub out: &'a mut [f32],
-    /// Rows of the whole matrix.
+    /// Rows that `out` has a place for.
     pub width: usize,
+    /// First of them.
+    pub first: usize,
     /// Rows to compute; begins with a group.
     pub rows: Range<usize>,
 }
@@ -90,7 +92,7 @@ impl Product<'_> {
         let factor = F32x4::splat(self.factors[row / GROUP]);
         let count = (self.rows.end - row).min(GROUP);
         for t in 0..N.min(self.acts.tokens() - token) {
-            let out = &mut self.out[(token + t) * self.width + row..][..count];
+            let out = &mut self.out[(token + t) * self.width + row - self.first..][..count];
             let (quads, rest) = out.as_chunks_mut::<4>();
             let full = quads.len();
             for (half, quad) in quads.iter_mut().enumerate() {

@@ -119,6 +119,21 @@ impl PackedMatrix {
     /// `out[token, row] = dot(self[row], acts[token])` for the given rows, with `out` as `[tokens, rows of the matrix]`.
     /// `rows` begins at a multiple of 8 and ends at one or at the last row, so that threads can share a matrix.
     pub fn matmul(&self, acts: &QuantizedActs, out: &mut [f32], rows: Range<usize>) {
+        self.multiply(acts, out, rows, 0..self.rows);
+    }
+
+    /// The same with a place in `out` for the given rows only: `[tokens, rows.len()]`.
+    pub fn matmul_rows(&self, acts: &QuantizedActs, out: &mut [f32], rows: Range<usize>) {
+        self.multiply(acts, out, rows.clone(), rows);
+    }
+
+    fn multiply(
+        &self,
+        acts: &QuantizedActs,
+        out: &mut [f32],
+        rows: Range<usize>,
+        places: Range<usize>,
+    ) {
         debug_assert!(
             acts.cols() == self.cols && rows.start.is_multiple_of(GROUP) && rows.end <= self.rows
         );
@@ -129,10 +144,11 @@ impl PackedMatrix {
                 blocks: self.cols / BLOCK,
                 acts,
                 out,
-                width: self.rows,
+                width: places.len(),
+                first: places.start,
                 rows,
             }),
-            Form::Floats(kind) => float::matmul(kind, &self.lanes, acts, out, self.rows, rows),
+            Form::Floats(kind) => float::matmul(kind, &self.lanes, acts, out, places, rows),
         }
     }
 

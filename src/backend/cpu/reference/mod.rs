@@ -2,10 +2,14 @@
 //!
 //! Slow on purpose and always compiled: every fast kernel, on any backend, is judged by it.
 
+mod moe;
+
 use crate::backend::cpu::kv_cache::KvRows;
 use crate::model::{Activation, NormKind, Pairing};
 use crate::quant::{DType, dequantize};
 use crate::{Error, Result};
+
+pub use moe::{route, weighted_sum};
 
 /// A weight matrix in the file's own bytes.
 pub struct RawMatrix {
@@ -73,12 +77,24 @@ impl RawMatrix {
     /// # Errors
     /// Those of [`dequantize`].
     pub fn matmul(&self, x: &[f32], out: &mut [f32]) -> Result<()> {
-        let rows = self.bytes.len() / self.row_bytes;
+        self.matmul_rows(x, out, 0..self.bytes.len() / self.row_bytes)
+    }
+
+    /// The same for some rows only: `out` is `[T, rows.len()]`.
+    ///
+    /// # Errors
+    /// Those of [`dequantize`].
+    pub fn matmul_rows(
+        &self,
+        x: &[f32],
+        out: &mut [f32],
+        rows: std::ops::Range<usize>,
+    ) -> Result<()> {
         let mut row = vec![0.0; self.cols];
-        for r in 0..rows {
+        for (i, r) in rows.clone().enumerate() {
             self.dequantize_row(r, &mut row)?;
             for (t, x) in x.chunks_exact(self.cols).enumerate() {
-                out[t * rows + r] = dot(&row, x) as f32;
+                out[t * rows.len() + i] = dot(&row, x) as f32;
             }
         }
         Ok(())
@@ -101,7 +117,9 @@ pub fn norm(
     bias: Option<&[f32]>,
     eps: f32,
 ) {
-    for row in x.chunks_exact_mut(width) {
+    for (run, row) in x.chunks_exact_mut(width).enumerate() {
+        // Weights longer than a run belong to heads in turn.
+        let weight = weight.map(|w| &w[run * width % w.len()..][..width]);
         let n = width as f64;
         let mean = match kind {
             NormKind::Rms => 0.0,
@@ -199,6 +217,7 @@ pub fn activate(act: Activation, x: f32) -> f32 {
     let x = f64::from(x);
     let y = match act {
         Activation::Silu => x / (1.0 + (-x).exp()),
+        Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
         // Hendrycks & Gimpel 2016, tanh form.
         Activation::GeluTanh => {
             let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);

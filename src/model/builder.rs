@@ -1,0 +1,357 @@
+//! What the builders of all model kinds share: buffers, weights with their shapes checked, norms and projections.
+
+use super::arch::LocalRope;
+use super::config::ModelConfig;
+use super::plan::{BufId, NormKind, Op, Plan, RopeId, Step, WeightId, WeightKind, WeightSpec};
+use super::rope::{Pairing, RopeScaling};
+use crate::gguf::{GgufFile, TensorInfo};
+use crate::{Error, Result};
+
+/// Collects buffers, weights and steps; checks shapes as weights are named.
+pub(super) struct Builder<'a> {
+    pub(super) config: &'a ModelConfig,
+    pub(super) file: &'a GgufFile,
+    pub(super) plan: Plan,
+    pub(super) scratch: Vec<BufId>,
+    pub(super) global_rope: Option<RopeId>,
+    pub(super) local_rope: Option<RopeId>,
+}
+
+/// Tensors that a file may carry without the plan naming them.
+fn is_optional(name: &str, n_layers: usize) -> bool {
+    let extra_layer = name
+        .strip_prefix("blk.")
+        .and_then(|rest| rest.split('.').next())
+        .and_then(|number| number.parse::<usize>().ok())
+        .is_some_and(|number| number >= n_layers);
+    extra_layer
+        || name.starts_with("rope_freqs.")
+        || name.starts_with("rope_factors_")
+        || name.ends_with(".rope_freqs.weight")
+        || name.ends_with(".attn_rot_embd")
+        || name.contains(".rope_factors_")
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(config: &'a ModelConfig, file: &'a GgufFile) -> Result<Self> {
+        let plan = Plan {
+            buffers: Vec::new(),
+            weights: Vec::new(),
+            ropes: Vec::new(),
+            kv: Vec::new(),
+            steps: Vec::new(),
+            logits: BufId(0),
+            n_vocab: config.n_vocab,
+            max_positions: None,
+        };
+        let mut builder = Self {
+            config,
+            file,
+            plan,
+            scratch: Vec::new(),
+            global_rope: None,
+            local_rope: None,
+        };
+        if let Some(pairing) = config.arch.rope {
+            builder.ropes(pairing)?;
+        }
+        Ok(builder)
+    }
+
+    /// The rotary embedding of full layers and, where a model has them, of layers with a window.
+    pub(super) fn ropes(&mut self, pairing: Pairing) -> Result<()> {
+        let config = self.config;
+        let long = config.n_ctx > config.rope_scaling.n_ctx_orig;
+        let names = [
+            "rope_freqs.weight",
+            if long {
+                "rope_factors_long.weight"
+            } else {
+                "rope_factors_short.weight"
+            },
+        ];
+        let mut factors = None;
+        for name in names {
+            if self.has(name) {
+                factors = Some(self.vector(name, config.n_rot / 2)?);
+            }
+        }
+        let global = config
+            .rope_scaling
+            .resolve(pairing, config.n_rot, config.rope_base, factors);
+        self.plan.ropes.push(global);
+        self.global_rope = Some(RopeId(0));
+        self.local_rope = self.global_rope;
+        let unscaled = RopeScaling::none(config.n_ctx_train);
+        let (scaling, factors) = match config.arch.local_rope {
+            LocalRope::Unscaled(_) => (&unscaled, None),
+            LocalRope::Shared => (&config.rope_scaling, factors),
+        };
+        let local = scaling.resolve(pairing, config.n_rot, config.local_rope_base, factors);
+        if config.layers.iter().any(|layer| layer.window.is_some()) && local != self.plan.ropes[0] {
+            self.plan.ropes.push(local);
+            self.local_rope = Some(RopeId(1));
+        }
+        Ok(())
+    }
+
+    /// A norm over runs of `width`, with the bias if the file has one.
+    pub(super) fn norm(
+        &mut self,
+        name: &str,
+        label: &str,
+        x: BufId,
+        width: usize,
+        out: BufId,
+    ) -> Result<()> {
+        let weight = Some(self.vector(&format!("{name}.weight"), width)?);
+        let bias_name = format!("{name}.bias");
+        let bias = if self.has(&bias_name) {
+            Some(self.vector(&bias_name, width)?)
+        } else {
+            None
+        };
+        // Norms of queries, keys and the output share the architecture's kind and epsilon.
+        let (kind, eps) = (self.config.arch.norm, self.config.eps);
+        debug_assert!(kind == NormKind::Layer || bias.is_none());
+        self.push(
+            label,
+            Op::Norm {
+                kind,
+                x,
+                weight,
+                bias,
+                eps,
+                width,
+                out,
+            },
+        );
+        Ok(())
+    }
+
+    /// A norm in place, only if the file has it: per head or over the whole width, as its length says.
+    pub(super) fn optional_norm(&mut self, name: &str, label: &str, x: BufId) -> Result<()> {
+        let weight = format!("{name}.weight");
+        if !self.has(&weight) {
+            return Ok(());
+        }
+        let length = self.tensor(&weight)?.shape.first().copied().unwrap_or(0) as usize;
+        if length != self.config.head_dim && length != self.plan.buffers[x.0] {
+            return Err(Error::BadTensor {
+                name: weight,
+                reason: format!("unexpected length {length}"),
+            });
+        }
+        self.norm(name, label, x, length, x)
+    }
+
+    /// `out = x * rows[row_start ..][.. rows]ᵀ`, with the bias if the file has one.
+    pub(super) fn project(
+        &mut self,
+        name: &str,
+        label: &str,
+        x: BufId,
+        row_start: usize,
+        rows: usize,
+        out: BufId,
+    ) -> Result<()> {
+        let weight = self.matrix(
+            &format!("{name}.weight"),
+            row_start,
+            rows,
+            self.plan.buffers[x.0],
+        )?;
+        let bias_name = format!("{name}.bias");
+        let bias = if self.has(&bias_name) {
+            let total = self.tensor(&bias_name)?.shape.first().copied().unwrap_or(0) as usize;
+            if row_start + rows > total {
+                return Err(Error::BadTensor {
+                    name: bias_name,
+                    reason: format!("has only {total} entries"),
+                });
+            }
+            Some(self.weight(WeightSpec {
+                tensor: bias_name,
+                row_start,
+                rows: 1,
+                cols: rows,
+                kind: WeightKind::Vector,
+            }))
+        } else {
+            None
+        };
+        self.push(
+            label,
+            Op::MatMul {
+                x,
+                weight,
+                bias,
+                out,
+            },
+        );
+        Ok(())
+    }
+
+    /// The `rows` rows of each of `count` experts in a three-dimensional tensor, as one matrix.
+    pub(super) fn expert_matrix(
+        &mut self,
+        name: &str,
+        rows: usize,
+        cols: usize,
+        count: usize,
+    ) -> Result<WeightId> {
+        let shape = &self.tensor(name)?.shape;
+        if shape.as_slice() != [cols as u64, rows as u64, count as u64] {
+            return Err(Error::BadTensor {
+                name: name.to_owned(),
+                reason: format!("shape {shape:?}, expected [{cols}, {rows}, {count}]"),
+            });
+        }
+        let kind = WeightKind::Matrix;
+        Ok(self.weight(WeightSpec {
+            tensor: name.to_owned(),
+            row_start: 0,
+            rows: rows * count,
+            cols,
+            kind,
+        }))
+    }
+
+    /// Length of one dimension of a tensor.
+    pub(super) fn dim(&self, name: &str, axis: usize) -> Result<usize> {
+        Ok(self.tensor(name)?.shape.get(axis).copied().unwrap_or(0) as usize)
+    }
+
+    pub(super) fn push(&mut self, label: &str, op: Op) {
+        self.plan.steps.push(Step {
+            label: label.to_owned(),
+            op,
+        });
+    }
+
+    pub(super) fn buffer(&mut self, width: usize) -> BufId {
+        self.plan.buffers.push(width);
+        BufId(self.plan.buffers.len() - 1)
+    }
+
+    /// Buffer of a role that layers share, made anew only where its width differs.
+    pub(super) fn scratch(&mut self, role: usize, width: usize) -> BufId {
+        while self.scratch.len() <= role {
+            let id = self.buffer(0);
+            self.scratch.push(id);
+        }
+        let id = self.scratch[role];
+        if self.plan.buffers[id.0] == 0 {
+            self.plan.buffers[id.0] = width;
+        }
+        if self.plan.buffers[id.0] == width {
+            return id;
+        }
+        let fresh = self.buffer(width);
+        self.scratch[role] = fresh;
+        fresh
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.file.tensor(name).is_some()
+    }
+
+    pub(super) fn tensor(&self, name: &str) -> Result<&'a TensorInfo> {
+        self.file
+            .tensor(name)
+            .ok_or_else(|| Error::MissingTensor(name.to_owned()))
+    }
+
+    pub(super) fn vector(&mut self, name: &str, length: usize) -> Result<WeightId> {
+        let shape = &self.tensor(name)?.shape;
+        if shape.iter().product::<u64>() != length as u64 {
+            return Err(Error::BadTensor {
+                name: name.to_owned(),
+                reason: format!("shape {shape:?}, expected [{length}]"),
+            });
+        }
+        let spec = WeightSpec {
+            tensor: name.to_owned(),
+            row_start: 0,
+            rows: 1,
+            cols: length,
+            kind: WeightKind::Vector,
+        };
+        Ok(self.weight(spec))
+    }
+
+    pub(super) fn matrix(
+        &mut self,
+        name: &str,
+        row_start: usize,
+        rows: usize,
+        cols: usize,
+    ) -> Result<WeightId> {
+        let shape = &self.tensor(name)?.shape;
+        let fits = matches!(shape.as_slice(), [c, r] if *c == cols as u64 && *r >= (row_start + rows) as u64);
+        if !fits {
+            return Err(Error::BadTensor {
+                name: name.to_owned(),
+                reason: format!("shape {shape:?}, expected [{cols}, {}]", row_start + rows),
+            });
+        }
+        Ok(self.weight(WeightSpec {
+            tensor: name.to_owned(),
+            row_start,
+            rows,
+            cols,
+            kind: WeightKind::Matrix,
+        }))
+    }
+
+    /// A vector of the file as the one row of a matrix.
+    pub(super) fn row_matrix(&mut self, name: &str, cols: usize) -> Result<WeightId> {
+        let shape = &self.tensor(name)?.shape;
+        if shape.iter().product::<u64>() != cols as u64 {
+            let reason = format!("shape {shape:?}, expected [{cols}]");
+            return Err(Error::BadTensor {
+                name: name.to_owned(),
+                reason,
+            });
+        }
+        Ok(self.weight(WeightSpec {
+            tensor: name.to_owned(),
+            row_start: 0,
+            rows: 1,
+            cols,
+            kind: WeightKind::Matrix,
+        }))
+    }
+
+    /// Number of a weight; the same rows of the same tensor are kept once (tied embeddings).
+    pub(super) fn weight(&mut self, spec: WeightSpec) -> WeightId {
+        if let Some(index) = self.plan.weights.iter().position(|known| *known == spec) {
+            return WeightId(index);
+        }
+        self.plan.weights.push(spec);
+        WeightId(self.plan.weights.len() - 1)
+    }
+
+    /// Refuses files with tensors that nothing reads: the plan would silently compute something else.
+    pub(super) fn finish(mut self, logits: BufId) -> Result<Plan> {
+        self.plan.logits = logits;
+        let n_layers = self.config.layers.len();
+        for tensor in &self.file.tensors {
+            let used = self
+                .plan
+                .weights
+                .iter()
+                .any(|spec| spec.tensor == tensor.name);
+            if !used && !is_optional(&tensor.name, n_layers) {
+                return Err(Error::BadTensor {
+                    name: tensor.name.clone(),
+                    reason: format!(
+                        "architecture `{}` has no place for it",
+                        self.config.arch.name
+                    ),
+                });
+            }
+        }
+        Ok(self.plan)
+    }
+}

@@ -1,0 +1,304 @@
+//! Feed-forward blocks: dense, gated, and mixtures of experts.
+
+use super::builder::Builder;
+use super::config::{Activation, ExpertConfig, LayerConfig};
+use super::plan::{BufId, Op};
+use crate::{Error, Result};
+
+impl Builder<'_> {
+    /// Pre-norm, dense network or experts, optional post-norm.
+    pub(super) fn feed_forward_block(
+        &mut self,
+        i: usize,
+        layer: &LayerConfig,
+        x: BufId,
+    ) -> Result<()> {
+        let d = self.config.d_model;
+        let normed = self.scratch(0, d);
+        self.norm(
+            &format!("blk.{i}.ffn_norm"),
+            &format!("ffn_norm-{i}"),
+            x,
+            d,
+            normed,
+        )?;
+        if self.has(&format!("blk.{i}.ffn_gate_inp.weight")) {
+            self.experts(i, normed)?;
+        } else {
+            self.dense(i, "", layer.d_ff, normed, normed)?;
+        }
+        self.optional_norm(
+            &format!("blk.{i}.post_ffw_norm"),
+            &format!("ffn_post_norm-{i}"),
+            normed,
+        )?;
+        self.add_residual(&format!("l_out-{i}"), x, normed);
+        Ok(())
+    }
+
+    /// Gated or plain network of the tensors `ffn_up{suffix}`, `ffn_gate{suffix}`, `ffn_down{suffix}`.
+    fn dense(&mut self, i: usize, suffix: &str, d_ff: usize, x: BufId, out: BufId) -> Result<()> {
+        let (d, act) = (self.config.d_model, self.config.arch.activation);
+        let name = |part: &str| format!("blk.{i}.ffn_{part}{suffix}");
+        let label = |part: &str| format!("ffn_{part}{suffix}-{i}");
+        let (up_name, gate_name) = (name("up"), name("gate"));
+        let gate_in_up = self.dim(&format!("{up_name}.weight"), 1)? == 2 * d_ff;
+        let up = self.scratch(6, d_ff);
+        if gate_in_up || self.has(&format!("{gate_name}.weight")) {
+            let gate = self.scratch(5, d_ff);
+            // Phi-3 keeps gate and up in one tensor, gate first.
+            let (gate_name, up_start) = if gate_in_up {
+                (&up_name, d_ff)
+            } else {
+                (&gate_name, 0)
+            };
+            self.project(gate_name, &label("gate"), x, 0, d_ff, gate)?;
+            self.project(&up_name, &label("up"), x, up_start, d_ff, up)?;
+            self.push(
+                &label("gate_par"),
+                Op::GatedAct {
+                    act,
+                    gate,
+                    up,
+                    out: up,
+                },
+            );
+        } else {
+            self.project(&up_name, &label("up"), x, 0, d_ff, up)?;
+            self.push(&label("act"), Op::Act { act, x: up });
+        }
+        self.project(&name("down"), &label("out"), up, 0, d, out)
+    }
+
+    /// Mixture of experts (Shazeer et al. 2017) and, where the file has it, the expert that all tokens share. In place.
+    fn experts(&mut self, i: usize, x: BufId) -> Result<()> {
+        let Some(experts) = self.config.experts else {
+            return Err(Error::MissingMetadata(format!(
+                "{}.expert_count",
+                self.config.arch.name
+            )));
+        };
+        let d = self.config.d_model;
+        let shared_name = format!("blk.{i}.ffn_up_shexp.weight");
+        let shared = if self.has(&shared_name) {
+            let d_ff = self.dim(&shared_name, 1)?;
+            let shared = self.scratch(7, d);
+            self.dense(i, "_shexp", d_ff, x, shared)?;
+            self.gate_shared_expert(i, x, shared)?;
+            Some(shared)
+        } else {
+            None
+        };
+        let route = self.route(i, &experts, x)?;
+        self.routed_experts(i, &experts, x, route)?;
+        if let Some(shared) = shared {
+            self.push(
+                &format!("ffn_out-{i}"),
+                Op::Add {
+                    a: x,
+                    b: shared,
+                    out: x,
+                },
+            );
+        }
+        Ok(())
+    }
+
+    /// Qwen 2 MoE lets a sigmoid decide how much of the shared expert comes in.
+    fn gate_shared_expert(&mut self, i: usize, x: BufId, shared: BufId) -> Result<()> {
+        let name = format!("blk.{i}.ffn_gate_inp_shexp.weight");
+        if self.has(&name) {
+            let gate = self.scratch(8, 1);
+            let weight = self.row_matrix(&name, self.config.d_model)?;
+            self.push(
+                &format!("shared_expert_gate-{i}"),
+                Op::MatMul {
+                    x,
+                    weight,
+                    bias: None,
+                    out: gate,
+                },
+            );
+            let act = Activation::Sigmoid;
+            self.push(
+                &format!("ffn_shexp_gated-{i}"),
+                Op::GatedAct {
+                    act,
+                    gate,
+                    up: shared,
+                    out: shared,
+                },
+            );
+        }
+        Ok(())
+    }
+
+    fn route(&mut self, i: usize, experts: &ExpertConfig, x: BufId) -> Result<BufId> {
+        let logits = self.scratch(9, experts.count);
+        let label = format!("ffn_moe_logits-{i}");
+        self.project(
+            &format!("blk.{i}.ffn_gate_inp"),
+            &label,
+            x,
+            0,
+            experts.count,
+            logits,
+        )?;
+        let bias_name = format!("blk.{i}.exp_probs_b.bias");
+        let bias = if self.has(&bias_name) {
+            Some(self.vector(&bias_name, experts.count)?)
+        } else {
+            None
+        };
+        let route = self.scratch(10, 2 * experts.used);
+        let ExpertConfig {
+            used,
+            gating,
+            normalize,
+            scale,
+            ..
+        } = *experts;
+        let op = Op::MoeRoute {
+            x: logits,
+            bias,
+            used,
+            gating,
+            normalize,
+            scale,
+            out: route,
+        };
+        self.push(&format!("ffn_moe_topk-{i}"), op);
+        Ok(route)
+    }
+
+    fn routed_experts(
+        &mut self,
+        i: usize,
+        experts: &ExpertConfig,
+        x: BufId,
+        route: BufId,
+    ) -> Result<()> {
+        let (d, used, act) = (
+            self.config.d_model,
+            experts.used,
+            self.config.arch.activation,
+        );
+        let down_name = format!("blk.{i}.ffn_down_exps");
+        let d_ff = self.dim(&format!("{down_name}.weight"), 0)?;
+        let (gate, up) = (self.scratch(11, used * d_ff), self.scratch(12, used * d_ff));
+        let fused = format!("blk.{i}.ffn_gate_up_exps");
+        if self.has(&format!("{fused}.weight")) {
+            self.expert_product(
+                &fused,
+                &format!("ffn_moe_gate-{i}"),
+                experts,
+                x,
+                route,
+                (2 * d_ff, 0),
+                gate,
+            )?;
+            self.expert_product(
+                &fused,
+                &format!("ffn_moe_up-{i}"),
+                experts,
+                x,
+                route,
+                (2 * d_ff, d_ff),
+                up,
+            )?;
+        } else {
+            let gate_name = format!("blk.{i}.ffn_gate_exps");
+            self.expert_product(
+                &gate_name,
+                &format!("ffn_moe_gate-{i}"),
+                experts,
+                x,
+                route,
+                (d_ff, 0),
+                gate,
+            )?;
+            let up_name = format!("blk.{i}.ffn_up_exps");
+            self.expert_product(
+                &up_name,
+                &format!("ffn_moe_up-{i}"),
+                experts,
+                x,
+                route,
+                (d_ff, 0),
+                up,
+            )?;
+        }
+        self.push(
+            &format!("ffn_moe_gate_par-{i}"),
+            Op::GatedAct {
+                act,
+                gate,
+                up,
+                out: up,
+            },
+        );
+        let down = self.scratch(13, used * d);
+        self.expert_product(
+            &down_name,
+            &format!("ffn_moe_down-{i}"),
+            experts,
+            up,
+            route,
+            (d, 0),
+            down,
+        )?;
+        self.push(
+            &format!("ffn_moe_out-{i}"),
+            Op::MoeSum {
+                x: down,
+                route,
+                used,
+                out: x,
+            },
+        );
+        Ok(())
+    }
+
+    /// Product with the chosen experts' rows; `(stride, offset)` cut fused tensors.
+    #[allow(clippy::too_many_arguments, reason = "the fields of one operation")]
+    fn expert_product(
+        &mut self,
+        name: &str,
+        label: &str,
+        experts: &ExpertConfig,
+        x: BufId,
+        route: BufId,
+        (stride, offset): (usize, usize),
+        out: BufId,
+    ) -> Result<()> {
+        let tensor = format!("{name}.weight");
+        let cols = self.dim(&tensor, 0)?;
+        let width = self.plan.buffers[x.0];
+        if width != cols && width != cols * experts.used {
+            let reason = format!("rows of {cols} do not fit an input of {width}");
+            return Err(Error::BadTensor {
+                name: tensor,
+                reason,
+            });
+        }
+        let weight = self.expert_matrix(&tensor, stride, cols, experts.count)?;
+        let bias_name = format!("{name}.bias");
+        let bias = if self.has(&bias_name) {
+            Some(self.vector(&bias_name, stride * experts.count)?)
+        } else {
+            None
+        };
+        let op = Op::MoeMatMul {
+            x,
+            route,
+            used: experts.used,
+            weight,
+            bias,
+            stride,
+            offset,
+            out,
+        };
+        self.push(label, op);
+        Ok(())
+    }
+}
