@@ -15,6 +15,8 @@ export interface DownloadContext extends DownloadOptions {
   /** Called for each piece that arrives; `total` is undefined when the server has not told. */
   onBytes: (loaded: number, total: number | undefined) => void;
   inspect?: Inspector;
+  /** Milliseconds before the first attempt to resume; each further one waits four times longer. */
+  retryMs?: number;
 }
 
 /** Bytes collected in memory before they move into a Blob. */
@@ -26,7 +28,7 @@ const FIRST_INSPECTION_BYTES = 256 * 1024;
 /** Attempts to resume that bring less than `PROGRESS_BYTES` each, before giving up. */
 const MAX_RESUMES = 3;
 const PROGRESS_BYTES = 1024 * 1024;
-const FIRST_WAIT_MS = 300;
+const RETRY_MS = 300;
 
 /** Downloads one GGUF file. Rejects with `network`, `http_status`, `truncated`, or what `inspect` throws. */
 export function download(url: string, context: DownloadContext): Promise<Blob> {
@@ -53,10 +55,11 @@ class Download {
   }
 
   async run(): Promise<Blob> {
+    const { signal, retryMs = RETRY_MS } = this.#context;
     let broken = await this.#consume(await this.#start());
     for (let attempt = 0; broken; attempt += 1) {
       if (attempt >= MAX_RESUMES) throw broken;
-      await delay(FIRST_WAIT_MS * 4 ** attempt, this.#context.signal);
+      await delay(retryMs * 4 ** attempt, signal);
       const before = this.#received;
       broken = await this.#resume(broken);
       if (this.#received - before >= PROGRESS_BYTES) attempt = -1;

@@ -28,12 +28,18 @@ import type {
 
 /** The part of an engine that speaks OpenAI's chat interface. */
 export interface Chat {
-  completions: {
-    /** Answers a conversation. Requests wait for each other; errors reject as `EngineError`. */
-    create(params: ChatCompletionParams & { stream: true }): CompletionStream<ChatCompletionChunk>;
-    create(params: ChatCompletionParams & { stream?: false | null | undefined }): Promise<ChatCompletion>;
-    create(params: ChatCompletionParams): CompletionStream<ChatCompletionChunk> | Promise<ChatCompletion>;
-  };
+  /** Answers to conversations. */
+  completions: ChatCompletions;
+}
+
+/** Answers to conversations. Requests wait for each other; all errors are `EngineError`s. */
+export interface ChatCompletions {
+  /** Answers a conversation piece by piece. Errors are thrown by the loop that reads the stream. */
+  create(params: ChatCompletionParams & { stream: true }): CompletionStream<ChatCompletionChunk>;
+  /** Answers a conversation; resolves when the answer is complete. */
+  create(params: ChatCompletionParams & { stream?: false | null | undefined }): Promise<ChatCompletion>;
+  /** Answers a conversation as `stream` says. */
+  create(params: ChatCompletionParams): CompletionStream<ChatCompletionChunk> | Promise<ChatCompletion>;
 }
 
 /** A model loaded in a worker of its own. All failures are `EngineError`s. */
@@ -52,7 +58,7 @@ export class Engine {
       params: ChatCompletionParams,
     ): CompletionStream<ChatCompletionChunk> | Promise<ChatCompletion> =>
       answer(client, 'chat', () => chatRequest(params), chatShape(info.name), params);
-    this.chat = { completions: { create: create as Chat['completions']['create'] } };
+    this.chat = { completions: { create: create as ChatCompletions['create'] } };
   }
 
   /**
@@ -84,9 +90,11 @@ export class Engine {
     }
   }
 
-  /** Continues a text as it stands, without a chat template. Requests wait for each other. */
+  /** Continues a text as it stands, without a chat template, piece by piece. */
   complete(params: CompletionParams & { stream: true }): CompletionStream<CompletionChunk>;
+  /** Continues a text as it stands, without a chat template. Requests wait for each other. */
   complete(params: CompletionParams & { stream?: false | null | undefined }): Promise<Completion>;
+  /** Continues a text as `stream` says. */
   complete(params: CompletionParams): CompletionStream<CompletionChunk> | Promise<Completion>;
   complete(params: CompletionParams): CompletionStream<CompletionChunk> | Promise<Completion> {
     const request = (): CoreCompletionRequest => completionRequest(params);

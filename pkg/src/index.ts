@@ -1,5 +1,5 @@
 export { Engine } from './engine.js';
-export type { Chat } from './engine.js';
+export type { Chat, ChatCompletions } from './engine.js';
 export { EngineError } from './errors.js';
 export type { CoreErrorCode, EngineErrorCode, EngineErrorDetails } from './errors.js';
 export type * from './openai-types.js';
