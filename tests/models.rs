@@ -125,6 +125,7 @@ fn prefill_chunks_and_single_steps_agree() {
         "gpt2",
         "llama-q-Q4_K",
         "qwen3moe",
+        "lfm2",
     ] {
         let expected = json(&format!("models/{name}.expected.json"));
         let prompt = tokens(&expected["sequences"][3]["tokens"]);
@@ -146,14 +147,26 @@ fn prefill_chunks_and_single_steps_agree() {
 
 #[test]
 fn truncated_cache_equals_a_fresh_one() {
-    let mut engine = load("llama-gqa", &j!({})).unwrap();
-    let fresh = block_on(engine.logits(&[1, 2, 3, 7, 8])).unwrap();
-    let mut session = engine.new_session().unwrap();
-    let backend = engine.backend().unwrap();
-    block_on(session.prefill(backend, &[1, 2, 3, 4, 5, 6], LogitRows::None)).unwrap();
-    session.truncate(3);
-    block_on(session.prefill(backend, &[7, 8], LogitRows::Last)).unwrap();
-    assert!(rel_l2(backend.logits(), &fresh) < 1e-5);
+    for (name, expected) in causal_models() {
+        let prompt = tokens(&expected["sequences"][3]["tokens"]);
+        let mut engine = load(&name, &j!({ "backend": "reference" })).unwrap();
+        // 37 tokens are shared, the session goes on differently for another 20, some of them one by one.
+        let mut changed = prompt.clone();
+        changed[37..].rotate_left(7);
+        let mut session = engine.new_session().unwrap();
+        let backend = engine.backend().unwrap();
+        for chunk in [0..20, 20..45, 45..46, 46..47, 47..57] {
+            block_on(session.prefill(backend, &changed[chunk], LogitRows::None)).unwrap();
+        }
+        session.truncate(37);
+        let kept = session.tokens().len();
+        assert!(kept <= 37 && kept >= 20, "{name}: {kept}");
+        block_on(session.prefill(backend, &prompt[kept..], LogitRows::Last)).unwrap();
+        let reused = backend.logits().to_vec();
+        let fresh = block_on(engine.logits(&prompt)).unwrap();
+        let error = rel_l2(&reused, &fresh);
+        assert!(error < 1e-5, "{name}: {error:.2e}");
+    }
 }
 
 #[test]

@@ -134,7 +134,8 @@ impl KvCache {
         self.len() == 0
     }
 
-    /// Forgets every position from `len` on.
+    /// Forgets every position from `len` on; a model with recurrent states forgets back to its last checkpoint before
+    /// `len`, so look at [`KvCache::len`] for what is left.
     pub fn truncate(&mut self, len: usize) {
         match self {
             Self::Cpu(cache) => cache.truncate(len),

@@ -31,10 +31,11 @@ impl Session {
             .count()
     }
 
-    /// Forgets every token from `len` on.
+    /// Forgets every token from `len` on. A model with recurrent states may have to forget more: what is left stands in
+    /// [`Session::tokens`].
     pub fn truncate(&mut self, len: usize) {
-        self.tokens.truncate(len);
         self.cache.truncate(len);
+        self.tokens.truncate(self.cache.len());
     }
 
     /// Appends `tokens` in chunks; logits are left in the backend as `rows` says.

@@ -3,7 +3,7 @@
 //! Much needs no entry here because the file itself says it: biases, query/key norms, post norms, fused
 //! projections, an untied head, gated feed-forwards and experts are used when their tensors are there.
 
-use super::config::Activation;
+use super::config::{Activation, Mixer};
 use super::plan::{Gating, NormKind};
 use super::rope::Pairing;
 use crate::{Error, Result};
@@ -68,6 +68,12 @@ pub struct Architecture {
     pub qk_norm_after_rope: bool,
     /// Constants that multiply the residual stream.
     pub scales: Scales,
+    /// What layers without key/value heads have instead of attention.
+    pub recurrent: Mixer,
+    /// Name of the norm before the head.
+    pub output_norm: &'static str,
+    /// Name of the norm in front of the feed-forward network.
+    pub ffn_norm: &'static str,
     /// Choice of experts.
     pub experts: ExpertRule,
     /// Embeddings are multiplied by `sqrt(d_model)`.
@@ -91,6 +97,9 @@ const LLAMA: Architecture = Architecture {
     unrotated_every: None,
     qk_norm_after_rope: false,
     scales: Scales::One,
+    recurrent: Mixer::Attention,
+    output_norm: "output_norm",
+    ffn_norm: "ffn_norm",
     experts: ExpertRule {
         gating: Gating::Softmax,
         normalize: true,
@@ -157,6 +166,12 @@ const ARCHITECTURES: &[Architecture] = &[
     },
     Architecture {
         name: "qwen3moe",
+        ..QWEN2
+    },
+    Architecture {
+        name: "lfm2",
+        recurrent: Mixer::ShortConv,
+        output_norm: "token_embd_norm",
         ..QWEN2
     },
     Architecture {

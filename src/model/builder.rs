@@ -12,7 +12,7 @@ pub(super) struct Builder<'a> {
     pub(super) config: &'a ModelConfig,
     pub(super) file: &'a GgufFile,
     pub(super) plan: Plan,
-    pub(super) scratch: Vec<BufId>,
+    pub(super) scratch: Vec<(&'static str, BufId)>,
     pub(super) global_rope: Option<RopeId>,
     pub(super) local_rope: Option<RopeId>,
 }
@@ -38,6 +38,7 @@ impl<'a> Builder<'a> {
             buffers: Vec::new(),
             weights: Vec::new(),
             ropes: Vec::new(),
+            states: Vec::new(),
             kv: Vec::new(),
             steps: Vec::new(),
             logits: BufId(0),
@@ -129,20 +130,65 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// A norm in place, only if the file has it: per head or over the whole width, as its length says.
-    pub(super) fn optional_norm(&mut self, name: &str, label: &str, x: BufId) -> Result<()> {
-        let weight = format!("{name}.weight");
-        if !self.has(&weight) {
+    /// A norm of layer `i` in place, only if the file has it: per head, per head with weights of each head's own, or
+    /// over the whole width, as its shape says.
+    pub(super) fn optional_norm(
+        &mut self,
+        i: usize,
+        name: &str,
+        label: &str,
+        x: BufId,
+    ) -> Result<()> {
+        let name = format!("blk.{i}.{name}");
+        let tensor = format!("{name}.weight");
+        if !self.has(&tensor) {
             return Ok(());
         }
-        let length = self.tensor(&weight)?.shape.first().copied().unwrap_or(0) as usize;
-        if length != self.config.head_dim && length != self.plan.buffers[x.0] {
+        let shape = &self.tensor(&tensor)?.shape;
+        let length = shape.iter().product::<u64>() as usize;
+        let width = shape.first().copied().unwrap_or(0) as usize;
+        let row = self.plan.buffers[x.0];
+        if (width != self.config.head_dim && width != row) || (length != width && length != row) {
             return Err(Error::BadTensor {
-                name: weight,
-                reason: format!("unexpected length {length}"),
+                name: tensor.clone(),
+                reason: format!("unexpected shape {shape:?}"),
             });
         }
-        self.norm(name, label, x, length, x)
+        let weight = Some(self.vector(&tensor, length)?);
+        let bias = self.optional_vector(&format!("{name}.bias"), length)?;
+        let (kind, eps) = (self.config.arch.norm, self.config.eps);
+        let op = Op::Norm {
+            kind,
+            x,
+            weight,
+            bias,
+            eps,
+            width,
+            out: x,
+        };
+        self.push(&format!("{label}-{i}"), op);
+        Ok(())
+    }
+
+    /// A projection of layer `i` that fills `out`.
+    pub(super) fn project_layer(
+        &mut self,
+        i: usize,
+        name: &str,
+        label: &str,
+        x: BufId,
+        row_start: usize,
+        out: BufId,
+    ) -> Result<()> {
+        let rows = self.plan.buffers[out.0];
+        self.project(
+            &format!("blk.{i}.{name}"),
+            &format!("{label}-{i}"),
+            x,
+            row_start,
+            rows,
+            out,
+        )
     }
 
     /// `out = x * rows[row_start ..][.. rows]ᵀ`, with the bias if the file has one.
@@ -234,22 +280,18 @@ impl<'a> Builder<'a> {
         BufId(self.plan.buffers.len() - 1)
     }
 
-    /// Buffer of a role that layers share, made anew only where its width differs.
-    pub(super) fn scratch(&mut self, role: usize, width: usize) -> BufId {
-        while self.scratch.len() <= role {
-            let id = self.buffer(0);
-            self.scratch.push(id);
+    /// Buffer of a role that layers share.
+    pub(super) fn scratch(&mut self, role: &'static str, width: usize) -> BufId {
+        let known = self
+            .scratch
+            .iter()
+            .find(|(name, id)| *name == role && self.plan.buffers[id.0] == width);
+        if let Some((_, id)) = known {
+            return *id;
         }
-        let id = self.scratch[role];
-        if self.plan.buffers[id.0] == 0 {
-            self.plan.buffers[id.0] = width;
-        }
-        if self.plan.buffers[id.0] == width {
-            return id;
-        }
-        let fresh = self.buffer(width);
-        self.scratch[role] = fresh;
-        fresh
+        let id = self.buffer(width);
+        self.scratch.push((role, id));
+        id
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
@@ -278,6 +320,18 @@ impl<'a> Builder<'a> {
             kind: WeightKind::Vector,
         };
         Ok(self.weight(spec))
+    }
+
+    pub(super) fn optional_vector(
+        &mut self,
+        name: &str,
+        length: usize,
+    ) -> Result<Option<WeightId>> {
+        if self.has(name) {
+            self.vector(name, length).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     pub(super) fn matrix(

@@ -16,11 +16,24 @@ pub enum Activation {
     GeluTanh,
     /// `1 / (1 + exp(-x))`, as a gate.
     Sigmoid,
+    /// `x`: a plain product, as a gate.
+    Identity,
+}
+
+/// What mixes the tokens of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mixer {
+    /// Attention.
+    Attention,
+    /// Gated short convolution (LFM2).
+    ShortConv,
 }
 
 /// What one layer has of its own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerConfig {
+    /// What mixes the tokens.
+    pub mixer: Mixer,
     /// Query heads.
     pub n_heads: usize,
     /// Key/value heads; divides `n_heads`.
@@ -209,7 +222,14 @@ fn read_layers(keys: &Keys, arch: &Architecture, n_layers: usize) -> Result<Vec<
     let windows = read_windows(keys, arch, n_layers)?;
     (0..n_layers)
         .map(|i| {
-            if heads[i] == 0 || kv_heads[i] == 0 || heads[i] % kv_heads[i] != 0 {
+            let mixer = if kv_heads[i] == 0 {
+                arch.recurrent
+            } else {
+                Mixer::Attention
+            };
+            if mixer == Mixer::Attention
+                && (heads[i] == 0 || kv_heads[i] == 0 || heads[i] % kv_heads[i] != 0)
+            {
                 return Err(keys.bad(
                     "attention.head_count_kv",
                     "must divide the number of query heads",
@@ -217,6 +237,7 @@ fn read_layers(keys: &Keys, arch: &Architecture, n_layers: usize) -> Result<Vec<
             }
             let rotated = arch.unrotated_every.is_none_or(|n| (i + 1) % n != 0);
             Ok(LayerConfig {
+                mixer,
                 n_heads: heads[i],
                 n_kv_heads: kv_heads[i],
                 d_ff: d_ff[i],

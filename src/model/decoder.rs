@@ -1,8 +1,8 @@
 //! Decoder-only transformers: [`ModelConfig`] to [`Plan`], reading top to bottom as the papers do.
 
 use super::builder::Builder;
-use super::config::{LayerConfig, ModelConfig};
-use super::plan::{BufId, IdSource, KvSpec, Op, Plan};
+use super::config::{LayerConfig, Mixer, ModelConfig};
+use super::plan::{BufId, IdSource, Op, Plan};
 use crate::Result;
 use crate::gguf::GgufFile;
 
@@ -16,12 +16,18 @@ pub fn build(config: &ModelConfig, file: &GgufFile) -> Result<Plan> {
     let x = b.buffer(config.d_model);
     b.embed(x)?;
     for (i, layer) in config.layers.iter().enumerate() {
-        b.attention_block(i, layer, x)?;
-        b.feed_forward_block(i, layer, x)?;
+        let input = b.mixer_block(i, layer, x)?;
+        b.feed_forward_block(i, layer, input, x)?;
     }
     let last = b.buffer(config.d_model);
     b.push("result_last", Op::LastRow { x, out: last });
-    b.norm("output_norm", "result_norm", last, config.d_model, last)?;
+    b.norm(
+        config.arch.output_norm,
+        "result_norm",
+        last,
+        config.d_model,
+        last,
+    )?;
     let logits = b.buffer(config.n_vocab);
     let head = if b.has("output.weight") {
         "output"
@@ -62,7 +68,7 @@ impl Builder<'_> {
                 .copied()
                 .unwrap_or(0) as usize;
             let table = self.matrix("position_embd.weight", 0, rows, d)?;
-            let positions = self.scratch(0, d);
+            let positions = self.scratch("normed", d);
             self.push(
                 "pos_embd",
                 Op::Embed {
@@ -84,139 +90,32 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Pre-norm, projections, optional q/k norm, RoPE, cache, attention, output projection, optional post-norm.
-    fn attention_block(&mut self, i: usize, layer: &LayerConfig, x: BufId) -> Result<()> {
-        let config = self.config;
-        let (d, head_dim) = (config.d_model, config.head_dim);
-        let (q_width, kv_width) = (layer.n_heads * head_dim, layer.n_kv_heads * head_dim);
-        let normed = self.scratch(0, d);
-        self.norm(
-            &format!("blk.{i}.attn_norm"),
-            &format!("attn_norm-{i}"),
-            x,
-            d,
-            normed,
-        )?;
-
-        let (q, k, v) = (
-            self.scratch(1, q_width),
-            self.scratch(2, kv_width),
-            self.scratch(3, kv_width),
-        );
-        if self.has(&format!("blk.{i}.attn_qkv.weight")) {
-            let fused = format!("blk.{i}.attn_qkv");
-            self.project(&fused, &format!("Qcur-{i}"), normed, 0, q_width, q)?;
-            self.project(&fused, &format!("Kcur-{i}"), normed, q_width, kv_width, k)?;
-            self.project(
-                &fused,
-                &format!("Vcur-{i}"),
-                normed,
-                q_width + kv_width,
-                kv_width,
-                v,
-            )?;
-        } else {
-            self.project(
-                &format!("blk.{i}.attn_q"),
-                &format!("Qcur-{i}"),
-                normed,
-                0,
-                q_width,
-                q,
-            )?;
-            self.project(
-                &format!("blk.{i}.attn_k"),
-                &format!("Kcur-{i}"),
-                normed,
-                0,
-                kv_width,
-                k,
-            )?;
-            self.project(
-                &format!("blk.{i}.attn_v"),
-                &format!("Vcur-{i}"),
-                normed,
-                0,
-                kv_width,
-                v,
-            )?;
+    /// Pre-norm, attention or a recurrent block, optional post-norm, residual. Returns the normalised input.
+    fn mixer_block(&mut self, i: usize, layer: &LayerConfig, x: BufId) -> Result<BufId> {
+        let d = self.config.d_model;
+        let input = self.pre_norm(i, "attn_norm", x)?;
+        let out = self.scratch("block", d);
+        match layer.mixer {
+            Mixer::Attention => self.attention(i, layer, input, out)?,
+            Mixer::ShortConv => self.short_conv(i, input, out)?,
         }
-        if !config.arch.qk_norm_after_rope {
-            self.qk_norm(i, q, k)?;
+        if self.config.arch.ffn_norm != "post_attention_norm" {
+            self.optional_norm(i, "post_attention_norm", "attn_post_norm", out)?;
         }
-        let rope = if layer.window.is_some() {
-            self.local_rope
-        } else {
-            self.global_rope
-        };
-        if let Some(rope) = rope.filter(|_| layer.rotated) {
-            self.push(
-                &format!("Qcur_rope-{i}"),
-                Op::Rope {
-                    x: q,
-                    rope,
-                    n_heads: layer.n_heads,
-                    head_dim,
-                },
-            );
-            self.push(
-                &format!("Kcur_rope-{i}"),
-                Op::Rope {
-                    x: k,
-                    rope,
-                    n_heads: layer.n_kv_heads,
-                    head_dim,
-                },
-            );
-        }
-        if config.arch.qk_norm_after_rope {
-            self.qk_norm(i, q, k)?;
-        }
-        self.plan.kv.push(KvSpec {
-            n_kv_heads: layer.n_kv_heads,
-            head_dim,
-        });
-        self.push(&format!("kv_store-{i}"), Op::StoreKv { k, v, layer: i });
-        let attended = self.scratch(4, q_width);
-        let attention = Op::Attention {
-            q,
-            layer: i,
-            n_heads: layer.n_heads,
-            head_dim,
-            scale: config.attention_scale,
-            window: layer.window,
-            softcap: config.attention_softcap,
-            out: attended,
-        };
-        self.push(&format!("kqv_out-{i}"), attention);
-        self.project(
-            &format!("blk.{i}.attn_output"),
-            &format!("attn_out-{i}"),
-            attended,
-            0,
-            d,
-            normed,
-        )?;
-        self.optional_norm(
-            &format!("blk.{i}.post_attention_norm"),
-            &format!("attn_post_norm-{i}"),
-            normed,
-        )?;
-        self.add_residual(&format!("ffn_inp-{i}"), x, normed);
-        Ok(())
+        self.add_residual(&format!("ffn_inp-{i}"), x, out);
+        Ok(input)
     }
 
-    fn qk_norm(&mut self, i: usize, q: BufId, k: BufId) -> Result<()> {
-        self.optional_norm(
-            &format!("blk.{i}.attn_q_norm"),
-            &format!("Qcur_normed-{i}"),
-            q,
-        )?;
-        self.optional_norm(
-            &format!("blk.{i}.attn_k_norm"),
-            &format!("Kcur_normed-{i}"),
-            k,
-        )
+    /// The norm in front of a block, or `x` itself where the file has none (post-norm models).
+    pub(super) fn pre_norm(&mut self, i: usize, name: &str, x: BufId) -> Result<BufId> {
+        let tensor = format!("blk.{i}.{name}");
+        if !self.has(&format!("{tensor}.weight")) {
+            return Ok(x);
+        }
+        let d = self.config.d_model;
+        let normed = self.scratch("normed", d);
+        self.norm(&tensor, &format!("{name}-{i}"), x, d, normed)?;
+        Ok(normed)
     }
 
     /// `x += block`, scaled where the family does.

@@ -6,33 +6,28 @@ use super::plan::{BufId, Op};
 use crate::{Error, Result};
 
 impl Builder<'_> {
-    /// Pre-norm, dense network or experts, optional post-norm.
+    /// Pre-norm, dense network or experts, optional post-norm, residual.
+    ///
+    /// Without a norm of its own the network runs beside the mixer, on the mixer's normalised input (`mixer_input`; in
+    /// post-norm models that is `x`, which by now has the mixer's output in it).
     pub(super) fn feed_forward_block(
         &mut self,
         i: usize,
         layer: &LayerConfig,
+        mixer_input: BufId,
         x: BufId,
     ) -> Result<()> {
-        let d = self.config.d_model;
-        let normed = self.scratch(0, d);
-        self.norm(
-            &format!("blk.{i}.ffn_norm"),
-            &format!("ffn_norm-{i}"),
-            x,
-            d,
-            normed,
-        )?;
+        let arch = self.config.arch;
+        let normed = self.pre_norm(i, arch.ffn_norm, x)?;
+        let input = if normed == x { mixer_input } else { normed };
+        let out = self.scratch("block", self.config.d_model);
         if self.has(&format!("blk.{i}.ffn_gate_inp.weight")) {
-            self.experts(i, normed)?;
+            self.experts(i, input, out)?;
         } else {
-            self.dense(i, "", layer.d_ff, normed, normed)?;
+            self.dense(i, "", layer.d_ff, input, out)?;
         }
-        self.optional_norm(
-            &format!("blk.{i}.post_ffw_norm"),
-            &format!("ffn_post_norm-{i}"),
-            normed,
-        )?;
-        self.add_residual(&format!("l_out-{i}"), x, normed);
+        self.optional_norm(i, "post_ffw_norm", "ffn_post_norm", out)?;
+        self.add_residual(&format!("l_out-{i}"), x, out);
         Ok(())
     }
 
@@ -43,9 +38,9 @@ impl Builder<'_> {
         let label = |part: &str| format!("ffn_{part}{suffix}-{i}");
         let (up_name, gate_name) = (name("up"), name("gate"));
         let gate_in_up = self.dim(&format!("{up_name}.weight"), 1)? == 2 * d_ff;
-        let up = self.scratch(6, d_ff);
+        let up = self.scratch("ffn_up", d_ff);
         if gate_in_up || self.has(&format!("{gate_name}.weight")) {
-            let gate = self.scratch(5, d_ff);
+            let gate = self.scratch("ffn_gate", d_ff);
             // Phi-3 keeps gate and up in one tensor, gate first.
             let (gate_name, up_start) = if gate_in_up {
                 (&up_name, d_ff)
@@ -70,8 +65,8 @@ impl Builder<'_> {
         self.project(&name("down"), &label("out"), up, 0, d, out)
     }
 
-    /// Mixture of experts (Shazeer et al. 2017) and, where the file has it, the expert that all tokens share. In place.
-    fn experts(&mut self, i: usize, x: BufId) -> Result<()> {
+    /// Mixture of experts (Shazeer et al. 2017) and, where the file has it, the expert that all tokens share.
+    fn experts(&mut self, i: usize, x: BufId, out: BufId) -> Result<()> {
         let Some(experts) = self.config.experts else {
             return Err(Error::MissingMetadata(format!(
                 "{}.expert_count",
@@ -82,7 +77,7 @@ impl Builder<'_> {
         let shared_name = format!("blk.{i}.ffn_up_shexp.weight");
         let shared = if self.has(&shared_name) {
             let d_ff = self.dim(&shared_name, 1)?;
-            let shared = self.scratch(7, d);
+            let shared = self.scratch("shared_expert", d);
             self.dense(i, "_shexp", d_ff, x, shared)?;
             self.gate_shared_expert(i, x, shared)?;
             Some(shared)
@@ -90,14 +85,14 @@ impl Builder<'_> {
             None
         };
         let route = self.route(i, &experts, x)?;
-        self.routed_experts(i, &experts, x, route)?;
+        self.routed_experts(i, &experts, x, route, out)?;
         if let Some(shared) = shared {
             self.push(
                 &format!("ffn_out-{i}"),
                 Op::Add {
-                    a: x,
+                    a: out,
                     b: shared,
-                    out: x,
+                    out,
                 },
             );
         }
@@ -108,7 +103,7 @@ impl Builder<'_> {
     fn gate_shared_expert(&mut self, i: usize, x: BufId, shared: BufId) -> Result<()> {
         let name = format!("blk.{i}.ffn_gate_inp_shexp.weight");
         if self.has(&name) {
-            let gate = self.scratch(8, 1);
+            let gate = self.scratch("shared_gate", 1);
             let weight = self.row_matrix(&name, self.config.d_model)?;
             self.push(
                 &format!("shared_expert_gate-{i}"),
@@ -134,7 +129,7 @@ impl Builder<'_> {
     }
 
     fn route(&mut self, i: usize, experts: &ExpertConfig, x: BufId) -> Result<BufId> {
-        let logits = self.scratch(9, experts.count);
+        let logits = self.scratch("router", experts.count);
         let label = format!("ffn_moe_logits-{i}");
         self.project(
             &format!("blk.{i}.ffn_gate_inp"),
@@ -150,7 +145,7 @@ impl Builder<'_> {
         } else {
             None
         };
-        let route = self.scratch(10, 2 * experts.used);
+        let route = self.scratch("route", 2 * experts.used);
         let ExpertConfig {
             used,
             gating,
@@ -177,6 +172,7 @@ impl Builder<'_> {
         experts: &ExpertConfig,
         x: BufId,
         route: BufId,
+        out: BufId,
     ) -> Result<()> {
         let (d, used, act) = (
             self.config.d_model,
@@ -185,7 +181,10 @@ impl Builder<'_> {
         );
         let down_name = format!("blk.{i}.ffn_down_exps");
         let d_ff = self.dim(&format!("{down_name}.weight"), 0)?;
-        let (gate, up) = (self.scratch(11, used * d_ff), self.scratch(12, used * d_ff));
+        let (gate, up) = (
+            self.scratch("moe_gate", used * d_ff),
+            self.scratch("moe_up", used * d_ff),
+        );
         let fused = format!("blk.{i}.ffn_gate_up_exps");
         if self.has(&format!("{fused}.weight")) {
             self.expert_product(
@@ -237,7 +236,7 @@ impl Builder<'_> {
                 out: up,
             },
         );
-        let down = self.scratch(13, used * d);
+        let down = self.scratch("moe_down", used * d);
         self.expert_product(
             &down_name,
             &format!("ffn_moe_down-{i}"),
@@ -253,7 +252,7 @@ impl Builder<'_> {
                 x: down,
                 route,
                 used,
-                out: x,
+                out,
             },
         );
         Ok(())

@@ -2,21 +2,23 @@
 //! [`Plan`], the forward pass as data, which every backend interprets.
 
 mod arch;
+mod attention;
 mod builder;
 mod config;
 mod decoder;
 mod feed_forward;
 mod keys;
 mod plan;
+mod recurrent;
 mod rope;
 
 pub use arch::{
     Architecture, ExpertRule, LocalRope, Scales, WindowPattern, supported_architectures,
 };
-pub use config::{Activation, ExpertConfig, LayerConfig, ModelConfig};
+pub use config::{Activation, ExpertConfig, LayerConfig, Mixer, ModelConfig, StreamScales};
 pub use decoder::build;
 pub use plan::{
-    BufId, Gating, IdSource, KvSpec, NormKind, Op, Plan, RopeId, Step, WeightId, WeightKind,
-    WeightSpec,
+    BufId, Gating, IdSource, KvSpec, NormKind, Op, Plan, RopeId, StateId, Step, WeightId,
+    WeightKind, WeightSpec,
 };
 pub use rope::{Pairing, RopeSpec};

@@ -19,6 +19,10 @@ pub struct WeightId(pub usize);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RopeId(pub usize);
 
+/// Number of a recurrent state in [`Plan::states`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StateId(pub usize);
+
 /// How a weight is used, which decides how a backend stores it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WeightKind {
@@ -128,6 +132,16 @@ pub enum Op {
         up: BufId,
         out: BufId,
     },
+    /// Convolution over time, each channel by itself: `out[t, c] = bias[c] + Σ_j weight[c, j] * x[t - taps + 1 + j, c]`.
+    /// `state` carries the last `taps - 1` rows of `x` to the next chunk.
+    CausalConv {
+        x: BufId,
+        weight: WeightId,
+        bias: Option<WeightId>,
+        taps: usize,
+        state: StateId,
+        out: BufId,
+    },
     /// `x = act(x)`
     Act { act: Activation, x: BufId },
     /// Chooses `used` experts a token by the router logits `x` (`[T, n_experts]`, plus `bias` for the choice alone).
@@ -205,6 +219,8 @@ pub struct Plan {
     pub weights: Vec<WeightSpec>,
     /// Rotary embeddings in use.
     pub ropes: Vec<RopeSpec>,
+    /// Floats of each recurrent state, zero at the beginning of a text.
+    pub states: Vec<usize>,
     /// Key/value cache per layer.
     pub kv: Vec<KvSpec>,
     /// The operations in order.

@@ -34,6 +34,7 @@ impl CpuBackend {
         let start = cache.len();
         self.check(start, tokens)?;
         cache.reserve(tokens.len())?;
+        cache.states.before_pass(start, tokens.len());
         self.prepare_angles(start, tokens.len());
         let mut pass = Pass {
             cache,
@@ -140,6 +141,23 @@ impl CpuBackend {
             Op::Attention { .. } => self.attention(op, pass),
             Op::MoeRoute { .. } | Op::MoeMatMul { .. } | Op::MoeSum { .. } => {
                 return self.mixture(op, pass.rows);
+            }
+            Op::CausalConv {
+                x,
+                weight,
+                bias,
+                taps,
+                state,
+                out,
+            } => {
+                let mut values = take(&mut self.buffers[out.0]);
+                let count = pass.rows * self.plan.buffers[x.0];
+                values.resize(count, 0.0);
+                let bias = bias.map(|id| self.vector(id)).transpose()?;
+                let (weight, x) = (self.vector(weight)?, &self.buffers[x.0][..count]);
+                let state = &mut pass.cache.states.current[state.0];
+                reference::causal_conv(x, weight, bias, taps, state, &mut values);
+                self.put(out, values);
             }
             Op::GatedAct { act, gate, up, out } => {
                 let mut values = self.copied(up, out, pass.rows);

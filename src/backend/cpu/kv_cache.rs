@@ -3,7 +3,8 @@
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-use crate::model::KvSpec;
+use super::state::States;
+use crate::model::{KvSpec, Plan};
 use crate::{Error, Result};
 
 /// Storage type of the cache.
@@ -83,6 +84,8 @@ pub struct LayerCache {
 pub struct KvCache {
     /// Layer by layer.
     pub layers: Vec<LayerCache>,
+    /// Recurrent states.
+    pub states: States,
     len: usize,
     capacity: usize,
     n_ctx: usize,
@@ -90,14 +93,15 @@ pub struct KvCache {
 
 impl KvCache {
     /// An empty cache for up to `n_ctx` positions; memory is taken as the conversation grows.
-    pub fn new(specs: &[KvSpec], kind: KvType, n_ctx: usize) -> Self {
+    pub fn new(plan: &Plan, kind: KvType, n_ctx: usize) -> Self {
         let layer = |spec: &KvSpec| LayerCache {
             keys: KvRows::new(kind),
             values: KvRows::new(kind),
             spec: *spec,
         };
         Self {
-            layers: specs.iter().map(layer).collect(),
+            layers: plan.kv.iter().map(layer).collect(),
+            states: States::new(&plan.states),
             len: 0,
             capacity: 0,
             n_ctx,
@@ -114,9 +118,17 @@ impl KvCache {
         self.len == 0
     }
 
-    /// Forgets every position from `len` on.
+    /// Forgets every position from `len` on, and some before it where there is a recurrent state: see
+    /// [`KvCache::len`] for what is left.
     pub fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
+        if len < self.len {
+            let recurrent = !self.states.current.is_empty();
+            self.len = if recurrent {
+                self.states.rewind(len)
+            } else {
+                len
+            };
+        }
     }
 
     /// Marks `count` more positions as held, after a forward pass has stored them.
@@ -154,9 +166,10 @@ impl KvCache {
 
     /// Bytes in use.
     pub fn bytes(&self) -> usize {
-        self.layers
-            .iter()
+        let layers = self.layers.iter();
+        let rows: usize = layers
             .map(|layer| layer.keys.bytes() + layer.values.bytes())
-            .sum()
+            .sum();
+        rows + self.states.bytes()
     }
 }

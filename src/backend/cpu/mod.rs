@@ -9,6 +9,7 @@ mod moe;
 pub mod packed;
 pub mod reference;
 pub mod simd;
+mod state;
 mod weights;
 
 use crate::model::{BufId, Plan, RopeSpec, WeightId};
@@ -146,7 +147,7 @@ impl CpuBackend {
 
     /// See [`Backend::new_cache`](super::Backend::new_cache).
     pub fn new_cache(&self, n_ctx: usize) -> KvCache {
-        KvCache::new(&self.plan.kv, self.options.kv_type, n_ctx)
+        KvCache::new(&self.plan, self.options.kv_type, n_ctx)
     }
 
     /// See [`Backend::logits`](super::Backend::logits).

@@ -3,6 +3,7 @@
 //! Slow on purpose and always compiled: every fast kernel, on any backend, is judged by it.
 
 mod moe;
+mod recurrent;
 
 use crate::backend::cpu::kv_cache::KvRows;
 use crate::model::{Activation, NormKind, Pairing};
@@ -10,6 +11,7 @@ use crate::quant::{DType, dequantize};
 use crate::{Error, Result};
 
 pub use moe::{route, weighted_sum};
+pub use recurrent::causal_conv;
 
 /// A weight matrix in the file's own bytes.
 pub struct RawMatrix {
@@ -217,6 +219,7 @@ pub fn activate(act: Activation, x: f32) -> f32 {
     let x = f64::from(x);
     let y = match act {
         Activation::Silu => x / (1.0 + (-x).exp()),
+        Activation::Identity => x,
         Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
         // Hendrycks & Gimpel 2016, tanh form.
         Activation::GeluTanh => {
