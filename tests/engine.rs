@@ -219,8 +219,9 @@ fn loading_can_be_cancelled() {
     let default = std::fs::read_to_string(models().join("default.json")).unwrap();
     let default: Value = serde_json::from_str(&default).unwrap();
     let bytes = std::fs::read(models().join(default["file"].as_str().unwrap())).unwrap();
+    let options = LoadOptions::default();
     let mut calls = 0;
-    let load = Engine::load(vec![MemorySource(bytes)], &LoadOptions::default(), |_| {
+    let load = Engine::load(vec![MemorySource(bytes)], &options, |_| {
         calls += 1;
         calls < 4
     });

@@ -18,6 +18,8 @@ pub struct CompletionRequest {
     pub prompt: Option<String>,
     /// The prompt as tokens, taken as they are.
     pub prompt_tokens: Option<Vec<u32>>,
+    /// Run the whole prompt again rather than what is new (for measurements).
+    pub ignore_cache: bool,
     /// How to choose tokens and when to stop.
     #[serde(flatten)]
     pub sampling: SamplingParams,
@@ -156,6 +158,9 @@ impl Engine {
                 ));
             }
         };
+        if request.ignore_cache {
+            self.sessions.clear();
+        }
         self.start(tokens, &request.sampling, 0)
     }
 

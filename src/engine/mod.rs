@@ -56,6 +56,9 @@ pub struct LoadOptions {
     pub backend: BackendChoice,
     /// KV cache type. Default: f16, or f32 for the reference.
     pub kv_type: Option<KvChoice>,
+    /// Threads to run on. In a page they are workers that must have joined the pool before; natively they are started.
+    /// Default: one.
+    pub threads: Option<usize>,
     /// Load the tokenizer and the chat template only.
     pub vocab_only: bool,
     /// Use this pre-tokenizer instead of the one that the file names.
@@ -94,6 +97,8 @@ pub struct ModelInfo {
     pub layers: usize,
     /// Backend in use.
     pub backend: String,
+    /// Threads in use.
+    pub threads: usize,
     /// Whether the file brings a chat template.
     pub has_chat_template: bool,
     /// Bytes that the weights take in memory.
@@ -144,6 +149,8 @@ impl Engine {
         if options.vocab_only {
             return Ok(engine);
         }
+        #[cfg(not(target_family = "wasm"))]
+        crate::backend::cpu::pool::spawn(options.threads.unwrap_or(1));
         let n_ctx = options.context_length.unwrap_or(DEFAULT_CONTEXT);
         let config = ModelConfig::from_gguf(&file, Some(n_ctx))?;
         let mut backend = Backend::Cpu(CpuBackend::new(
@@ -153,6 +160,7 @@ impl Engine {
         loader::load_weights(&sources, &file, &mut backend, &mut progress).await?;
         engine.info.context_length = config.n_ctx;
         engine.info.backend = backend.name().to_owned();
+        engine.info.threads = crate::backend::cpu::pool::threads();
         engine.info.memory_bytes = backend.weight_bytes();
         engine.weights = Some(Weights { config, backend });
         Ok(engine)
@@ -316,6 +324,7 @@ pub fn describe(file: &GgufFile) -> Result<ModelInfo> {
         embedding_length: number("embedding_length"),
         layers: number("block_count"),
         backend: "none".to_owned(),
+        threads: 1,
         has_chat_template: meta.get("tokenizer.chat_template").is_some(),
         memory_bytes: 0,
         architecture,

@@ -73,6 +73,13 @@ pub fn render_template(template: &str, context_json: &str) -> Result<String, JsV
     Ok(chat::render_template(template, &from_json(context_json)?)?)
 }
 
+/// Makes the calling worker a helper of the engine's thread pool. Never returns.
+#[cfg(target_feature = "atomics")]
+#[wasm_bindgen(js_name = joinPool)]
+pub fn join_pool() {
+    crate::backend::cpu::pool::help()
+}
+
 /// A loaded model.
 #[wasm_bindgen]
 pub struct WasmEngine {

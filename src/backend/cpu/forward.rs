@@ -4,7 +4,7 @@ use std::mem::take;
 
 use super::reference::{self, HeadView};
 use super::weights::CpuWeight;
-use super::{CpuBackend, KvCache, Precision};
+use super::{CpuBackend, KvCache, Precision, parallel};
 use crate::backend::LogitRows;
 use crate::model::{BufId, IdSource, Op, WeightId};
 use crate::{Error, Result};
@@ -276,7 +276,7 @@ impl CpuBackend {
             CpuWeight::Raw(matrix) => {
                 matrix.matmul(&self.buffers[x.0][..rows * n_in], &mut values)?
             }
-            CpuWeight::Packed(matrix) => matrix.matmul(&self.acts, &mut values, 0..n_out),
+            CpuWeight::Packed(matrix) => parallel::matmul(matrix, &self.acts, &mut values),
             CpuWeight::Vector { .. } => {
                 return Err(Error::Internal(
                     "a vector stands where a matrix should".into(),

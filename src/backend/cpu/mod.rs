@@ -7,6 +7,7 @@ mod forward;
 mod kv_cache;
 mod moe;
 pub mod packed;
+mod parallel;
 pub mod pool;
 pub mod reference;
 pub mod simd;

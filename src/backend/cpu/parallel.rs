@@ -44,8 +44,41 @@ fn share(matrix: &PackedMatrix, acts: &QuantizedActs, per_thread: usize, out: &m
     let mut shares: Vec<Share<'_>> = chunks
         .map(|(i, out)| {
             let start = i * per_thread;
-            Share { rows: start..start + out.len() / tokens, out }
+            Share {
+                rows: start..start + out.len() / tokens,
+                out,
+            }
         })
         .collect();
-    pool::run(&mut shares, |share| matrix.matmul_rows(acts, share.out, share.rows.clone()));
+    pool::run(&mut shares, |share| {
+        matrix.matmul_rows(acts, share.out, share.rows.clone())
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quant::{DType, quantize};
+
+    #[test]
+    fn shares_give_the_same_sums() {
+        pool::spawn(3);
+        let cols = 256;
+        for rows in [16, 200, 1001] {
+            let values: Vec<f32> = (0..rows * cols).map(|i| (i as f32 * 0.37).sin()).collect();
+            let mut bytes = Vec::new();
+            quantize(DType::Q4_0, &values, &mut bytes).unwrap();
+            let mut matrix = PackedMatrix::new(DType::Q4_0, rows, cols).unwrap();
+            matrix.write_rows(0, &bytes).unwrap();
+            for tokens in [1, 5, 64] {
+                let mut acts = QuantizedActs::default();
+                acts.quantize(&values[..tokens.min(rows) * cols], cols);
+                let mut alone = vec![0.0; acts.tokens() * rows];
+                let mut shared = alone.clone();
+                matrix.matmul(&acts, &mut alone, 0..rows);
+                matmul(&matrix, &acts, &mut shared);
+                assert_eq!(alone, shared, "{rows} rows, {tokens} tokens");
+            }
+        }
+    }
 }

@@ -60,7 +60,10 @@ static POOL: Pool = Pool {
     running: AtomicUsize::new(0),
     helpers: AtomicUsize::new(0),
     sleepers: AtomicUsize::new(0),
-    job: UnsafeCell::new(Job { call: idle, data: std::ptr::null() }),
+    job: UnsafeCell::new(Job {
+        call: idle,
+        data: std::ptr::null(),
+    }),
     busy: Mutex::new(()),
     sleep: Mutex::new(()),
     wake: Condvar::new(),
@@ -78,7 +81,10 @@ impl Pool {
         let mut guard = self.sleep.lock().unwrap_or_else(PoisonError::into_inner);
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         while !ready() {
-            guard = self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            guard = self
+                .wake
+                .wait(guard)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
     }
@@ -138,19 +144,27 @@ pub fn spawn(count: usize) {
 /// Works on every task, one per thread, and returns when all are done. Runs them here, one after the other, when there
 /// are more tasks than threads or another job is running.
 pub fn run<T: Send>(tasks: &mut [T], work: impl Fn(&mut T) + Sync) {
-    let Ok(_busy) = POOL.busy.try_lock() else { return tasks.iter_mut().for_each(work) };
+    let Ok(_busy) = POOL.busy.try_lock() else {
+        return tasks.iter_mut().for_each(work);
+    };
     if tasks.len() < 2 || tasks.len() > threads() {
         return tasks.iter_mut().for_each(work);
     }
     let helpers = tasks.len() - 1;
     let first = tasks.as_mut_ptr();
     let share = Share { first, work: &work };
-    let job = Job { call: call::<T>, data: (&raw const share).cast() };
+    let job = Job {
+        call: call::<T>,
+        data: (&raw const share).cast(),
+    };
     // SAFETY: `busy` is held and the last job has ended, so nobody reads.
     unsafe { *POOL.job.get() = job };
     POOL.running.store(helpers, Ordering::SeqCst);
     let epoch = POOL.epoch.load(Ordering::SeqCst) & !HELPERS;
-    POOL.epoch.store(epoch.wrapping_add(HELPERS + 1) | helpers as u32, Ordering::SeqCst);
+    POOL.epoch.store(
+        epoch.wrapping_add(HELPERS + 1) | helpers as u32,
+        Ordering::SeqCst,
+    );
     POOL.notify();
     // SAFETY: index 0 is the caller's own; the helpers have the others.
     unsafe { call::<T>(job.data, 0) };
