@@ -48,7 +48,7 @@ export class ChunkQueue<Chunk> implements CompletionStream<Chunk> {
 
   /** Lets the reader have what came so far (unless `now`), then throws `error` to it once. */
   fail(error: unknown, now = false): void {
-    if (this.#ended && !now) return;
+    if (this.#ended) return;
     if (now) this.#chunks = [];
     const reader = this.#readers.shift();
     if (reader) reader.reject(error);

@@ -41,7 +41,7 @@ export interface LoadOptions {
   onProgress?: ((progress: LoadProgress) => void) | undefined;
   /** Stops loading; the promise rejects with code `aborted`. Has no effect once the engine is there. */
   signal?: AbortSignal | undefined;
-  /** Context window in tokens. The default is the model's own, capped where its cache would need too much memory. */
+  /** Context window in tokens; more takes more memory. Default: 4096, or the model's own where that is less. */
   contextLength?: number | undefined;
   /** `cpu` (default) or the slow exact reference that tests compare with. */
   backend?: 'cpu' | 'reference' | undefined;

@@ -83,7 +83,7 @@ test('the built package has all that its exports name, and imports by its name',
 
 test('the wasm module has the border that src/inkling.d.ts describes', built, () => {
   const check = `
-    import init, * as made from '../dist/inkling.js';
+    import init, * as made from '../wasm/inkling.js';
     import type * as ours from '../src/inkling.js';
     type Engine = Omit<ours.WasmEngine, 'startChat' | 'startCompletion'>;
     export const start: (input: { module_or_path: Response }) => Promise<unknown> = init;
@@ -104,7 +104,7 @@ function compile(name: string, text: string): void {
     config,
     JSON.stringify({
       extends: '../tsconfig.json',
-      compilerOptions: { noEmit: true, rootDir: '..' },
+      compilerOptions: { noEmit: true, rootDir: '..', lib: ['ESNext', 'DOM'] },
       include: [name],
     }),
   );

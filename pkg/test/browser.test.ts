@@ -1,0 +1,291 @@
+// The built package with the real wasm module and the embedded model in a real browser.
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { delimiter, extname, join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
+
+type Package = typeof import('../src/index.js');
+
+const root = fileURLToPath(new URL('../../../', import.meta.url));
+const MODEL = '/models/inkling-9m-chat-Q8_0.gguf';
+const greedy = JSON.parse(await readFile(`${root}models/inkling-9m-chat-Q8_0.greedy.json`, 'utf8')) as {
+  cases: { user: string; prompt_tokens: number[]; greedy_tokens: number[]; text: string }[];
+};
+
+function findChromium(): string | undefined {
+  if (process.env['CHROMIUM']) return process.env['CHROMIUM'];
+  const folders = (process.env['PATH'] ?? '').split(delimiter);
+  const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
+  return names.flatMap((name) => folders.map((folder) => join(folder, name))).find(existsSync);
+}
+
+const executablePath = findChromium();
+const missing = [
+  !existsSync(`${root}pkg/dist/inkling.js`) && 'a build',
+  !executablePath && 'Chromium',
+].filter(Boolean);
+const options = missing.length > 0 ? { skip: `needs ${missing.join(' and ')}` } : {};
+
+const TYPES: Record<string, string> = {
+  '.js': 'text/javascript',
+  '.wasm': 'application/wasm',
+  '.html': 'text/html',
+};
+const STRICT_CSP =
+  "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'";
+
+/** Serves the repository; `/strict` and `/plain` are empty pages with and without a Content-Security-Policy. */
+function serve(): Promise<Server> {
+  const server = createServer((request, response) => {
+    const path = decodeURIComponent(new URL(request.url ?? '', 'http://x').pathname);
+    response.setHeader('access-control-allow-origin', '*');
+    if (path === '/plain' || path === '/strict') {
+      if (path === '/strict') response.setHeader('content-security-policy', STRICT_CSP);
+      response.setHeader('content-type', 'text/html').end('<!doctype html><title>Test</title>');
+      return;
+    }
+    if (path === '/favicon.ico') return void response.writeHead(204).end();
+    const type = TYPES[extname(path)] ?? 'application/octet-stream';
+    readFile(root + path).then(
+      (bytes) => response.writeHead(200, { 'content-type': type, 'content-length': bytes.length }).end(bytes),
+      () => response.writeHead(404).end(),
+    );
+  });
+  return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)));
+}
+
+const origin = (server: Server): string => `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+
+let here: Server;
+let elsewhere: Server;
+let browser: Browser | undefined;
+
+before(async () => {
+  [here, elsewhere] = await Promise.all([serve(), serve()]);
+  if (missing.length > 0 || !executablePath) return;
+  const flags = ['--no-first-run', '--disable-background-networking', '--disable-component-update'];
+  const args = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-sync', ...flags];
+  browser = await chromium.launch({ executablePath, args });
+});
+after(async () => {
+  await browser?.close();
+  here.close();
+  elsewhere.close();
+});
+
+/** Opens a page, runs `body` in it, and fails on anything the console complains about that is not `expected`. */
+async function inPage<A, T>(
+  path: string,
+  body: (argument: A) => Promise<T>,
+  argument: A,
+  expected = /^$/,
+): Promise<T> {
+  const page = (await browser?.newPage()) as Page;
+  const complaints: string[] = [];
+  page.on('console', (message) => {
+    if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
+  });
+  page.on('pageerror', (error) => complaints.push(error.message));
+  try {
+    await page.goto(origin(here) + path);
+    const result = await page.evaluate(body as (argument: unknown) => Promise<T>, argument);
+    assert.deepEqual(
+      complaints.filter((complaint) => !expected.test(complaint)),
+      [],
+    );
+    return result;
+  } finally {
+    await page.close();
+  }
+}
+
+test('loads, streams and gives the known answers, under a strict policy', options, async () => {
+  const cases = greedy.cases.slice(0, 3);
+  const result = await inPage(
+    '/strict',
+    async ({ cases, model }) => {
+      const { Engine } = (await import('/pkg/dist/index.js' as string)) as Package;
+      const phases = new Set<string>();
+      const engine = await Engine.load(model, { onProgress: ({ phase }) => phases.add(phase) });
+      const answers = [];
+      for (const { user, greedy_tokens } of cases) {
+        const stream = engine.chat.completions.create({
+          messages: [{ role: 'user', content: user }],
+          temperature: 0,
+          stream: true,
+        });
+        let text = '';
+        let last;
+        let chunks = 0;
+        for await (const chunk of stream) {
+          text += chunk.choices[0].delta.content ?? '';
+          chunks += 1;
+          last = chunk;
+        }
+        const detokenized = await engine.detokenize(greedy_tokens, { skipSpecial: true });
+        answers.push({ text, chunks, usage: last?.usage, inkling: last?.inkling, detokenized });
+      }
+      const info = engine.info;
+      await engine.dispose();
+      return { phases: [...phases], info, answers };
+    },
+    { cases, model: MODEL },
+  );
+  assert.deepEqual(result.phases, ['download', 'header', 'tokenizer', 'weights']);
+  assert.equal(result.info.architecture, 'llama');
+  assert.equal(result.info.quantization, 'Q8_0');
+  result.answers.forEach((answer, index) => {
+    const expected = cases[index];
+    assert.equal(answer.text, expected?.text);
+    assert.equal(answer.detokenized, expected?.text);
+    assert.ok(answer.chunks > 5);
+    assert.equal(answer.usage?.prompt_tokens, expected?.prompt_tokens.length);
+    assert.ok((answer.inkling?.timings.decode_tps ?? 0) > 1);
+  });
+});
+
+test('tokenizes, scores, completes and renders', options, async () => {
+  const [first] = greedy.cases;
+  const result = await inPage(
+    '/plain',
+    async ({ model, prompt }) => {
+      const { Engine } = (await import('/pkg/dist/index.js' as string)) as Package;
+      const bytes = await (await fetch(model)).blob();
+      const engine = await Engine.load(bytes, { contextLength: 128 });
+      const tokens = await engine.tokenize('Hello!', { addSpecial: false });
+      const logits = await engine.logits(prompt);
+      const completion = await engine.complete({ prompt, temperature: 0, max_tokens: 4 });
+      const same = await engine.complete({ prompt, temperature: 1, seed: 7, max_tokens: 12 });
+      const again = await engine.complete({ prompt, temperature: 1, seed: 7, max_tokens: 12 });
+      const template = await engine.renderTemplate('{{ a | upper }}', { a: 'x' });
+      const out = {
+        tokens: [...tokens],
+        best: logits.indexOf(Math.max(...logits)),
+        text: completion.choices[0].text,
+        finish: completion.choices[0].finish_reason,
+        seeded: [same.choices[0].text, again.choices[0].text],
+        template,
+        context: engine.info.contextLength,
+        vocab: [engine.info.vocabSize, logits.length],
+      };
+      await engine.dispose();
+      return out;
+    },
+    { model: MODEL, prompt: first?.prompt_tokens ?? [] },
+  );
+  assert.deepEqual(result.tokens, [5958, 3]);
+  assert.equal(result.best, first?.greedy_tokens[0]);
+  assert.equal(result.text, 'Hi! Do you');
+  assert.equal(result.finish, 'length');
+  assert.equal(result.seeded[0], result.seeded[1]);
+  assert.equal(result.template, 'X');
+  assert.equal(result.context, 128);
+  assert.equal(result.vocab[0], result.vocab[1]);
+});
+
+test('stops, aborts and goes on', options, async () => {
+  const result = await inPage(
+    '/plain',
+    async (model) => {
+      const { Engine } = (await import('/pkg/dist/index.js' as string)) as Package;
+      const engine = await Engine.load(model);
+      const messages = [{ role: 'user' as const, content: 'Tell me a short story about a fox.' }];
+      const endless = { messages, temperature: 0, ignore_eos: true, max_tokens: 400 };
+      const stream = engine.chat.completions.create({ ...endless, stream: true });
+      let stoppedAt = 0;
+      let last;
+      for await (const chunk of stream) {
+        last = chunk;
+        if (chunk.choices[0].delta.content && !stoppedAt) {
+          stoppedAt = performance.now();
+          stream.stop();
+        }
+      }
+      const stopMs = performance.now() - stoppedAt;
+      const controller = new AbortController();
+      setTimeout(() => controller.abort(), 50);
+      const aborted = await engine.chat.completions
+        .create({ ...endless, signal: controller.signal })
+        .catch((error: unknown) => (error as { code: string }).code);
+      for await (const chunk of engine.chat.completions.create({ ...endless, stream: true })) {
+        if (chunk.choices[0].delta.content) break;
+      }
+      const whole = await engine.chat.completions.create({
+        messages: [{ role: 'user', content: 'Hello!' }],
+        temperature: 0,
+      });
+      await engine.dispose();
+      const after = await engine.tokenize('x').catch((error: unknown) => (error as { code: string }).code);
+      const finish = last?.choices[0].finish_reason;
+      return { stopMs, finish, written: last?.usage?.completion_tokens, aborted, whole, after };
+    },
+    MODEL,
+  );
+  assert.equal(result.finish, 'cancelled');
+  assert.ok(result.stopMs < 500, `${result.stopMs} ms`);
+  assert.ok((result.written ?? 400) < 300);
+  assert.equal(result.aborted, 'aborted');
+  assert.equal(result.whole.choices[0].message.content, greedy.cases[0]?.text);
+  assert.equal(result.after, 'disposed');
+});
+
+test('runs from another origin, as from a CDN', options, async () => {
+  const name = await inPage(
+    '/plain',
+    async ({ model, cdn }) => {
+      const { Engine } = (await import(`${cdn}/pkg/dist/index.js`)) as Package;
+      const engine = await Engine.load(model);
+      await engine.dispose();
+      return engine.info.architecture;
+    },
+    { model: MODEL, cdn: origin(elsewhere) },
+  );
+  assert.equal(name, 'llama');
+});
+
+test('failures have codes and leave the page usable', options, async () => {
+  const codes = await inPage(
+    '/plain',
+    async (model) => {
+      const { Engine } = (await import('/pkg/dist/index.js' as string)) as Package;
+      const codeOf = (promise: Promise<unknown>): Promise<string> =>
+        promise.then(
+          () => 'no error',
+          (error: unknown) => (error as { code: string }).code,
+        );
+      const good = new Uint8Array(await (await fetch(model)).arrayBuffer());
+      const script = (text: string): Worker =>
+        new Worker(URL.createObjectURL(new Blob([text], { type: 'text/javascript' })), { type: 'module' });
+      const controller = new AbortController();
+      return {
+        web: await codeOf(Engine.load('/plain')),
+        wasm: await codeOf(Engine.load(model, { wasmUrl: '/plain?' })),
+        short: await codeOf(Engine.load(good.subarray(0, good.length >> 1))),
+        noise: await codeOf(Engine.load(new Uint8Array(100_000).fill(7))),
+        throwing: await codeOf(Engine.load(good, { worker: script('queueMicrotask(() => { throw 1 })') })),
+        aborted: await codeOf(
+          Engine.load(good, { signal: controller.signal, onProgress: () => controller.abort() }),
+        ),
+        good: await codeOf(Engine.load(good).then((engine) => engine.dispose())),
+      };
+    },
+    MODEL,
+    /application\/wasm|Uncaught 1/,
+  );
+  assert.deepEqual(codes, {
+    web: 'invalid_gguf',
+    wasm: 'worker_failed',
+    short: 'truncated',
+    noise: 'invalid_gguf',
+    throwing: 'worker_failed',
+    aborted: 'aborted',
+    good: 'no error',
+  });
+});
