@@ -5,6 +5,8 @@
 
 #[path = "../tests/kernels/cases.rs"]
 mod cases;
+#[path = "../tests/kernels/ops.rs"]
+mod ops_cases;
 
 use std::cell::RefCell;
 use std::hint::black_box;

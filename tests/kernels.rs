@@ -3,6 +3,8 @@
 
 #[path = "kernels/cases.rs"]
 mod cases;
+#[path = "kernels/ops.rs"]
+mod ops_cases;
 
 #[test]
 fn every_kernel_agrees_with_the_reference() {

@@ -160,6 +160,7 @@ pub fn run() -> Report {
     for case in cases() {
         product(&case, &mut report);
     }
+    crate::ops_cases::run(&mut report);
     byte_extremes(&mut report);
     not_finite(&mut report);
     report

@@ -6,6 +6,7 @@
 mod forward;
 mod kv_cache;
 mod moe;
+pub mod ops;
 pub mod packed;
 mod parallel;
 pub mod pool;

@@ -32,10 +32,11 @@ impl<const N: usize> ActBlock<N> {
     /// Rounds 32 floats to the nearest bytes. Anything not finite makes the scale, and so every product, NaN.
     fn set(&mut self, token: usize, x: &[f32; BLOCK]) {
         let (quads, _) = x.as_chunks::<4>();
+        let largest = |most: F32x4, x| most.max_positive(F32x4::load(x).abs());
         let most = quads
             .iter()
-            .fold(F32x4::splat(0.0), |most, x| most.max(F32x4::load(x).abs()))
-            .max_lane();
+            .fold(F32x4::splat(0.0), largest)
+            .max_positive_lane();
         let scale = if most.is_finite() {
             most / 127.0
         } else {

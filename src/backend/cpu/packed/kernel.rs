@@ -138,7 +138,6 @@ fn strip<F: Format, const N: usize, const H: usize>(
 
 /// Adds the products of the `4 * Q` columns of a block that share scales.
 #[inline(always)]
-#[allow(clippy::needless_range_loop)] // `t` and `h` name places in two arrays
 fn part<F: Format, const N: usize, const H: usize, const Q: usize>(
     weights: &BlockOf<F>,
     acts: &ActBlock<N>,
@@ -183,6 +182,7 @@ fn part<F: Format, const N: usize, const H: usize, const Q: usize>(
 
 /// Adds the products of four columns.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // `t` and `h` name places in two arrays
 fn step<F: Format, const N: usize, const H: usize>(
     weights: &BlockOf<F>,
     acts: &ActBlock<N>,
@@ -198,7 +198,7 @@ fn step<F: Format, const N: usize, const H: usize>(
             dots[h][t].step(codes[h], bytes);
         }
     }
-    if (quad + 1) % F::Codes::STEPS == 0 {
+    if (quad + 1).is_multiple_of(F::Codes::STEPS) {
         dots.iter_mut().flatten().for_each(Dot::flush);
     }
 }

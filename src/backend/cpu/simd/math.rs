@@ -1,1 +1,70 @@
-//! Functions over vectors.
+//! Exponentials over vectors, and what follows from them.
+
+use super::F32x4;
+
+/// `e^x` with a relative error below 2e-7. Below -87 it stays at about 1e-38, above 88 at about 1e38; NaN where `x` is
+/// not finite.
+///
+/// `x = n ln 2 + r` with `|r| <= ln 2 / 2`; a polynomial for `e^r` (Moshier, Cephes `expf`), then `n` is added to the
+/// exponent. `n` is rounded by adding `1.5 * 2^23`, which leaves it in the low bits.
+#[inline(always)]
+pub fn exp(x: F32x4) -> F32x4 {
+    const SHIFT: f32 = 12_582_912.0;
+    // 0 or NaN, which `min` and `max` may lose.
+    let finite = x * F32x4::splat(0.0);
+    let x = x.min(F32x4::splat(88.0)).max(F32x4::splat(-87.0));
+    let shifted = x.mul_add(F32x4::splat(std::f32::consts::LOG2_E), F32x4::splat(SHIFT));
+    let n = shifted - F32x4::splat(SHIFT);
+    // ln 2 in two parts, the first with few bits, so that the product is exact.
+    let r = n.mul_add(F32x4::splat(-0.693_359_4), x);
+    let r = n.mul_add(F32x4::splat(2.121_944_4e-4), r);
+    let mut p = F32x4::splat(1.987_569_1e-4);
+    for coefficient in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_65, 0.5] {
+        p = p.mul_add(r, F32x4::splat(coefficient));
+    }
+    let y = p.mul_add(r * r, r) + F32x4::splat(1.0);
+    F32x4::from_bits(y.to_bits().wrapping_add(shifted.to_bits().shl::<23>())) + finite
+}
+
+/// `1 / (1 + e^-x)`
+#[inline(always)]
+pub fn sigmoid(x: F32x4) -> F32x4 {
+    let one = F32x4::splat(1.0);
+    one / (one + exp(F32x4::splat(0.0) - x))
+}
+
+/// `tanh x` with an absolute error below 2e-7.
+#[inline(always)]
+pub fn tanh(x: F32x4) -> F32x4 {
+    let one = F32x4::splat(1.0);
+    one - F32x4::splat(2.0) / (one + exp(x + x))
+}
+
+/// `x * sigmoid(x)`
+#[inline(always)]
+pub fn silu(x: F32x4) -> F32x4 {
+    x / (F32x4::splat(1.0) + exp(F32x4::splat(0.0) - x))
+}
+
+/// GELU by tanh: `x / 2 * (1 + tanh(u)) = x * sigmoid(2 u)` with `u = sqrt(2 / pi) * (x + 0.044715 x^3)`.
+#[inline(always)]
+pub fn gelu_tanh(x: F32x4) -> F32x4 {
+    const TWICE: f32 = 1.595_769_2;
+    let inner = (x * x).mul_add(F32x4::splat(0.044_715 * TWICE), F32x4::splat(TWICE));
+    x / (F32x4::splat(1.0) + exp(F32x4::splat(0.0) - x * inner))
+}
+
+/// GELU by its definition, `x * Phi(x)`, with `erf` by Abramowitz and Stegun 7.1.26 (absolute error 1.5e-7).
+#[inline(always)]
+pub fn gelu_erf(x: F32x4) -> F32x4 {
+    let one = F32x4::splat(1.0);
+    let z = x.abs() * F32x4::splat(std::f32::consts::FRAC_1_SQRT_2);
+    let t = one / z.mul_add(F32x4::splat(0.327_591_1), one);
+    let mut p = F32x4::splat(1.061_405_4);
+    for coefficient in [-1.453_152, 1.421_413_7, -0.284_496_74, 0.254_829_6] {
+        p = p.mul_add(t, F32x4::splat(coefficient));
+    }
+    // Half of 1 - erf(z), the upper tail of the normal distribution.
+    let tail = F32x4::splat(0.5) * p * t * exp(F32x4::splat(0.0) - z * z);
+    x.max(F32x4::splat(0.0)) - x.abs() * tail
+}

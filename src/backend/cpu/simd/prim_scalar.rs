@@ -74,28 +74,56 @@ impl F32x4 {
         Self(from_fn(|i| self.0[i] * b.0[i] + c.0[i]))
     }
 
-    /// The larger of each pair, NaN where either is.
+    /// The larger of each pair; any of the two where one is NaN.
     #[inline(always)]
     pub fn max(self, b: Self) -> Self {
         Self(from_fn(|i| {
-            if self.0[i].is_nan() || self.0[i] > b.0[i] {
-                self.0[i]
-            } else {
+            if self.0[i] < b.0[i] {
                 b.0[i]
+            } else {
+                self.0[i]
             }
         }))
     }
 
-    /// The smaller of each pair, NaN where either is.
+    /// The smaller of each pair; any of the two where one is NaN.
     #[inline(always)]
     pub fn min(self, b: Self) -> Self {
         Self(from_fn(|i| {
-            if self.0[i].is_nan() || self.0[i] < b.0[i] {
-                self.0[i]
-            } else {
+            if b.0[i] < self.0[i] {
                 b.0[i]
+            } else {
+                self.0[i]
             }
         }))
+    }
+
+    /// The larger of each pair of numbers that are not negative, NaN where either is.
+    #[inline(always)]
+    pub fn max_positive(self, b: Self) -> Self {
+        Self(from_fn(|i| {
+            f32::from_bits(self.0[i].to_bits().max(b.0[i].to_bits()))
+        }))
+    }
+
+    /// `(a0 a2 b0 b2, a1 a3 b1 b3)`: parts pairs.
+    #[inline(always)]
+    pub fn unzip(self, b: Self) -> [Self; 2] {
+        let (a, b) = (self.0, b.0);
+        [
+            Self([a[0], a[2], b[0], b[2]]),
+            Self([a[1], a[3], b[1], b[3]]),
+        ]
+    }
+
+    /// `(a0 b0 a1 b1, a2 b2 a3 b3)`: joins pairs.
+    #[inline(always)]
+    pub fn zip(self, b: Self) -> [Self; 2] {
+        let (a, b) = (self.0, b.0);
+        [
+            Self([a[0], b[0], a[1], b[1]]),
+            Self([a[2], b[2], a[3], b[3]]),
+        ]
     }
 
     /// Absolute values.
@@ -133,6 +161,12 @@ impl F32x4 {
     pub fn max_lane(self) -> f32 {
         let pair = self.max(Self([self.0[2], self.0[3], self.0[2], self.0[3]]));
         pair.max(Self::splat(pair.0[1])).0[0]
+    }
+
+    /// Largest of four numbers that are not negative, NaN if one is.
+    #[inline(always)]
+    pub fn max_positive_lane(self) -> f32 {
+        f32::from_bits(self.0.iter().fold(0, |most, x| most.max(x.to_bits())))
     }
 }
 

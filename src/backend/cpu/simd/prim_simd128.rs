@@ -116,16 +116,40 @@ impl F32x4 {
         Self(super::fused::mul_add(self.0, b.0, c.0))
     }
 
-    /// The larger of each pair, NaN where either is.
+    /// The larger of each pair; any of the two where one is NaN.
     #[inline(always)]
     pub fn max(self, b: Self) -> Self {
-        Self(f32x4_max(self.0, b.0))
+        Self(f32x4_pmax(self.0, b.0))
     }
 
-    /// The smaller of each pair, NaN where either is.
+    /// The smaller of each pair; any of the two where one is NaN.
     #[inline(always)]
     pub fn min(self, b: Self) -> Self {
-        Self(f32x4_min(self.0, b.0))
+        Self(f32x4_pmin(self.0, b.0))
+    }
+
+    /// The larger of each pair of numbers that are not negative, NaN where either is: such floats sort as integers.
+    #[inline(always)]
+    pub fn max_positive(self, b: Self) -> Self {
+        Self(i32x4_max(self.0, b.0))
+    }
+
+    /// `(a0 a2 b0 b2, a1 a3 b1 b3)`: parts pairs.
+    #[inline(always)]
+    pub fn unzip(self, b: Self) -> [Self; 2] {
+        [
+            Self(i32x4_shuffle::<0, 2, 4, 6>(self.0, b.0)),
+            Self(i32x4_shuffle::<1, 3, 5, 7>(self.0, b.0)),
+        ]
+    }
+
+    /// `(a0 b0 a1 b1, a2 b2 a3 b3)`: joins pairs.
+    #[inline(always)]
+    pub fn zip(self, b: Self) -> [Self; 2] {
+        [
+            Self(i32x4_shuffle::<0, 4, 1, 5>(self.0, b.0)),
+            Self(i32x4_shuffle::<2, 6, 3, 7>(self.0, b.0)),
+        ]
     }
 
     /// Absolute values.
@@ -164,8 +188,17 @@ impl F32x4 {
     /// Largest of the four.
     #[inline(always)]
     pub fn max_lane(self) -> f32 {
-        let pair = f32x4_max(self.0, i32x4_shuffle::<2, 3, 2, 3>(self.0, self.0));
-        f32x4_extract_lane::<0>(f32x4_max(pair, i32x4_shuffle::<1, 1, 1, 1>(pair, pair)))
+        let pair = f32x4_pmax(self.0, i32x4_shuffle::<2, 3, 2, 3>(self.0, self.0));
+        let one = f32x4_pmax(pair, i32x4_shuffle::<1, 1, 1, 1>(pair, pair));
+        f32x4_extract_lane::<0>(one)
+    }
+
+    /// Largest of four numbers that are not negative, NaN if one is.
+    #[inline(always)]
+    pub fn max_positive_lane(self) -> f32 {
+        let pair = i32x4_max(self.0, i32x4_shuffle::<2, 3, 2, 3>(self.0, self.0));
+        let one = i32x4_max(pair, i32x4_shuffle::<1, 1, 1, 1>(pair, pair));
+        f32x4_extract_lane::<0>(one)
     }
 }
 

@@ -1,0 +1,14 @@
+//! Everything but matrix products, over the vectors of [`simd`](super::simd).
+//!
+//! Plain functions on slices; shapes are given with each. `reference` holds the same operations as plain loops in f64,
+//! which these are tested against.
+
+mod activation;
+mod norm;
+mod rope;
+mod vector;
+
+pub use activation::{gelu, gelu_mul, silu, silu_mul, soft_cap};
+pub use norm::{layer_norm, rms_norm};
+pub use rope::{rope_adjacent, rope_halves};
+pub use vector::{add, axpy, dot, load_f16, scale, softmax, store_f16};

@@ -1,0 +1,118 @@
+//! Element-wise operations and sums on slices of equal length.
+
+use half::f16;
+
+use crate::backend::cpu::simd::{F32x4, math};
+
+/// Replaces vectors of four by `f` of them; what is left over is filled up with zeros.
+#[inline(always)]
+pub(super) fn map(x: &mut [f32], f: impl Fn(F32x4) -> F32x4) {
+    let (quads, rest) = x.as_chunks_mut::<4>();
+    for quad in quads {
+        f(F32x4::load(quad)).store(quad);
+    }
+    if !rest.is_empty() {
+        let y = f(padded(rest)).to_array();
+        rest.copy_from_slice(&y[..rest.len()]);
+    }
+}
+
+/// As [`map`], with a second operand.
+#[inline(always)]
+pub(super) fn map2(x: &mut [f32], b: &[f32], f: impl Fn(F32x4, F32x4) -> F32x4) {
+    let (quads, rest) = x.as_chunks_mut::<4>();
+    let (b_quads, b_rest) = b.as_chunks::<4>();
+    for (quad, b) in quads.iter_mut().zip(b_quads) {
+        f(F32x4::load(quad), F32x4::load(b)).store(quad);
+    }
+    if !rest.is_empty() {
+        let y = f(padded(rest), padded(b_rest)).to_array();
+        rest.copy_from_slice(&y[..rest.len()]);
+    }
+}
+
+/// Sum of `term` over vectors of four, in four sums that do not wait for each other. `term(a, b, sum)` adds to `sum`,
+/// and nothing for zeros.
+#[inline(always)]
+pub(super) fn sum_of(a: &[f32], b: &[f32], term: impl Fn(F32x4, F32x4, F32x4) -> F32x4) -> f32 {
+    let (a, a_rest) = a.as_chunks::<16>();
+    let (b, b_rest) = b.as_chunks::<16>();
+    let mut sums = [F32x4::splat(0.0); 4];
+    for (a, b) in a.iter().zip(b) {
+        let (a, b) = (a.as_chunks::<4>().0, b.as_chunks::<4>().0);
+        for i in 0..4 {
+            sums[i] = term(F32x4::load(&a[i]), F32x4::load(&b[i]), sums[i]);
+        }
+    }
+    for (a, b) in a_rest.chunks(4).zip(b_rest.chunks(4)) {
+        sums[0] = term(padded(a), padded(b), sums[0]);
+    }
+    ((sums[0] + sums[1]) + (sums[2] + sums[3])).sum()
+}
+
+/// Up to four numbers, then zeros.
+#[inline(always)]
+pub(super) fn padded(x: &[f32]) -> F32x4 {
+    let mut quad = [0.0; 4];
+    quad[..x.len()].copy_from_slice(x);
+    F32x4::load(&quad)
+}
+
+/// `sum(a[i] * b[i])`
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    sum_of(a, b, |a, b, sum| a.mul_add(b, sum))
+}
+
+/// `x[i] += factor * b[i]`
+pub fn axpy(x: &mut [f32], factor: f32, b: &[f32]) {
+    let factor = F32x4::splat(factor);
+    map2(x, b, |x, b| factor.mul_add(b, x));
+}
+
+/// `x[i] += b[i]`
+pub fn add(x: &mut [f32], b: &[f32]) {
+    map2(x, b, |x, b| x + b);
+}
+
+/// `x[i] *= factor`
+pub fn scale(x: &mut [f32], factor: f32) {
+    let factor = F32x4::splat(factor);
+    map(x, |x| x * factor);
+}
+
+/// Replaces `x` by `e^(x[i] - max)`, divided by their sum.
+pub fn softmax(x: &mut [f32]) {
+    let Some(first) = x.first() else { return };
+    let (quads, rest) = x.as_chunks::<4>();
+    let most = quads
+        .iter()
+        .fold(F32x4::splat(*first), |most, x| F32x4::load(x).max(most));
+    let most = F32x4::splat(rest.iter().fold(most.max_lane(), |most, x| most.max(*x)));
+    map(x, |x| math::exp(x - most));
+    let sum = sum_of(x, x, |x, _, sum| x + sum);
+    scale(x, 1.0 / sum);
+}
+
+/// Rounds to half floats, to the nearest.
+pub fn store_f16(x: &[f32], out: &mut [f16]) {
+    let (quads, rest) = x.as_chunks::<4>();
+    let (out_quads, out_rest) = out.as_chunks_mut::<4>();
+    for (x, out) in quads.iter().zip(out_quads) {
+        F32x4::load(x).store_f16x4(out);
+    }
+    for (x, out) in rest.iter().zip(out_rest) {
+        *out = f16::from_f32(*x);
+    }
+}
+
+/// Widens half floats.
+pub fn load_f16(x: &[f16], out: &mut [f32]) {
+    let (quads, rest) = x.as_chunks::<4>();
+    let (out_quads, out_rest) = out.as_chunks_mut::<4>();
+    for (x, out) in quads.iter().zip(out_quads) {
+        F32x4::load_f16x4(x).store(out);
+    }
+    for (x, out) in rest.iter().zip(out_rest) {
+        *out = x.to_f32();
+    }
+}
