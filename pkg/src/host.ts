@@ -114,7 +114,7 @@ class Host {
       if (signal.aborted) engine.free();
       else this.#engine = engine;
       signal.throwIfAborted();
-      return JSON.parse(engine.info()) as ModelInfo;
+      return parseInfo(engine.info());
     } catch (error) {
       throw signal.aborted && !isTrap(error) ? abortError() : error;
     } finally {
@@ -193,6 +193,11 @@ const CANCELLED_BEFORE_START: GenerationDone = {
   timings: { ttftMs: 0, prefillTps: 0, decodeTps: 0, prefillMs: 0, decodeMs: 0 },
   contextUsed: 0,
 };
+
+/** Facts that the file does not state are null in the JSON, and absent here. */
+function parseInfo(json: string): ModelInfo {
+  return JSON.parse(json, (_, value: unknown) => value ?? undefined) as ModelInfo;
+}
 
 function notLoaded(): EngineError {
   return new EngineError('invalid_request', 'No model is loaded.');

@@ -76,7 +76,7 @@ export interface ModelInfo {
   license?: string;
   /** Number of weights. */
   parameters: number;
-  /** Size of the model files in bytes. */
+  /** Bytes of all weights in the file. */
   fileSize: number;
   /** Storage type of most weights, `Q8_0` for example. */
   quantization: string;
@@ -92,9 +92,11 @@ export interface ModelInfo {
   layers: number;
   /** What computes, `cpu-simd` for example. */
   backend: string;
+  /** Threads that compute. */
+  threads: number;
   /** Whether the file brings a chat template; without one a plain format is used. */
   hasChatTemplate: boolean;
-  /** Memory for weights and cache in bytes. */
+  /** Bytes that the weights take in memory. */
   memoryBytes: number;
 }
 

@@ -31,7 +31,6 @@ export const FAKE_INFO: ModelInfo = {
   name: 'Fake 1B',
   architecture: 'fake',
   description: 'Not a model: answers every question with the same text.',
-  license: 'MIT',
   parameters: 1_000_000,
   fileSize: 10_000_000,
   quantization: 'Q8_0',
@@ -41,6 +40,7 @@ export const FAKE_INFO: ModelInfo = {
   embeddingLength: 64,
   layers: 4,
   backend: 'fake',
+  threads: 1,
   hasChatTemplate: true,
   memoryBytes: 12_000_000,
 };
@@ -114,7 +114,8 @@ class FakeEngine implements WasmEngine {
   }
 
   info(): string {
-    return JSON.stringify({ ...FAKE_INFO, fileSize: this.#fileSize });
+    // As the real one, which writes absent facts as null.
+    return JSON.stringify({ ...FAKE_INFO, fileSize: this.#fileSize, license: null });
   }
 
   tokenize(text: string): Uint32Array {
