@@ -51,6 +51,7 @@ fn check_greedy(engine: &mut Engine, case: &Value, tolerance: f64) {
 fn check(name: &str, expected: &Value, options: &Value, tolerance: f64, native: f64, margin: f64) {
     let mut engine = load(name, options).unwrap();
     let mut misses = Vec::new();
+    let (mut worst, mut worst_native) = (0.0_f64, 0.0_f64);
     let sequences = expected["sequences"].as_array().unwrap();
     for (i, sequence) in sequences.iter().enumerate() {
         let logits = block_on(engine.logits(&tokens(&sequence["tokens"]))).unwrap();
@@ -60,6 +61,8 @@ fn check(name: &str, expected: &Value, options: &Value, tolerance: f64, native: 
             Some(native) => rel_l2(&logits, &floats(native)),
             None => f64::INFINITY,
         };
+        worst = worst.max(error);
+        worst_native = worst_native.max(error_native);
         if error > tolerance && error_native > native {
             misses.push(format!(
                 "sequence {i}: {error:.2e} (native {error_native:.2e})"
@@ -77,6 +80,11 @@ fn check(name: &str, expected: &Value, options: &Value, tolerance: f64, native: 
             let error = rel_l2(&got, &want);
             assert!(error < limit, "{name}: all positions {error:.2e}");
         }
+    }
+    if std::env::var_os("PRINT_AGREEMENT").is_some() {
+        eprintln!(
+            "{name} {options}: worst {worst:.1e}, of llama.cpp's own arithmetic {worst_native:.1e}"
+        );
     }
     // A rounding can flip an expert or a mixture's argmax: the fixtures' notes allow one sequence.
     let allowed = usize::from(tolerance > 0.1);

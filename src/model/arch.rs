@@ -16,6 +16,8 @@ pub enum WindowPattern {
     /// Of every `n` layers the first `n - 1`; `n` from `attention.sliding_window_pattern` or this default. The window
     /// comes from `attention.sliding_window`, or is the second number (0: none).
     AllButEvery(usize, usize),
+    /// The same in the one size with so many layers, nothing in the others.
+    AllButEveryAt(usize, usize, usize),
 }
 
 /// Rotary embedding of the layers with a window.
@@ -64,6 +66,12 @@ pub struct Architecture {
     pub local_rope: LocalRope,
     /// Of every `n` layers the last goes without positions (NoPE).
     pub unrotated_every: Option<usize>,
+    /// Where some layers have a window, those without one go without positions.
+    pub unrotated_without_window: bool,
+    /// `rope.scaling.finetuned` false means that no layer has positions.
+    pub rope_switch: bool,
+    /// `rope.scaling.alpha` multiplies the rotary base (NTK-aware scaling).
+    pub ntk_alpha: bool,
     /// Queries and keys are normalised after their rotation rather than before.
     pub qk_norm_after_rope: bool,
     /// Constants that multiply the residual stream.
@@ -95,6 +103,9 @@ const LLAMA: Architecture = Architecture {
     window: WindowPattern::Never,
     local_rope: LocalRope::Shared,
     unrotated_every: None,
+    unrotated_without_window: false,
+    rope_switch: false,
+    ntk_alpha: false,
     qk_norm_after_rope: false,
     scales: Scales::One,
     recurrent: Mixer::Attention,
@@ -126,6 +137,25 @@ const GEMMA2: Architecture = Architecture {
     final_softcap: Some(30.0),
     wide_scale_at_layers: Some(46),
     ..LLAMA
+};
+
+const GRANITE: Architecture = Architecture {
+    name: "granite",
+    scales: Scales::FromFile,
+    rope_switch: true,
+    ..LLAMA
+};
+
+const LFM2: Architecture = Architecture {
+    name: "lfm2",
+    recurrent: Mixer::ShortConv,
+    output_norm: "token_embd_norm",
+    ..QWEN2
+};
+
+const NOT_NORMALIZED: ExpertRule = ExpertRule {
+    gating: Gating::Softmax,
+    normalize: false,
 };
 
 /// Every architecture that runs, in the order in which documentation lists them.
@@ -165,22 +195,80 @@ const ARCHITECTURES: &[Architecture] = &[
         ..QWEN2
     },
     Architecture {
+        name: "smollm3",
+        unrotated_every: Some(4),
+        ..LLAMA
+    },
+    Architecture {
+        name: "mistral3",
+        ..LLAMA
+    },
+    Architecture {
+        name: "ernie4_5",
+        ..LLAMA
+    },
+    Architecture {
+        name: "minicpm",
+        scales: Scales::MiniCpm,
+        ..LLAMA
+    },
+    GRANITE,
+    Architecture {
+        name: "granitemoe",
+        ..GRANITE
+    },
+    Architecture {
+        name: "olmo2",
+        window: WindowPattern::AllButEvery(4, 0),
+        local_rope: LocalRope::Unscaled(None),
+        ..QWEN2
+    },
+    Architecture {
+        name: "exaone4",
+        window: WindowPattern::AllButEveryAt(64, 4, 4096),
+        unrotated_without_window: true,
+        ..QWEN2
+    },
+    Architecture {
+        name: "hunyuan-dense",
+        ntk_alpha: true,
+        qk_norm_after_rope: true,
+        ..QWEN2
+    },
+    Architecture {
+        name: "stablelm",
+        norm: NormKind::Layer,
+        ..QWEN2
+    },
+    Architecture {
         name: "qwen3moe",
         ..QWEN2
     },
     Architecture {
-        name: "lfm2",
-        recurrent: Mixer::ShortConv,
-        output_norm: "token_embd_norm",
+        name: "qwen2moe",
+        experts: NOT_NORMALIZED,
         ..QWEN2
     },
     Architecture {
         name: "olmoe",
+        experts: NOT_NORMALIZED,
+        ..QWEN2
+    },
+    Architecture {
+        name: "gpt-oss",
+        activation: Activation::ClampedSwiglu,
+        window: WindowPattern::AllButEvery(2, 128),
+        ffn_norm: "post_attention_norm",
         experts: ExpertRule {
-            gating: Gating::Softmax,
+            gating: Gating::SoftmaxOfChosen,
             normalize: false,
         },
         ..QWEN2
+    },
+    LFM2,
+    Architecture {
+        name: "lfm2moe",
+        ..LFM2
     },
 ];
 

@@ -2,7 +2,7 @@
 
 use super::builder::Builder;
 use super::config::LayerConfig;
-use super::plan::{BufId, KvSpec, Op};
+use super::plan::{BufId, KvSpec, Mask, Op};
 use crate::Result;
 
 impl Builder<'_> {
@@ -27,6 +27,16 @@ impl Builder<'_> {
         if config.arch.qk_norm_after_rope {
             self.qk_norm(i, q, k)?;
         }
+        if let Some((factor, length)) = config.temperature {
+            self.push(
+                &format!("Qcur_attn_temp_scaled-{i}"),
+                Op::PositionScale {
+                    x: q,
+                    factor,
+                    length,
+                },
+            );
+        }
         let cache = self.plan.kv.len();
         self.plan.kv.push(KvSpec {
             n_kv_heads: layer.n_kv_heads,
@@ -40,8 +50,10 @@ impl Builder<'_> {
             n_heads: layer.n_heads,
             head_dim,
             scale: config.attention_scale,
+            mask: Mask::Causal,
             window: layer.window,
             softcap: config.attention_softcap,
+            sinks: self.optional_vector(&format!("blk.{i}.attn_sinks.weight"), layer.n_heads)?,
             out: attended,
         };
         self.push(&format!("kqv_out-{i}"), attention);

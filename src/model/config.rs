@@ -16,6 +16,9 @@ pub enum Activation {
     GeluTanh,
     /// `1 / (1 + exp(-x))`, as a gate.
     Sigmoid,
+    /// `x * sigmoid(1.702 x)` of a gate that is clamped to at most 7, times one more than the other factor, which is
+    /// clamped to ±7 (gpt-oss).
+    ClampedSwiglu,
     /// `x`: a plain product, as a gate.
     Identity,
 }
@@ -103,6 +106,8 @@ pub struct ModelConfig {
     pub experts: Option<ExpertConfig>,
     /// Constants that multiply the residual stream.
     pub scales: StreamScales,
+    /// Queries are multiplied by `1 + factor * ln(1 + floor(position / length))`: `(factor, length)`.
+    pub temperature: Option<(f32, usize)>,
     /// Multiplies `q·k`.
     pub attention_scale: f32,
     /// Soft cap of the attention scores.
@@ -150,7 +155,14 @@ impl ModelConfig {
             ));
         }
         let n_ctx_train = keys.size("context_length", u64::from(u32::MAX))?;
-        let rope_base = keys.opt_f32("rope.freq_base")?.unwrap_or(10_000.0);
+        let mut rope_base = keys.opt_f32("rope.freq_base")?.unwrap_or(10_000.0);
+        if let Some(alpha) = keys
+            .opt_f32("rope.scaling.alpha")?
+            .filter(|a| arch.ntk_alpha && *a > 0.0)
+        {
+            let dim = head_dim as f32;
+            rope_base *= alpha.powf(dim / (dim - 2.0));
+        }
         let local_base = match arch.local_rope {
             LocalRope::Unscaled(Some(base)) => base,
             LocalRope::Unscaled(None) | LocalRope::Shared => rope_base,
@@ -168,6 +180,7 @@ impl ModelConfig {
             let cap = keys.opt_f32(key)?.unwrap_or(default);
             Ok((cap > 0.0).then_some(cap))
         };
+        let rope_scaling = RopeScaling::from_metadata(meta, name, n_ctx_train)?;
         Ok(Self {
             arch,
             d_model,
@@ -181,8 +194,12 @@ impl ModelConfig {
             rope_base,
             local_rope_base: keys.opt_f32("rope.freq_base_swa")?.unwrap_or(local_base),
             experts: read_experts(&keys, arch)?,
+            temperature: keys
+                .opt_f32("attention.temperature_scale")?
+                .filter(|factor| *factor != 0.0)
+                .map(|factor| (factor, rope_scaling.n_ctx_orig)),
             scales: read_scales(&keys, arch, d_model, n_layers)?,
-            rope_scaling: RopeScaling::from_metadata(meta, name, n_ctx_train)?,
+            rope_scaling,
             attention_scale: match keys.opt_f32("attention.scale")? {
                 Some(scale) if scale > 0.0 => scale,
                 _ => 1.0 / (scaled_dim as f32).sqrt(),
@@ -220,6 +237,9 @@ fn read_layers(keys: &Keys, arch: &Architecture, n_layers: usize) -> Result<Vec<
         .opt_per_layer("feed_forward_length", n_layers)?
         .unwrap_or_else(|| vec![0; n_layers]);
     let windows = read_windows(keys, arch, n_layers)?;
+    let windowed = windows.iter().any(Option::is_some);
+    let finetuned = keys.meta.opt_bool(&keys.full("rope.scaling.finetuned"))?;
+    let unrotated = arch.rope_switch && finetuned == Some(false);
     (0..n_layers)
         .map(|i| {
             let mixer = if kv_heads[i] == 0 {
@@ -235,7 +255,9 @@ fn read_layers(keys: &Keys, arch: &Architecture, n_layers: usize) -> Result<Vec<
                     "must divide the number of query heads",
                 ));
             }
-            let rotated = arch.unrotated_every.is_none_or(|n| (i + 1) % n != 0);
+            let rotated = !unrotated
+                && arch.unrotated_every.is_none_or(|n| (i + 1) % n != 0)
+                && (!arch.unrotated_without_window || !windowed || windows[i].is_some());
             Ok(LayerConfig {
                 mixer,
                 n_heads: heads[i],
@@ -311,8 +333,12 @@ fn read_scales(
 }
 
 fn read_windows(keys: &Keys, arch: &Architecture, n_layers: usize) -> Result<Vec<Option<usize>>> {
-    let WindowPattern::AllButEvery(default, default_window) = arch.window else {
-        return Ok(vec![None; n_layers]);
+    let (default, default_window) = match arch.window {
+        WindowPattern::AllButEvery(every, window) => (every, window),
+        WindowPattern::AllButEveryAt(layers, every, window) if layers == n_layers => {
+            (every, window)
+        }
+        WindowPattern::AllButEveryAt(..) | WindowPattern::Never => return Ok(vec![None; n_layers]),
     };
     let window = keys
         .opt_count("attention.sliding_window", u64::from(u32::MAX))?

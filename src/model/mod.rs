@@ -18,7 +18,7 @@ pub use arch::{
 pub use config::{Activation, ExpertConfig, LayerConfig, Mixer, ModelConfig, StreamScales};
 pub use decoder::build;
 pub use plan::{
-    BufId, Gating, IdSource, KvSpec, NormKind, Op, Plan, RopeId, StateId, Step, WeightId,
+    BufId, Gating, IdSource, KvSpec, Mask, NormKind, Op, Plan, RopeId, StateId, Step, WeightId,
     WeightKind, WeightSpec,
 };
 pub use rope::{Pairing, RopeSpec};

@@ -67,6 +67,15 @@ pub enum Gating {
     SoftmaxOfChosen,
 }
 
+/// Which positions a position sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mask {
+    /// Itself and those before; with a window, the last so many.
+    Causal,
+    /// All of the text; with a window, half of it to either side.
+    Full,
+}
+
 /// Which number selects the row in [`Op::Embed`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdSource {
@@ -111,18 +120,27 @@ pub enum Op {
         n_heads: usize,
         head_dim: usize,
     },
+    /// `x[t] = x[t] * (1 + factor * ln(1 + floor(position / length)))`
+    PositionScale {
+        x: BufId,
+        factor: f32,
+        length: usize,
+    },
     /// Appends keys and values of the chunk to the cache of `layer`.
     StoreKv { k: BufId, v: BufId, layer: usize },
-    /// Causal attention of `q` (`[T, n_heads * head_dim]`) over the cache of `layer`:
-    /// `softmax(softcap(q·k * scale)) v`, position `i` sees positions `i - window + 1 ..= i`.
+    /// Attention of `q` (`[T, n_heads * head_dim]`) over the cache of `layer`:
+    /// `softmax(softcap(q·k * scale)) v`, over the positions that `mask` and `window` let see. `sinks` has a
+    /// score for each head that takes its share of the softmax and adds nothing.
     Attention {
         q: BufId,
         layer: usize,
         n_heads: usize,
         head_dim: usize,
         scale: f32,
+        mask: Mask,
         window: Option<usize>,
         softcap: Option<f32>,
+        sinks: Option<WeightId>,
         out: BufId,
     },
     /// `out = act(gate) * up`; a narrower `gate` (one number a token or a head) is spread over equal parts of `up`.

@@ -95,6 +95,13 @@ impl RopeScaling {
             }
         }
         if kind == "yarn" {
+            if let Some(all_dims) = meta
+                .opt_f32(&key("yarn_log_multiplier"))?
+                .filter(|m| *m != 0.0)
+            {
+                // DeepSeek's mscale_all_dim: takes back part of YaRN's own magnitude.
+                scaling.attn_factor /= yarn_magnitude(scaling.freq_scale, all_dims);
+            }
             scaling.ext_factor = meta.opt_f32(&key("yarn_ext_factor"))?.unwrap_or(1.0);
             scaling.attn_factor *= meta.opt_f32(&key("yarn_attn_factor"))?.unwrap_or(1.0);
             scaling.beta_fast = meta.opt_f32(&key("yarn_beta_fast"))?.unwrap_or(32.0);
@@ -124,7 +131,7 @@ impl RopeScaling {
         let yarn = if self.ext_factor == 0.0 {
             1.0
         } else {
-            1.0 + 0.1 * (1.0 / self.freq_scale).ln()
+            yarn_magnitude(self.freq_scale, 1.0)
         };
         RopeSpec {
             pairing,
@@ -145,5 +152,14 @@ impl RopeScaling {
         let low = pair(self.beta_fast).floor().max(0.0);
         let high = pair(self.beta_slow).ceil().min(n_rot - 1.0);
         (low, high)
+    }
+}
+
+/// YaRN's magnitude for a frequency scale, weighted.
+fn yarn_magnitude(freq_scale: f32, weight: f32) -> f32 {
+    if freq_scale < 1.0 {
+        1.0 + 0.1 * weight * (1.0 / freq_scale).ln()
+    } else {
+        1.0
     }
 }

@@ -2,7 +2,7 @@
 
 use std::mem::take;
 
-use super::reference::{self, HeadView};
+use super::reference;
 use super::weights::CpuWeight;
 use super::{CpuBackend, KvCache, Precision, parallel};
 use crate::backend::LogitRows;
@@ -10,14 +10,14 @@ use crate::model::{BufId, IdSource, Op, WeightId};
 use crate::{Error, Result};
 
 /// What the operations of one pass share.
-struct Pass<'a> {
-    cache: &'a mut KvCache,
-    tokens: &'a [u32],
+pub(super) struct Pass<'a> {
+    pub(super) cache: &'a mut KvCache,
+    pub(super) tokens: &'a [u32],
     /// Position of the first token.
-    start: usize,
+    pub(super) start: usize,
     /// Rows that operations still work on: all tokens, then those whose logits are wanted.
-    rows: usize,
-    wanted: LogitRows,
+    pub(super) rows: usize,
+    pub(super) wanted: LogitRows,
 }
 
 impl CpuBackend {
@@ -131,6 +131,16 @@ impl CpuBackend {
                 }
                 self.put(x, values);
             }
+            Op::PositionScale { x, factor, length } => {
+                let width = self.plan.buffers[x.0];
+                for (t, row) in self.buffers[x.0].chunks_exact_mut(width).enumerate() {
+                    let steps = ((pass.start + t) / length) as f64;
+                    let scale = 1.0 + f64::from(factor) * (1.0 + steps).ln();
+                    row.iter_mut()
+                        .for_each(|x| *x = (f64::from(*x) * scale) as f32);
+                }
+                self.touched(x);
+            }
             Op::StoreKv { k, v, layer } => {
                 let layer = &mut pass.cache.layers[layer];
                 let at = pass.start * layer.spec.width();
@@ -138,7 +148,7 @@ impl CpuBackend {
                 layer.keys.store(at, &self.buffers[k.0][..count]);
                 layer.values.store(at, &self.buffers[v.0][..count]);
             }
-            Op::Attention { .. } => self.attention(op, pass),
+            Op::Attention { .. } => return self.attention(op, pass),
             Op::MoeRoute { .. } | Op::MoeMatMul { .. } | Op::MoeSum { .. } => {
                 return self.mixture(op, pass.rows);
             }
@@ -172,7 +182,7 @@ impl CpuBackend {
                     values
                         .iter_mut()
                         .zip(gate)
-                        .for_each(|(up, gate)| *up *= reference::activate(act, *gate));
+                        .for_each(|(up, gate)| *up = reference::gated(act, *gate, *up));
                 }
                 self.put(out, values);
             }
@@ -293,45 +303,5 @@ impl CpuBackend {
         }
         self.put(out, values);
         Ok(())
-    }
-
-    fn attention(&mut self, op: &Op, pass: &Pass<'_>) {
-        let Op::Attention {
-            q,
-            layer,
-            n_heads,
-            head_dim,
-            scale,
-            window,
-            softcap,
-            out,
-        } = *op
-        else {
-            return;
-        };
-        let mut values = take(&mut self.buffers[out.0]);
-        let width = n_heads * head_dim;
-        values.resize(pass.rows * width, 0.0);
-        let layer = &pass.cache.layers[layer];
-        let group = n_heads / layer.spec.n_kv_heads;
-        let queries = self.buffers[q.0].chunks_exact(width);
-        for (t, (q, out)) in queries.zip(values.chunks_exact_mut(width)).enumerate() {
-            let end = pass.start + t + 1;
-            let range = end.saturating_sub(window.unwrap_or(end))..end;
-            for (head, (q, out)) in q
-                .chunks_exact(head_dim)
-                .zip(out.chunks_exact_mut(head_dim))
-                .enumerate()
-            {
-                let view = HeadView {
-                    keys: &layer.keys,
-                    values: &layer.values,
-                    stride: layer.spec.width(),
-                    offset: head / group * head_dim,
-                };
-                reference::attend(q, &view, range.clone(), scale, softcap, out);
-            }
-        }
-        self.put(out, values);
     }
 }

@@ -3,6 +3,7 @@
 //! Two precisions share the interpreter: [`Precision::Exact`] is the scalar reference on the file's own weights,
 //! [`Precision::Fast`] packs the weights and multiplies them with int8 activations in SIMD.
 
+mod attention;
 mod forward;
 mod kv_cache;
 mod moe;

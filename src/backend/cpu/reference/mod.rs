@@ -182,6 +182,7 @@ pub fn attend(
     range: std::ops::Range<usize>,
     scale: f32,
     softcap: Option<f32>,
+    sink: Option<f32>,
     out: &mut [f32],
 ) {
     let at = |position: usize| position * view.stride + view.offset;
@@ -199,11 +200,12 @@ pub fn attend(
             })
         })
         .collect();
-    let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let sink = sink.map_or(f64::NEG_INFINITY, f64::from);
+    let max = scores.iter().copied().fold(sink, f64::max);
     scores
         .iter_mut()
         .for_each(|score| *score = (*score - max).exp());
-    let sum: f64 = scores.iter().sum();
+    let sum: f64 = scores.iter().sum::<f64>() + (sink - max).exp();
     for (i, out) in out.iter_mut().enumerate() {
         let weighted: f64 = range
             .clone()
@@ -214,12 +216,26 @@ pub fn attend(
     }
 }
 
+/// `act(gate) * up`
+pub fn gated(act: Activation, gate: f32, up: f32) -> f32 {
+    let up = if act == Activation::ClampedSwiglu {
+        up.clamp(-7.0, 7.0) + 1.0
+    } else {
+        up
+    };
+    activate(act, gate) * up
+}
+
 /// Applies the activation to one value.
 pub fn activate(act: Activation, x: f32) -> f32 {
     let x = f64::from(x);
     let y = match act {
         Activation::Silu => x / (1.0 + (-x).exp()),
         Activation::Identity => x,
+        Activation::ClampedSwiglu => {
+            let x = x.min(7.0);
+            x / (1.0 + (-1.702 * x).exp())
+        }
         Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
         // Hendrycks & Gimpel 2016, tanh form.
         Activation::GeluTanh => {

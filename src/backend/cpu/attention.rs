@@ -1,0 +1,67 @@
+//! Attention over the cache.
+
+use std::mem::take;
+use std::ops::Range;
+
+use super::CpuBackend;
+use super::forward::Pass;
+use super::reference::{self, HeadView};
+use crate::Result;
+use crate::model::{Mask, Op};
+
+impl CpuBackend {
+    /// Runs [`Op::Attention`].
+    pub(super) fn attention(&mut self, op: &Op, pass: &Pass<'_>) -> Result<()> {
+        let Op::Attention {
+            q,
+            layer,
+            n_heads,
+            head_dim,
+            scale,
+            mask,
+            window,
+            softcap,
+            sinks,
+            out,
+        } = *op
+        else {
+            return Ok(());
+        };
+        let mut values = take(&mut self.buffers[out.0]);
+        let width = n_heads * head_dim;
+        values.resize(pass.rows * width, 0.0);
+        let sinks = sinks.map(|id| self.vector(id)).transpose()?;
+        let layer = &pass.cache.layers[layer];
+        let group = n_heads / layer.spec.n_kv_heads;
+        let queries = self.buffers[q.0].chunks_exact(width);
+        for (t, (q, out)) in queries.zip(values.chunks_exact_mut(width)).enumerate() {
+            let range = visible(mask, window, pass.start + t, pass.start + pass.rows);
+            for head in 0..n_heads {
+                let view = HeadView {
+                    keys: &layer.keys,
+                    values: &layer.values,
+                    stride: layer.spec.width(),
+                    offset: head / group * head_dim,
+                };
+                let sink = sinks.map(|sinks| sinks[head]);
+                let part = head * head_dim..(head + 1) * head_dim;
+                let (q, out) = (&q[part.clone()], &mut out[part]);
+                reference::attend(q, &view, range.clone(), scale, softcap, sink, out);
+            }
+        }
+        self.put(out, values);
+        Ok(())
+    }
+}
+
+/// Positions that a query at `position` sees of the `len` that there are.
+fn visible(mask: Mask, window: Option<usize>, position: usize, len: usize) -> Range<usize> {
+    match (mask, window) {
+        (Mask::Causal, None) => 0..position + 1,
+        (Mask::Causal, Some(window)) => (position + 1).saturating_sub(window)..position + 1,
+        (Mask::Full, None) => 0..len,
+        (Mask::Full, Some(window)) => {
+            position.saturating_sub(window / 2)..(position + window / 2 + 1).min(len)
+        }
+    }
+}
