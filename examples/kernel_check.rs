@@ -3,6 +3,8 @@
 
 #![allow(missing_docs, clippy::expect_used)]
 
+#[path = "../tests/kernels/attention.rs"]
+mod attention_cases;
 #[path = "../tests/kernels/cases.rs"]
 mod cases;
 #[path = "../tests/kernels/ops.rs"]

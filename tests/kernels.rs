@@ -1,6 +1,8 @@
 //! The CPU kernels against a f64 reference, with the scalar primitives. `examples/kernel_check.rs` runs the same table
 //! with the vector primitives.
 
+#[path = "kernels/attention.rs"]
+mod attention_cases;
 #[path = "kernels/cases.rs"]
 mod cases;
 #[path = "kernels/ops.rs"]

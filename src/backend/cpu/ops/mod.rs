@@ -4,11 +4,13 @@
 //! which these are tested against.
 
 mod activation;
+mod attention;
 mod norm;
 mod rope;
 mod vector;
 
 pub use activation::{gelu, gelu_mul, silu, silu_mul, soft_cap};
+pub use attention::{AttentionShape, Cached, KvElement, Scratch, attention};
 pub use norm::{layer_norm, rms_norm};
 pub use rope::{rope_adjacent, rope_halves};
 pub use vector::{add, axpy, dot, load_f16, scale, softmax, store_f16};

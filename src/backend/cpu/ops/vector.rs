@@ -80,17 +80,28 @@ pub fn scale(x: &mut [f32], factor: f32) {
     map(x, |x| x * factor);
 }
 
-/// Replaces `x` by `e^(x[i] - max)`, divided by their sum.
-pub fn softmax(x: &mut [f32]) {
-    let Some(first) = x.first() else { return };
+/// The largest; any number where there are NaNs.
+pub(super) fn max(x: &[f32]) -> f32 {
     let (quads, rest) = x.as_chunks::<4>();
+    let Some(first) = x.first() else {
+        return f32::MIN;
+    };
     let most = quads
         .iter()
         .fold(F32x4::splat(*first), |most, x| F32x4::load(x).max(most));
-    let most = F32x4::splat(rest.iter().fold(most.max_lane(), |most, x| most.max(*x)));
+    rest.iter().fold(most.max_lane(), |most, x| most.max(*x))
+}
+
+/// The sum.
+pub(super) fn sum(x: &[f32]) -> f32 {
+    sum_of(x, x, |x, _, sum| x + sum)
+}
+
+/// Replaces `x` by `e^(x[i] - max)`, divided by their sum.
+pub fn softmax(x: &mut [f32]) {
+    let most = F32x4::splat(max(x));
     map(x, |x| math::exp(x - most));
-    let sum = sum_of(x, x, |x, _, sum| x + sum);
-    scale(x, 1.0 / sum);
+    scale(x, 1.0 / sum(x));
 }
 
 /// Rounds to half floats, to the nearest.

@@ -18,14 +18,15 @@ pub struct I32x4(pub(super) v128);
 #[derive(Debug, Clone, Copy)]
 pub struct U8x16(pub(super) v128);
 
-/// Floats from half floats in the upper 16 bits of each 32, by moving the exponent into its place and a multiplication
-/// that corrects its bias; right for subnormals. Infinities become 65536, which no weight is.
+/// `2^112`: what the exponent of a half float lacks after its bits were moved to those of a float.
+const HALF_BIAS: f32 = f32::from_bits((127 + 112) << 23);
+
+/// Moves sign, exponent and fraction of half floats, widened with their sign, to their places in floats.
 #[inline(always)]
-fn widen_halves(high: v128) -> F32x4 {
-    let bits = v128_and(i32x4_shr(high, 3), i32x4_splat(0x8FFF_E000_u32 as i32));
-    F32x4(f32x4_mul(
-        bits,
-        f32x4_splat(f32::from_bits((127 + 112) << 23)),
+fn move_halves(halves: v128) -> F32x4 {
+    F32x4(v128_and(
+        i32x4_shl(halves, 13),
+        i32x4_splat(0x8FFF_E000_u32 as i32),
     ))
 }
 
@@ -53,34 +54,31 @@ impl F32x4 {
     /// Eight half floats.
     #[inline(always)]
     pub fn load_f16x8(lane: &Lane) -> [Self; 2] {
-        let halves = U8x16::load(lane).0;
-        let zero = i16x8_splat(0);
-        [
-            widen_halves(i16x8_shuffle::<8, 0, 8, 1, 8, 2, 8, 3>(halves, zero)),
-            widen_halves(i16x8_shuffle::<8, 4, 8, 5, 8, 6, 8, 7>(halves, zero)),
-        ]
+        let halves: &[[f16; 4]; 2] = bytemuck::cast_ref(lane);
+        halves.each_ref().map(Self::load_f16x4)
     }
 
     /// Eight bfloat16 numbers.
     #[inline(always)]
     pub fn load_bf16x8(lane: &Lane) -> [Self; 2] {
-        let halves = U8x16::load(lane).0;
-        let zero = i16x8_splat(0);
-        [
-            Self(i16x8_shuffle::<8, 0, 8, 1, 8, 2, 8, 3>(halves, zero)),
-            Self(i16x8_shuffle::<8, 4, 8, 5, 8, 6, 8, 7>(halves, zero)),
-        ]
+        let halves: &[[u16; 4]; 2] = bytemuck::cast_ref(lane);
+        // SAFETY: each reference covers the 8 bytes that are read; wasm loads need no alignment.
+        halves
+            .each_ref()
+            .map(|x| Self(i32x4_shl(unsafe { u32x4_load_extend_u16x4(x.as_ptr()) }, 16)))
     }
 
-    /// Four half floats.
+    /// Four half floats; infinities become 65536.
     #[inline(always)]
     pub fn load_f16x4(x: &[f16; 4]) -> Self {
+        Self::load_f16x4_tiny(x) * Self::splat(HALF_BIAS)
+    }
+
+    /// Four half floats times `2^-112`, which is cheaper.
+    #[inline(always)]
+    pub fn load_f16x4_tiny(x: &[f16; 4]) -> Self {
         // SAFETY: the reference covers the 8 bytes that are read; wasm loads need no alignment.
-        let halves = unsafe { v128_load64_zero(x.as_ptr().cast()) };
-        widen_halves(i16x8_shuffle::<8, 0, 8, 1, 8, 2, 8, 3>(
-            halves,
-            i16x8_splat(0),
-        ))
+        move_halves(unsafe { i32x4_load_extend_i16x4(x.as_ptr().cast()) })
     }
 
     /// Four numbers, rounded to half floats, to the nearest, ties to even.
