@@ -1,28 +1,50 @@
 //! All tokenizer fixtures: ids with and without special tokens, bytes of every token, text from ids, streaming.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use inkling::gguf::{self, Parsed};
 use inkling::tokenizer::{TokenStream, Tokenizer};
 use serde_json::Value;
 
-const NAMES: [&str; 8] =
-    ["bpe-gpt-2", "bpe-llama-bpe", "bpe-qwen2", "bpe-smollm", "spm", "spm-noprefix", "ugm", "wpm"];
+const NAMES: [&str; 8] = [
+    "bpe-gpt-2",
+    "bpe-llama-bpe",
+    "bpe-qwen2",
+    "bpe-smollm",
+    "spm",
+    "spm-noprefix",
+    "ugm",
+    "wpm",
+];
 
 fn load(name: &str) -> (Tokenizer, Value) {
-    let stem = format!("{}/tests/fixtures/tokenizers/tok-{name}", env!("CARGO_MANIFEST_DIR"));
+    let stem = format!(
+        "{}/tests/fixtures/tokenizers/tok-{name}",
+        env!("CARGO_MANIFEST_DIR")
+    );
     let bytes = std::fs::read(format!("{stem}.gguf")).unwrap();
-    let Parsed::Done(file) = gguf::parse(&bytes, bytes.len() as u64).unwrap() else { panic!("{name} is cut short") };
+    let Parsed::Done(file) = gguf::parse(&bytes, bytes.len() as u64).unwrap() else {
+        panic!("{name} is cut short")
+    };
     let expected = std::fs::read_to_string(format!("{stem}.tokens.json")).unwrap();
-    (Tokenizer::from_gguf(&file.metadata, None).unwrap(), serde_json::from_str(&expected).unwrap())
+    (
+        Tokenizer::from_gguf(&file.metadata, None).unwrap(),
+        serde_json::from_str(&expected).unwrap(),
+    )
 }
 
 fn ids(value: &Value) -> Vec<u32> {
-    value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|id| id.as_u64().unwrap() as u32)
+        .collect()
 }
 
 /// The second opinion has special tokens recognised; it only counts where it is there.
 fn accepted(got: &[u32], expected: &Value, case: &Value) -> bool {
-    got == ids(expected) || (!case["second_opinion_ids"].is_null() && got == ids(&case["second_opinion_ids"]))
+    got == ids(expected)
+        || (!case["second_opinion_ids"].is_null() && got == ids(&case["second_opinion_ids"]))
 }
 
 #[test]
@@ -38,11 +60,15 @@ fn encodes_as_the_oracles() {
             let special = tokenizer.encode(text, true, true).unwrap();
             let inner = &special[..];
             let special_right = accepted(&special, &case["ids_special"], case)
-                || (!case["second_opinion_ids"].is_null() && strip(inner, &tokenizer) == ids(&case["second_opinion_ids"]));
+                || (!case["second_opinion_ids"].is_null()
+                    && strip(inner, &tokenizer) == ids(&case["second_opinion_ids"]));
             if accepted(&plain, &case["ids"], case) && special_right {
                 right += 1;
             } else {
-                wrong.push(format!("{name} {text:?}\n  got    {plain:?} {special:?}\n  wanted {} {} {}", case["ids"], case["ids_special"], case["second_opinion_ids"]));
+                wrong.push(format!(
+                    "{name} {text:?}\n  got    {plain:?} {special:?}\n  wanted {} {} {}",
+                    case["ids"], case["ids_special"], case["second_opinion_ids"]
+                ));
             }
         }
         println!("{name}: {right} of {}", cases.len());
@@ -53,7 +79,8 @@ fn encodes_as_the_oracles() {
 /// Without what was added at both ends.
 fn strip(ids: &[u32], tokenizer: &Tokenizer) -> Vec<u32> {
     let empty = tokenizer.encode("", true, true).unwrap();
-    let front = usize::from(empty.first() == ids.first() && empty.first() == tokenizer.bos().as_ref());
+    let front =
+        usize::from(empty.first() == ids.first() && empty.first() == tokenizer.bos().as_ref());
     ids[front..ids.len() - (empty.len() - front)].to_vec()
 }
 
@@ -81,13 +108,41 @@ fn decodes_and_streams() {
             let ids = ids(&case["ids"]);
             let decoded = tokenizer.decode(&ids, false);
             let expected = case["detok"].as_str().unwrap_or(text);
-            if decoded != expected {
+            let same = match name {
+                "bpe-gpt-2" | "bpe-llama-bpe" => cleaned(&decoded) == expected,
+                // llama.cpp keeps the space that stands for the beginning of the first word.
+                "wpm" => cleaned(&format!(" {decoded}")).trim_start() == expected.trim_start(),
+                _ => decoded == expected,
+            };
+            if !same {
                 wrong.push(format!("{name} {text:?}: {decoded:?} is not {expected:?}"));
             }
             let mut stream = TokenStream::new();
             let pieces: Vec<String> = ids.iter().map(|&id| stream.push(&tokenizer, id)).collect();
-            assert_eq!(pieces.concat() + &stream.flush(), tokenizer.decode(&ids, true), "{name} {text:?}");
+            assert_eq!(
+                pieces.concat() + &stream.flush(),
+                tokenizer.decode(&ids, true),
+                "{name} {text:?}"
+            );
         }
     }
-    assert!(wrong.is_empty(), "{} wrong\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} wrong\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+/// What llama.cpp does to some detokenized text and we do not: spaces before punctuation leave.
+fn cleaned(text: &str) -> String {
+    let mut text = text.to_string();
+    for mark in ["?", "!", ".", ","] {
+        text = text.replace(&format!(" {mark}"), mark);
+    }
+    text = text.replace(" ' ", "'");
+    for end in ["'s", "'m", "'re", "'ve"] {
+        text = text.replace(&format!(" {end}"), end);
+    }
+    text
 }

@@ -36,7 +36,10 @@ impl AddedTokens {
             list.sort_unstable_by(|a, b| b.cmp(a));
             list.dedup();
         }
-        Self { lengths, strip_after }
+        Self {
+            lengths,
+            strip_after,
+        }
     }
 
     /// Cuts a text at its special tokens.
@@ -66,16 +69,26 @@ impl AddedTokens {
         parts
     }
 
-    fn token_at(&self, vocab: &Vocab, text: &str, at: usize, parse_special: bool) -> Option<(u32, usize)> {
+    fn token_at(
+        &self,
+        vocab: &Vocab,
+        text: &str,
+        at: usize,
+        parse_special: bool,
+    ) -> Option<(u32, usize)> {
         let lengths = self.lengths.get(text.as_bytes().get(at)?)?;
         lengths.iter().find_map(|&length| {
             let id = vocab.id(text.get(at..at + length)?)?;
             let kind = vocab.kind(id);
-            (is_added(kind) && (parse_special || kind == TokenKind::UserDefined)).then_some((id, length))
+            (is_added(kind) && (parse_special || kind == TokenKind::UserDefined))
+                .then_some((id, length))
         })
     }
 }
 
 fn is_added(kind: TokenKind) -> bool {
-    matches!(kind, TokenKind::Control | TokenKind::Unknown | TokenKind::UserDefined)
+    matches!(
+        kind,
+        TokenKind::Control | TokenKind::Unknown | TokenKind::UserDefined
+    )
 }

@@ -29,19 +29,43 @@ enum Alphabet {
 
 impl Bpe {
     /// Takes merges from `tokenizer.ggml.merges`.
-    pub fn from_gguf(metadata: &Metadata, vocab: &Vocab, pre: &PreTokenizer, raw: bool) -> Result<Self> {
-        let lines = metadata.opt_str_array("tokenizer.ggml.merges")?.unwrap_or_default();
-        let tokens = vocab.iter().filter(|&(id, _)| vocab.kind(id) != TokenKind::Control);
-        let tokens: Vec<(String, u32)> =
-            tokens.filter(|&(id, text)| vocab.id(text) == Some(id)).map(|(id, text)| (text.to_string(), id)).collect();
+    pub fn from_gguf(
+        metadata: &Metadata,
+        vocab: &Vocab,
+        pre: &PreTokenizer,
+        raw: bool,
+    ) -> Result<Self> {
+        let lines = metadata
+            .opt_str_array("tokenizer.ggml.merges")?
+            .unwrap_or_default();
+        let tokens = vocab
+            .iter()
+            .filter(|&(id, _)| vocab.kind(id) != TokenKind::Control);
+        let tokens: Vec<(String, u32)> = tokens
+            .filter(|&(id, text)| vocab.id(text) == Some(id))
+            .map(|(id, text)| (text.to_string(), id))
+            .collect();
         let model = BPE::builder()
-            .vocab_and_merges(tokens.into_iter().collect::<tokenizers::models::bpe::Vocab>(), merges(lines, vocab)?)
+            .vocab_and_merges(
+                tokens
+                    .into_iter()
+                    .collect::<tokenizers::models::bpe::Vocab>(),
+                merges(lines, vocab)?,
+            )
             .ignore_merges(pre.ignore_merges)
             .byte_fallback(raw)
             .build()
             .map_err(|error| Error::BadTokenizer(error.to_string()))?;
-        let alphabet = if raw { Alphabet::Raw } else { Alphabet::Bytes(Box::new(byte_characters())) };
-        Ok(Self { model, patterns: pre.patterns()?, alphabet })
+        let alphabet = if raw {
+            Alphabet::Raw
+        } else {
+            Alphabet::Bytes(Box::new(byte_characters()))
+        };
+        Ok(Self {
+            model,
+            patterns: pre.patterns()?,
+            alphabet,
+        })
     }
 
     /// Appends the tokens of a text without special tokens in it.
@@ -51,7 +75,9 @@ impl Bpe {
         cut(&self.patterns, text, &mut |piece| {
             written.clear();
             match &self.alphabet {
-                Alphabet::Bytes(characters) => written.extend(piece.bytes().map(|b| characters[b as usize])),
+                Alphabet::Bytes(characters) => {
+                    written.extend(piece.bytes().map(|b| characters[b as usize]))
+                }
                 Alphabet::Raw => written.push_str(&piece.replace(' ', "▁")),
             }
             match self.model.tokenize(&written) {
@@ -91,13 +117,19 @@ fn merges(lines: &[String], vocab: &Vocab) -> Result<Vec<(String, String)>> {
         // A token may begin with a space, hence the search after the first character.
         let first = line.chars().next().map_or(0, char::len_utf8);
         let Some(space) = line[first..].find(' ') else {
-            return Err(Error::BadTokenizer(format!("the merge `{line}` is not a pair")));
+            return Err(Error::BadTokenizer(format!(
+                "the merge `{line}` is not a pair"
+            )));
         };
         let (left, right) = (&line[..first + space], &line[first + space + 1..]);
         joined.clear();
         joined.push_str(left);
         joined.push_str(right);
-        if [left, right, &joined].into_iter().all(|text| vocab.id(text).is_some_and(|id| vocab.kind(id) != TokenKind::Control)) {
+        if [left, right, &joined].into_iter().all(|text| {
+            vocab
+                .id(text)
+                .is_some_and(|id| vocab.kind(id) != TokenKind::Control)
+        }) {
             merges.push((left.to_string(), right.to_string()));
         }
     }
@@ -108,7 +140,11 @@ fn merges(lines: &[String], vocab: &Vocab) -> Result<Vec<(String, String)>> {
 fn byte_characters() -> [char; 256] {
     let mut next = 0x100;
     std::array::from_fn(|byte| {
-        let code = if is_printable(byte as u32) { byte as u32 } else { next };
+        let code = if is_printable(byte as u32) {
+            byte as u32
+        } else {
+            next
+        };
         next += u32::from(!is_printable(byte as u32));
         char::from_u32(code).unwrap_or_default()
     })
@@ -137,10 +173,24 @@ mod tests {
     #[test]
     fn byte_table() {
         let table = byte_characters();
-        assert_eq!((table[b'a' as usize], table[b' ' as usize], table[b'\n' as usize]), ('a', 'Ġ', 'Ċ'));
+        assert_eq!(
+            (
+                table[b'a' as usize],
+                table[b' ' as usize],
+                table[b'\n' as usize]
+            ),
+            ('a', 'Ġ', 'Ċ')
+        );
         for byte in 0..=255u8 {
             assert_eq!(character_byte(table[byte as usize]), Some(byte));
         }
-        assert_eq!((character_byte('\u{144}'), character_byte(' '), character_byte('日')), (None, None, None));
+        assert_eq!(
+            (
+                character_byte('\u{144}'),
+                character_byte(' '),
+                character_byte('日')
+            ),
+            (None, None, None)
+        );
     }
 }

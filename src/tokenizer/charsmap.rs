@@ -18,10 +18,17 @@ impl CharsMap {
     pub fn new(bytes: &[u8]) -> Result<Self> {
         let broken = || Error::BadTokenizer("the normalization table is damaged".into());
         let (size, rest) = bytes.split_first_chunk::<4>().ok_or_else(broken)?;
-        let (trie, replacements) = rest.split_at_checked(u32::from_le_bytes(*size) as usize).ok_or_else(broken)?;
-        let (units, []) = trie.as_chunks::<4>() else { return Err(broken()) };
+        let (trie, replacements) = rest
+            .split_at_checked(u32::from_le_bytes(*size) as usize)
+            .ok_or_else(broken)?;
+        let (units, []) = trie.as_chunks::<4>() else {
+            return Err(broken());
+        };
         let units = units.iter().map(|unit| u32::from_le_bytes(*unit)).collect();
-        Ok(Self { units, replacements: replacements.to_vec() })
+        Ok(Self {
+            units,
+            replacements: replacements.to_vec(),
+        })
     }
 
     /// Replaces the longest match at each place.
@@ -29,7 +36,10 @@ impl CharsMap {
         let mut out = String::with_capacity(text.len());
         let mut at = 0;
         while at < text.len() {
-            match self.longest(&text.as_bytes()[at..]).filter(|&(length, _)| text.is_char_boundary(at + length)) {
+            match self
+                .longest(&text.as_bytes()[at..])
+                .filter(|&(length, _)| text.is_char_boundary(at + length))
+            {
                 Some((length, replacement)) => {
                     out.push_str(&String::from_utf8_lossy(replacement));
                     at += length;

@@ -60,7 +60,8 @@ impl Tokenizer {
         let unknown = special.unknown;
         let model = match kind {
             "gpt2" | "gemma4" => {
-                let name = pre_override.unwrap_or_else(|| special::pre_tokenizer_name(metadata, &vocab, kind));
+                let name = pre_override
+                    .unwrap_or_else(|| special::pre_tokenizer_name(metadata, &vocab, kind));
                 let pre = pre_tokenizers::find(name)?;
                 special.add_bos = special.add_bos.or(Some(pre.add_bos));
                 let raw = matches!(name, "gemma4" | "granite-embed-multi-311m");
@@ -80,11 +81,19 @@ impl Tokenizer {
                 Model::WordPiece(word_piece::WordPiece::from_gguf(metadata, &vocab, unknown)?)
             }
             other => {
-                return Err(Error::UnsupportedTokenizer { name: other.to_string(), supported: SUPPORTED.to_string() });
+                return Err(Error::UnsupportedTokenizer {
+                    name: other.to_string(),
+                    supported: SUPPORTED.to_string(),
+                });
             }
         };
         let added = AddedTokens::new(&vocab, special::strips_after_tokens(metadata)?);
-        Ok(Self { vocab, model, added, special })
+        Ok(Self {
+            vocab,
+            model,
+            added,
+            special,
+        })
     }
 
     /// Token ids of a text. `add_special` adds what the model wants at the beginning and end; `parse_special`
@@ -99,9 +108,13 @@ impl Tokenizer {
             match (part, &self.model) {
                 (Part::Token(id), _) => ids.push(id),
                 (Part::Text(text), Model::Bpe(bpe)) => bpe.encode(text, &mut ids)?,
-                (Part::Text(text), Model::Spm(spm)) => spm.encode(&self.vocab, text, after_special, &mut ids),
+                (Part::Text(text), Model::Spm(spm)) => {
+                    spm.encode(&self.vocab, text, after_special, &mut ids)
+                }
                 (Part::Text(text), Model::Unigram(unigram)) => unigram.encode(text, &mut ids)?,
-                (Part::Text(text), Model::WordPiece(word_piece)) => word_piece.encode(text, &mut ids)?,
+                (Part::Text(text), Model::WordPiece(word_piece)) => {
+                    word_piece.encode(text, &mut ids)?
+                }
             }
             after_special = true;
         }
@@ -113,8 +126,13 @@ impl Tokenizer {
 
     /// Text of token ids; invalid UTF-8 becomes U+FFFD. `skip_special` leaves control tokens out.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> String {
-        let shown = ids.iter().filter(|&&id| !(skip_special && self.is_control(id)));
-        let bytes: Vec<u8> = shown.filter_map(|&id| self.token_bytes(id)).flat_map(Cow::into_owned).collect();
+        let shown = ids
+            .iter()
+            .filter(|&&id| !(skip_special && self.is_control(id)));
+        let bytes: Vec<u8> = shown
+            .filter_map(|&id| self.token_bytes(id))
+            .flat_map(Cow::into_owned)
+            .collect();
         let bytes = match bytes.strip_prefix(b" ") {
             Some(rest) if self.adds_space() => rest,
             _ => &bytes,
@@ -129,7 +147,9 @@ impl Tokenizer {
             return Some(Cow::Owned(vec![byte]));
         }
         Some(match (self.vocab.kind(id), &self.model) {
-            (TokenKind::Control | TokenKind::Unknown | TokenKind::UserDefined, _) => Cow::Borrowed(text.as_bytes()),
+            (TokenKind::Control | TokenKind::Unknown | TokenKind::UserDefined, _) => {
+                Cow::Borrowed(text.as_bytes())
+            }
             (_, Model::Bpe(bpe)) => bpe.bytes(text),
             _ => spm::unescape(text),
         })
@@ -188,6 +208,9 @@ impl Tokenizer {
 
 impl std::fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tokenizer").field("tokens", &self.vocab.len()).field("special", &self.special).finish()
+        f.debug_struct("Tokenizer")
+            .field("tokens", &self.vocab.len())
+            .field("special", &self.special)
+            .finish()
     }
 }

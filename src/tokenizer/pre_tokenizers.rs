@@ -19,7 +19,12 @@ pub(super) struct PreTokenizer {
 
 impl PreTokenizer {
     const fn new(names: &'static [&'static str], patterns: &'static [&'static str]) -> Self {
-        Self { names, patterns, ignore_merges: false, add_bos: false }
+        Self {
+            names,
+            patterns,
+            ignore_merges: false,
+            add_bos: false,
+        }
     }
 
     const fn ignore_merges(mut self) -> Self {
@@ -35,16 +40,27 @@ impl PreTokenizer {
     /// The parsed patterns.
     pub fn patterns(&self) -> Result<Vec<Pattern>> {
         let broken = |source| Error::Internal(format!("pre-tokenizer pattern {source}"));
-        self.patterns.iter().map(|source| Pattern::new(source).ok_or_else(|| broken(source))).collect()
+        self.patterns
+            .iter()
+            .map(|source| Pattern::new(source).ok_or_else(|| broken(source)))
+            .collect()
     }
 }
 
 /// The row of a name.
 pub(super) fn find(name: &str) -> Result<&'static PreTokenizer> {
-    TABLE.iter().find(|row| row.names.contains(&name)).ok_or_else(|| Error::UnsupportedTokenizer {
-        name: name.to_string(),
-        supported: TABLE.iter().flat_map(|row| row.names).copied().collect::<Vec<_>>().join(", "),
-    })
+    TABLE
+        .iter()
+        .find(|row| row.names.contains(&name))
+        .ok_or_else(|| Error::UnsupportedTokenizer {
+            name: name.to_string(),
+            supported: TABLE
+                .iter()
+                .flat_map(|row| row.names)
+                .copied()
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
 }
 
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
@@ -146,7 +162,9 @@ mod tests {
             let mut pieces = vec![text.to_string()];
             for pattern in row.patterns().unwrap() {
                 let mut next = Vec::new();
-                pieces.iter().for_each(|piece| pattern.split(piece, |p| next.push(p.to_string())));
+                pieces
+                    .iter()
+                    .for_each(|piece| pattern.split(piece, |p| next.push(p.to_string())));
                 pieces = next;
             }
             assert_eq!(pieces.concat(), text, "{:?}", row.names);

@@ -50,17 +50,27 @@ impl SpecialTokens {
     /// Reads ids and flags; tokens that end an answer become control tokens.
     pub fn from_gguf(metadata: &Metadata, vocab: &mut Vocab) -> Result<Self> {
         let id = |name: &str| -> Result<Option<u32>> {
-            let id = metadata.opt_u64(&format!("tokenizer.ggml.{name}_token_id"))?.and_then(|id| u32::try_from(id).ok());
+            let id = metadata
+                .opt_u64(&format!("tokenizer.ggml.{name}_token_id"))?
+                .and_then(|id| u32::try_from(id).ok());
             Ok(id.filter(|&id| (id as usize) < vocab.len()))
         };
         let flag = |name: &str| metadata.opt_bool(&format!("tokenizer.ggml.add_{name}_token"));
         let is_bert = metadata.opt_str("tokenizer.ggml.model")? == Some("bert");
         let mut special = Self {
-            bos: if is_bert { id("cls")?.or(id("bos")?) } else { id("bos")? },
+            bos: if is_bert {
+                id("cls")?.or(id("bos")?)
+            } else {
+                id("bos")?
+            },
             eos: id("eos")?,
             unknown: id("unknown")?,
             // Early files misspell it.
-            separator: if is_bert { id("separator")?.or(id("seperator")?) } else { None },
+            separator: if is_bert {
+                id("separator")?.or(id("seperator")?)
+            } else {
+                None
+            },
             ends: BTreeSet::new(),
             add_bos: flag("bos")?,
             add_eos: if is_bert { flag("sep")? } else { flag("eos")? },
@@ -70,7 +80,9 @@ impl SpecialTokens {
         let named = END_NAMES.iter().filter_map(|name| vocab.id(name));
         special.ends.extend(named.filter(|_| !is_bert));
         // gpt-oss ends a part of its answer with `<|end|>` and goes on.
-        let harmony = ["<|return|>", "<|call|>"].iter().all(|name| vocab.id(name).is_some());
+        let harmony = ["<|return|>", "<|call|>"]
+            .iter()
+            .all(|name| vocab.id(name).is_some());
         if let (true, Some(end)) = (harmony, vocab.id("<|end|>")) {
             special.ends.remove(&end);
         }
@@ -109,6 +121,9 @@ pub(super) fn pre_tokenizer_name<'m>(metadata: &'m Metadata, vocab: &Vocab, kind
 
 /// Phi-3's control tokens swallow the whitespace after them; the file cannot say so.
 pub(super) fn strips_after_tokens(metadata: &Metadata) -> Result<bool> {
-    let name = metadata.opt_str("general.name")?.unwrap_or_default().to_lowercase();
+    let name = metadata
+        .opt_str("general.name")?
+        .unwrap_or_default()
+        .to_lowercase();
     Ok(["phi-3", "phi3"].iter().any(|phi| name.contains(phi)))
 }

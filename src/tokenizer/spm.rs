@@ -59,7 +59,9 @@ impl PartialOrd for Pair {
 impl Ord for Pair {
     fn cmp(&self, other: &Self) -> Ordering {
         // Zero and minus zero are equal scores.
-        (self.score + 0.0).total_cmp(&(other.score + 0.0)).then(other.left.cmp(&self.left))
+        (self.score + 0.0)
+            .total_cmp(&(other.score + 0.0))
+            .then(other.left.cmp(&self.left))
     }
 }
 
@@ -68,7 +70,9 @@ impl Spm {
     pub fn from_gguf(metadata: &Metadata, vocab: &Vocab, unknown: Option<u32>) -> Result<Self> {
         let scores = metadata.f32_array("tokenizer.ggml.scores")?.into_owned();
         if scores.len() < vocab.len() {
-            return Err(Error::BadTokenizer("tokenizer.ggml.scores is shorter than the vocabulary".into()));
+            return Err(Error::BadTokenizer(
+                "tokenizer.ggml.scores is shorter than the vocabulary".into(),
+            ));
         }
         let flag = |key, default| Ok::<_, Error>(metadata.opt_bool(key)?.unwrap_or(default));
         Ok(Self {
@@ -86,7 +90,11 @@ impl Spm {
 
     /// Appends the tokens of a text without special tokens in it.
     pub fn encode(&self, vocab: &Vocab, text: &str, at_start: bool, out: &mut Vec<u32>) {
-        let text = escape(text, self.add_space_prefix && at_start, self.remove_extra_spaces);
+        let text = escape(
+            text,
+            self.add_space_prefix && at_start,
+            self.remove_extra_spaces,
+        );
         let mut symbols = characters(&text);
         let mut queue = BinaryHeap::new();
         for left in 0..symbols.len().saturating_sub(1) {
@@ -109,24 +117,50 @@ impl Spm {
             }
         }
         for symbol in symbols.iter().filter(|symbol| symbol.length > 0) {
-            self.emit(vocab, &text[symbol.start..symbol.start + symbol.length], out);
+            self.emit(
+                vocab,
+                &text[symbol.start..symbol.start + symbol.length],
+                out,
+            );
         }
     }
 
-    fn offer(&self, vocab: &Vocab, text: &str, symbols: &[Symbol], left: usize, right: usize, queue: &mut BinaryHeap<Pair>) {
+    fn offer(
+        &self,
+        vocab: &Vocab,
+        text: &str,
+        symbols: &[Symbol],
+        left: usize,
+        right: usize,
+        queue: &mut BinaryHeap<Pair>,
+    ) {
         let start = symbols[left].start;
         let length = symbols[left].length + symbols[right].length;
-        let Some(id) = vocab.id(&text[start..start + length]) else { return };
+        let Some(id) = vocab.id(&text[start..start + length]) else {
+            return;
+        };
         if vocab.kind(id) != TokenKind::Control {
-            queue.push(Pair { score: self.scores[id as usize], left, right, length });
+            queue.push(Pair {
+                score: self.scores[id as usize],
+                left,
+                right,
+                length,
+            });
         }
     }
 
     /// A symbol that is no token becomes its bytes.
     fn emit(&self, vocab: &Vocab, symbol: &str, out: &mut Vec<u32>) {
-        match vocab.id(symbol).filter(|&id| vocab.kind(id) != TokenKind::Control) {
+        match vocab
+            .id(symbol)
+            .filter(|&id| vocab.kind(id) != TokenKind::Control)
+        {
             Some(id) => out.push(id),
-            None => match symbol.bytes().map(|byte| vocab.byte_id(byte)).collect::<Option<Vec<u32>>>() {
+            None => match symbol
+                .bytes()
+                .map(|byte| vocab.byte_id(byte))
+                .collect::<Option<Vec<u32>>>()
+            {
                 Some(bytes) => out.extend(bytes),
                 None => out.extend(self.unknown),
             },
@@ -148,7 +182,11 @@ fn characters(text: &str) -> Vec<Symbol> {
 
 /// Writes spaces as `▁`, with one in front and without repeated ones where the model wants that.
 pub(super) fn escape(text: &str, prefix: bool, remove_extra: bool) -> String {
-    let text = if remove_extra { text.trim_matches(' ') } else { text };
+    let text = if remove_extra {
+        text.trim_matches(' ')
+    } else {
+        text
+    };
     let mut out = String::with_capacity(text.len() + 16);
     if prefix && !text.is_empty() {
         out.push_str(SPACE);

@@ -19,7 +19,10 @@ impl TokenStream {
 
     /// A stream that continues a text: its first space is kept.
     pub fn continuing() -> Self {
-        Self { keep_space: true, ..Self::default() }
+        Self {
+            keep_space: true,
+            ..Self::default()
+        }
     }
 
     /// Takes the next token; gives the text that is complete by now. Control tokens give none.
@@ -27,7 +30,9 @@ impl TokenStream {
         if tokenizer.is_control(id) {
             return String::new();
         }
-        let Some(mut piece) = tokenizer.token_bytes(id) else { return String::new() };
+        let Some(mut piece) = tokenizer.token_bytes(id) else {
+            return String::new();
+        };
         if !self.started && !piece.is_empty() {
             self.started = true;
             if !self.keep_space && tokenizer.adds_space() && piece.first() == Some(&b' ') {

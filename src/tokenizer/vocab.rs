@@ -51,14 +51,22 @@ impl Vocab {
     /// Reads `tokenizer.ggml.tokens` and `tokenizer.ggml.token_type`.
     pub fn from_gguf(metadata: &Metadata) -> Result<Self> {
         let tokens = metadata.str_array("tokenizer.ggml.tokens")?;
-        let kinds = metadata.opt_int_array("tokenizer.ggml.token_type")?.unwrap_or_default();
+        let kinds = metadata
+            .opt_int_array("tokenizer.ggml.token_type")?
+            .unwrap_or_default();
         if tokens.is_empty() {
             return Err(Error::BadTokenizer("the vocabulary is empty".into()));
         }
         if !kinds.is_empty() && kinds.len() < tokens.len() {
-            return Err(Error::BadTokenizer("tokenizer.ggml.token_type is shorter than the vocabulary".into()));
+            return Err(Error::BadTokenizer(
+                "tokenizer.ggml.token_type is shorter than the vocabulary".into(),
+            ));
         }
-        let kinds = (0..tokens.len()).map(|id| kinds.get(id).map_or(TokenKind::Normal, |&k| TokenKind::from_ggml(k)));
+        let kinds = (0..tokens.len()).map(|id| {
+            kinds
+                .get(id)
+                .map_or(TokenKind::Normal, |&k| TokenKind::from_ggml(k))
+        });
         Self::new(tokens, kinds.collect())
     }
 
@@ -94,7 +102,11 @@ impl Vocab {
     pub fn text(&self, id: u32) -> Option<&str> {
         let id = id as usize;
         let end = *self.ends.get(id)? as usize;
-        let start = if id == 0 { 0 } else { self.ends[id - 1] as usize };
+        let start = if id == 0 {
+            0
+        } else {
+            self.ends[id - 1] as usize
+        };
         Some(&self.texts[start..end])
     }
 
@@ -112,12 +124,16 @@ impl Vocab {
     /// The byte that a token stands for.
     pub fn byte(&self, id: u32) -> Option<u8> {
         let hex = self.text(id)?.strip_prefix("<0x")?.strip_suffix('>')?;
-        (self.kind(id) == TokenKind::Byte && hex.len() == 2).then(|| u8::from_str_radix(hex, 16).ok())?
+        (self.kind(id) == TokenKind::Byte && hex.len() == 2)
+            .then(|| u8::from_str_radix(hex, 16).ok())?
     }
 
     /// What a token is; unknown ids are unused.
     pub fn kind(&self, id: u32) -> TokenKind {
-        self.kinds.get(id as usize).copied().unwrap_or(TokenKind::Unused)
+        self.kinds
+            .get(id as usize)
+            .copied()
+            .unwrap_or(TokenKind::Unused)
     }
 
     /// Corrects the kind of a token.
@@ -145,7 +161,9 @@ impl Vocab {
 
 /// FNV-1a, folded.
 fn hash(bytes: &[u8]) -> u64 {
-    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, &b| {
+        (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
+    });
     hash ^ (hash >> 32)
 }
 
@@ -155,19 +173,32 @@ mod tests {
 
     #[test]
     fn finds_what_it_holds() {
-        let tokens: Vec<String> = (0..5000).map(|i| format!("t{i}")).chain(["".into(), "t7".into()]).collect();
+        let tokens: Vec<String> = (0..5000)
+            .map(|i| format!("t{i}"))
+            .chain(["".into(), "t7".into()])
+            .collect();
         let vocab = Vocab::new(&tokens, vec![TokenKind::Normal; tokens.len()]).unwrap();
         for (id, text) in vocab.iter() {
-            assert_eq!(vocab.id(text), Some(if id == 5001 { 7 } else { id }), "{text}");
+            assert_eq!(
+                vocab.id(text),
+                Some(if id == 5001 { 7 } else { id }),
+                "{text}"
+            );
         }
-        assert_eq!((vocab.id("x"), vocab.text(5002), vocab.text(5001)), (None, None, Some("t7")));
+        assert_eq!(
+            (vocab.id("x"), vocab.text(5002), vocab.text(5001)),
+            (None, None, Some("t7"))
+        );
     }
 
     #[test]
     fn byte_tokens() {
         let tokens = ["<0x0A>".to_string(), "<0x0A>x".into(), "<0xé>".into()];
         let vocab = Vocab::new(&tokens, vec![TokenKind::Byte; 3]).unwrap();
-        assert_eq!((vocab.byte(0), vocab.byte(1), vocab.byte(2), vocab.byte(3)), (Some(10), None, None, None));
+        assert_eq!(
+            (vocab.byte(0), vocab.byte(1), vocab.byte(2), vocab.byte(3)),
+            (Some(10), None, None, None)
+        );
         assert_eq!(vocab.byte_id(10), Some(0));
     }
 }

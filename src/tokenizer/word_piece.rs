@@ -43,23 +43,48 @@ impl WordPiece {
             tokens.entry(text).or_insert(id);
         }
         let unknown = unknown.or_else(|| vocab.id("[UNK]"));
-        let (Some(id), unknown) = (unknown, unknown.and_then(|id| vocab.text(id)).unwrap_or_default()) else {
-            return Err(Error::BadTokenizer("the vocabulary has no unknown token".into()));
+        let (Some(id), unknown) = (
+            unknown,
+            unknown.and_then(|id| vocab.text(id)).unwrap_or_default(),
+        ) else {
+            return Err(Error::BadTokenizer(
+                "the vocabulary has no unknown token".into(),
+            ));
         };
         tokens.insert(unknown.to_string(), id);
-        let model = WordPieceModel::builder().vocab(tokens).unk_token(unknown.to_string());
-        let model = model.build().map_err(|error| Error::BadTokenizer(error.to_string()))?;
-        let lowercase = metadata.opt_bool("tokenizer.ggml.normalizer.lowercase")?.unwrap_or(true);
-        let strip_accents = metadata.opt_bool("tokenizer.ggml.normalizer.strip_accents")?.unwrap_or(lowercase);
+        let model = WordPieceModel::builder()
+            .vocab(tokens)
+            .unk_token(unknown.to_string());
+        let model = model
+            .build()
+            .map_err(|error| Error::BadTokenizer(error.to_string()))?;
+        let lowercase = metadata
+            .opt_bool("tokenizer.ggml.normalizer.lowercase")?
+            .unwrap_or(true);
+        let strip_accents = metadata
+            .opt_bool("tokenizer.ggml.normalizer.strip_accents")?
+            .unwrap_or(lowercase);
         let lines = UNACCENTED.lines().filter(|_| strip_accents);
-        let unaccented = lines.filter_map(|line| line.char_indices().nth(1).and_then(|(at, _)| Some((line.chars().next()?, &line[at..]))));
-        Ok(Self { model, lowercase, unaccented: unaccented.collect(), strip_accents })
+        let unaccented = lines.filter_map(|line| {
+            line.char_indices()
+                .nth(1)
+                .and_then(|(at, _)| Some((line.chars().next()?, &line[at..])))
+        });
+        Ok(Self {
+            model,
+            lowercase,
+            unaccented: unaccented.collect(),
+            strip_accents,
+        })
     }
 
     /// Appends the tokens of a text without special tokens in it.
     pub fn encode(&self, text: &str, out: &mut Vec<u32>) -> Result<()> {
         for word in self.words(text) {
-            let tokens = self.model.tokenize(&word).map_err(|error| Error::BadTokenizer(error.to_string()))?;
+            let tokens = self
+                .model
+                .tokenize(&word)
+                .map_err(|error| Error::BadTokenizer(error.to_string()))?;
             out.extend(tokens.into_iter().map(|token| token.id));
         }
         Ok(())
@@ -101,7 +126,10 @@ impl WordPiece {
             None => push_jamo(c, out),
         }
         if self.lowercase {
-            let lower = out[start..].chars().flat_map(char::to_lowercase).collect::<String>();
+            let lower = out[start..]
+                .chars()
+                .flat_map(char::to_lowercase)
+                .collect::<String>();
             out.replace_range(start.., &lower);
         }
     }
@@ -109,12 +137,24 @@ impl WordPiece {
 
 /// A Hangul syllable as its letters (Unicode standard, section 3.12); anything else as it is.
 fn push_jamo(c: char, out: &mut String) {
-    let Some(index) = (c as u32).checked_sub(0xac00).filter(|&index| index < 11_172) else {
+    let Some(index) = (c as u32)
+        .checked_sub(0xac00)
+        .filter(|&index| index < 11_172)
+    else {
         return out.push(c);
     };
     let trailing = index % 28;
-    let letters = [0x1100 + index / 588, 0x1161 + index % 588 / 28, 0x11a7 + trailing];
-    out.extend(letters.iter().take(if trailing == 0 { 2 } else { 3 }).filter_map(|&code| char::from_u32(code)));
+    let letters = [
+        0x1100 + index / 588,
+        0x1161 + index % 588 / 28,
+        0x11a7 + trailing,
+    ];
+    out.extend(
+        letters
+            .iter()
+            .take(if trailing == 0 { 2 } else { 3 })
+            .filter_map(|&code| char::from_u32(code)),
+    );
 }
 
 fn is_removed(c: char) -> bool {

@@ -53,8 +53,12 @@ impl Class {
     fn holds(&self, c: char) -> bool {
         (self.space && c.is_whitespace())
             || (self.not_space && !c.is_whitespace())
-            || self.ranges.iter().any(|&(first, last)| first <= c && c <= last)
-            || (self.categories != 0 && self.categories & 1 << category_bit(get_general_category(c)) != 0)
+            || self
+                .ranges
+                .iter()
+                .any(|&(first, last)| first <= c && c <= last)
+            || (self.categories != 0
+                && self.categories & 1 << category_bit(get_general_category(c)) != 0)
     }
 }
 
@@ -69,8 +73,8 @@ fn category_mask(name: &str) -> u32 {
 
 /// Two-letter names, in the order of [`category_bit`].
 const NAMES: [&str; 30] = [
-    "Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm",
-    "Sc", "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Co", "Cn",
+    "Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Pc", "Pd", "Ps", "Pe", "Pi",
+    "Pf", "Po", "Sm", "Sc", "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Co", "Cn",
 ];
 
 fn category_bit(category: GeneralCategory) -> u32 {

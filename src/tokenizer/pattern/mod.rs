@@ -20,11 +20,21 @@ pub(super) struct Pattern {
 #[derive(Debug, Clone)]
 enum Node {
     /// Between `min` and `max` characters of a class, as many as possible.
-    Class { class: Class, min: usize, max: usize },
+    Class {
+        class: Class,
+        min: usize,
+        max: usize,
+    },
     /// One of several sequences, or nothing if `optional`.
-    Group { alternatives: Vec<Vec<Node>>, optional: bool },
+    Group {
+        alternatives: Vec<Vec<Node>>,
+        optional: bool,
+    },
     /// What follows must, or must not, match.
-    Look { alternatives: Vec<Vec<Node>>, wanted: bool },
+    Look {
+        alternatives: Vec<Vec<Node>>,
+        wanted: bool,
+    },
     /// The end of the text.
     End,
 }
@@ -38,7 +48,9 @@ struct Rest<'a> {
 impl Pattern {
     /// Parses a pattern; `None` if it uses something unknown.
     pub fn new(source: &str) -> Option<Self> {
-        Some(Self { alternatives: parse::parse(source)? })
+        Some(Self {
+            alternatives: parse::parse(source)?,
+        })
     }
 
     /// Cuts a text at its matches: matches and what lies between them, in order, nothing lost.
@@ -64,7 +76,9 @@ impl Pattern {
 
     /// End of the match that starts at a byte.
     fn match_end(&self, text: &str, at: usize) -> Option<usize> {
-        self.alternatives.iter().find_map(|nodes| run(nodes, None, text, at))
+        self.alternatives
+            .iter()
+            .find_map(|nodes| run(nodes, None, text, at))
     }
 }
 
@@ -99,13 +113,23 @@ fn run(nodes: &[Node], then: Option<&Rest>, text: &str, at: usize) -> Option<usi
                 }
             }
         }
-        Node::Group { alternatives, optional } => {
+        Node::Group {
+            alternatives,
+            optional,
+        } => {
             let rest = Rest { nodes, then };
-            let found = alternatives.iter().find_map(|inner| run(inner, Some(&rest), text, at));
+            let found = alternatives
+                .iter()
+                .find_map(|inner| run(inner, Some(&rest), text, at));
             found.or_else(|| optional.then(|| run(nodes, then, text, at))?)
         }
-        Node::Look { alternatives, wanted } => {
-            let found = alternatives.iter().any(|inner| run(inner, None, text, at).is_some());
+        Node::Look {
+            alternatives,
+            wanted,
+        } => {
+            let found = alternatives
+                .iter()
+                .any(|inner| run(inner, None, text, at).is_some());
             (found == *wanted).then(|| run(nodes, then, text, at))?
         }
         Node::End => (at == text.len()).then(|| run(nodes, then, text, at))?,
@@ -136,33 +160,63 @@ mod tests {
 
     fn split<'t>(pattern: &str, text: &'t str) -> Vec<&'t str> {
         let mut pieces = Vec::new();
-        Pattern::new(pattern).unwrap().split(text, |piece| pieces.push(piece));
+        Pattern::new(pattern)
+            .unwrap()
+            .split(text, |piece| pieces.push(piece));
         pieces
     }
 
     #[test]
     fn classes_and_repetition() {
-        assert_eq!(split(r"\p{N}{1,3}", "a12345б٣"), ["a", "123", "45", "б", "٣"]);
-        assert_eq!(split(r" ?\p{L}+|\s+", "ab  cé"), ["ab", " ", " cé"].map(|s| s)[..1].to_vec().into_iter().chain(["  ", "cé"]).collect::<Vec<_>>());
-        assert_eq!(split(r"[^\s\p{L}]+[\r\n]*", "a--\n\nb"), ["a", "--\n\n", "b"]);
+        assert_eq!(
+            split(r"\p{N}{1,3}", "a12345б٣"),
+            ["a", "123", "45", "б", "٣"]
+        );
+        assert_eq!(
+            split(r" ?\p{L}+|\s+", "ab  cé"),
+            ["ab", " ", " cé"].map(|s| s)[..1]
+                .to_vec()
+                .into_iter()
+                .chain(["  ", "cé"])
+                .collect::<Vec<_>>()
+        );
+        assert_eq!(
+            split(r"[^\s\p{L}]+[\r\n]*", "a--\n\nb"),
+            ["a", "--\n\n", "b"]
+        );
         assert_eq!(split(r"[a-c\-\]]{2}", "ab-]c"), ["ab", "-]", "c"]);
     }
 
     #[test]
     fn lookahead_and_end() {
-        assert_eq!(split(r"\s+(?!\S)|\s+", "a   b  "), ["a", "  ", " ", "b", "  "]);
+        assert_eq!(
+            split(r"\s+(?!\S)|\s+", "a   b  "),
+            ["a", "  ", " ", "b", "  "]
+        );
         assert_eq!(split(r"\s+$", "a  b  "), ["a  b", "  "]);
         assert_eq!(split(r"x(?=y)", "xyxz"), ["x", "yxz"]);
     }
 
     #[test]
     fn groups() {
-        assert_eq!(split(r"(?i:'s|'re)|\p{L}+(?:'d|'D)?", "it'S we'rE he'dx"), ["it", "'S", " ", "we", "'rE", " ", "he'd", "x"]);
+        assert_eq!(
+            split(r"(?i:'s|'re)|\p{L}+(?:'d|'D)?", "it'S we'rE he'dx"),
+            ["it", "'S", " ", "we", "'rE", " ", "he'd", "x"]
+        );
     }
 
     #[test]
     fn unknown_syntax_is_refused() {
-        for source in ["(?<=a)b", "(ab)+", r"\p{Nope}", "a{", "[a", "(?:a", r"\q", "a**"] {
+        for source in [
+            "(?<=a)b",
+            "(ab)+",
+            r"\p{Nope}",
+            "a{",
+            "[a",
+            "(?:a",
+            r"\q",
+            "a**",
+        ] {
             assert!(Pattern::new(source).is_none(), "{source}");
         }
     }

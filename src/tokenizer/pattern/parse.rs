@@ -13,7 +13,10 @@ struct Parser<'s> {
 
 /// The alternatives of a pattern, or `None` where it is not understood.
 pub(super) fn parse(source: &str) -> Option<Vec<Vec<Node>>> {
-    let mut parser = Parser { chars: source.chars().peekable(), ignore_case: false };
+    let mut parser = Parser {
+        chars: source.chars().peekable(),
+        ignore_case: false,
+    };
     let alternatives = parser.alternatives()?;
     parser.chars.next().is_none().then_some(alternatives)
 }
@@ -59,7 +62,9 @@ impl Parser<'_> {
                 let mut class = Class::default();
                 class.add_range(c, c);
                 if self.ignore_case {
-                    c.to_lowercase().chain(c.to_uppercase()).for_each(|other| class.add_range(other, other));
+                    c.to_lowercase()
+                        .chain(c.to_uppercase())
+                        .for_each(|other| class.add_range(other, other));
                 }
                 self.repeated(class.finish(false))
             }
@@ -84,8 +89,14 @@ impl Parser<'_> {
             return None;
         }
         Some(match look {
-            Some(wanted) => Node::Look { alternatives, wanted },
-            None => Node::Group { alternatives, optional: self.take('?') },
+            Some(wanted) => Node::Look {
+                alternatives,
+                wanted,
+            },
+            None => Node::Group {
+                alternatives,
+                optional: self.take('?'),
+            },
         })
     }
 
@@ -128,7 +139,9 @@ impl Parser<'_> {
                 return Some(None);
             }
             'p' => {
-                let name: String = self.take('{').then(|| self.chars.by_ref().take_while(|&c| c != '}').collect())?;
+                let name: String = self
+                    .take('{')
+                    .then(|| self.chars.by_ref().take_while(|&c| c != '}').collect())?;
                 return class.add_category(&name).then_some(None);
             }
             'r' => '\r',
@@ -153,10 +166,20 @@ impl Parser<'_> {
                     counts.push(c);
                 }
                 let (min, max) = counts.split_once(',').unwrap_or((&counts, &counts));
-                let max = if max.is_empty() { usize::MAX } else { max.parse().ok()? };
+                let max = if max.is_empty() {
+                    usize::MAX
+                } else {
+                    max.parse().ok()?
+                };
                 (min.parse().ok()?, max)
             }
-            _ => return Some(Node::Class { class, min: 1, max: 1 }),
+            _ => {
+                return Some(Node::Class {
+                    class,
+                    min: 1,
+                    max: 1,
+                });
+            }
         };
         self.chars.next();
         Some(Node::Class { class, min, max })
