@@ -110,15 +110,11 @@ export function openFiles(files: readonly File[]): Promise<boolean> {
   return openModel(sorted.length === 1 ? first : sorted, first.name);
 }
 
-/** The address if it is one that can be fetched. */
-export function parseAddress(text: string): URL | null {
-  const url = URL.parse?.(text.trim()) ?? tryUrl(text.trim());
-  return url && (url.protocol === 'http:' || url.protocol === 'https:') ? url : null;
-}
-
-function tryUrl(text: string): URL | null {
+/** The address if it is one that can be fetched; `base` makes sense of relative ones. */
+export function parseAddress(text: string, base?: string): URL | null {
   try {
-    return new URL(text);
+    const url = new URL(text.trim(), base);
+    return url.protocol === 'http:' || url.protocol === 'https:' ? url : null;
   } catch {
     return null;
   }

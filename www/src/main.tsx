@@ -18,7 +18,7 @@ import './styles/panels.css';
 async function openFirstModel(): Promise<void> {
   const wanted = new URLSearchParams(location.search).get('model');
   if (wanted !== null) {
-    const url = parseAddress(wanted);
+    const url = parseAddress(wanted, document.baseURI);
     if (!url) notify('The address after “?model=” is not one. The small model was opened instead.');
     else if (await openAddress(url)) return;
   }

@@ -1,0 +1,40 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { onPage } from './support/browser.mjs';
+import { answers, answerTo, askAndWait, fox, oneLine, ready, volcano } from './support/chat.mjs';
+
+test('after one visit the page works with the network cut, isolation and conversations included', () =>
+  onPage({ expectErrors: true }, async (page, context) => {
+    await ready(page);
+    await askAndWait(page, volcano);
+    await page.evaluate(() => navigator.serviceWorker.ready);
+    await context.setOffline(true);
+    await page.reload();
+    await ready(page);
+    assert.equal(await page.evaluate(() => crossOriginIsolated), true);
+    await page.locator('.prose').waitFor();
+    assert.deepEqual(await answers(page), [oneLine(answerTo(volcano))]);
+    await page.getByRole('button', { name: 'New chat' }).click();
+    await askAndWait(page, fox);
+    assert.deepEqual(await answers(page), [oneLine(answerTo(fox))]);
+  }));
+
+test('the page forbids itself inline scripts, foreign scripts and foreign images', () =>
+  onPage({ expectErrors: true }, async (page) => {
+    const outcome = await page.evaluate(async () => {
+      const blocked = [];
+      document.addEventListener('securitypolicyviolation', (event) => blocked.push(event.effectiveDirective));
+      const inline = document.createElement('script');
+      inline.textContent = 'globalThis.escaped = true';
+      document.body.append(inline);
+      const foreign = document.createElement('script');
+      foreign.src = 'http://127.0.0.1:9/x.js';
+      document.body.append(foreign);
+      const image = document.createElement('img');
+      image.src = 'http://127.0.0.1:9/x.png';
+      document.body.append(image);
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      return { blocked: blocked.sort(), escaped: globalThis.escaped === true };
+    });
+    assert.deepEqual(outcome, { blocked: ['img-src', 'script-src-elem', 'script-src-elem'], escaped: false });
+  }));

@@ -1,0 +1,44 @@
+// The chat app in words: what a reader does, and what they see.
+import { readFileSync } from 'node:fs';
+
+const known = JSON.parse(
+  readFileSync(new URL('../../../models/inkling-9m-chat-Q8_0.greedy.json', import.meta.url), 'utf8'),
+).cases;
+
+/** What the embedded model answers to a question as the first of a conversation, greedily. */
+export const answerTo = (question) => known.find((each) => each.user === question).text;
+
+export const fox = 'Tell me a short story about a fox.';
+export const volcano = 'Explain what a volcano is.';
+
+export const box = (page) => page.getByLabel('Message', { exact: true });
+export const button = (page, name) => page.getByRole('button', { name, exact: true });
+
+/** Waits until the model is open. */
+export const ready = (page) => page.locator('.meter', { hasText: 'CPU' }).waitFor();
+
+/** Waits until no answer is being written. */
+export const idle = (page) => button(page, 'Send').waitFor();
+
+export async function ask(page, text) {
+  await box(page).fill(text);
+  await box(page).press('Enter');
+}
+
+/** Asks, and waits for the whole answer. */
+export async function askAndWait(page, text) {
+  await ask(page, text);
+  await page.locator('.turn.assistant').last().locator('.facts, .trouble').first().waitFor();
+  await idle(page);
+}
+
+/** What was asked, in order. */
+export const questions = (page) => page.locator('.asked').allInnerTexts();
+
+/** What was answered, in order, as plain text. */
+export async function answers(page) {
+  const texts = await page.locator('.turn.assistant .prose').allInnerTexts();
+  return texts.map((text) => text.replace(/\s+/g, ' ').trim());
+}
+
+export const oneLine = (text) => text.replace(/\s+/g, ' ').trim();
