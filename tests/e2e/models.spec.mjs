@@ -65,13 +65,11 @@ test('a broken file from disk is told clearly, and the open model stays', () =>
   onPage(options, async (page) => {
     await ready(page);
     await page.locator('.model-button').click();
-    await page
-      .locator('#model-file')
-      .setInputFiles({
-        name: 'broken.gguf',
-        mimeType: '',
-        buffer: Buffer.from('GGUF but not really'.repeat(50)),
-      });
+    await page.locator('#model-file').setInputFiles({
+      name: 'broken.gguf',
+      mimeType: '',
+      buffer: Buffer.from('GGUF but not really'.repeat(50)),
+    });
     await page.getByRole('alert').waitFor();
     assert.match(await page.getByRole('alert').innerText(), /not a GGUF model|damaged|incomplete/);
     await stillUsable(page);

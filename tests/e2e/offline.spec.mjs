@@ -20,7 +20,7 @@ test('after one visit the page works with the network cut, isolation and convers
   }));
 
 test('the page forbids itself inline scripts, foreign scripts and foreign images', () =>
-  onPage({ expectErrors: true }, async (page) => {
+  onPage({ expectErrors: true, alsoAllowed: ['http://127.0.0.1:9'] }, async (page) => {
     const outcome = await page.evaluate(async () => {
       const blocked = [];
       document.addEventListener('securitypolicyviolation', (event) => blocked.push(event.effectiveDirective));

@@ -21,7 +21,7 @@ if (!site)
   throw new Error('INKLING_URL is not set: `cargo xtask test e2e` sets it, or serve www/dist yourself');
 
 /** Longest wait for anything, in milliseconds: two slow cores share the load. */
-export const patience = 60_000;
+export const patience = Number(process.env.PATIENCE ?? 60_000);
 
 export const desktop = { viewport: { width: 1280, height: 800 } };
 export const phone = {

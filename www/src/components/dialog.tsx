@@ -18,7 +18,7 @@ export function Dialog({ title, kind, onClose, children }: Props) {
     const before = document.activeElement;
     dialog?.showModal();
     return () => {
-      dialog?.close();
+      dialog?.close(); // Everything else is inert until then and would refuse the focus.
       if (before instanceof HTMLElement && before.isConnected) before.focus();
     };
   }, []);
@@ -28,17 +28,16 @@ export function Dialog({ title, kind, onClose, children }: Props) {
       ref={ref}
       class={`dialog ${kind}`}
       aria-labelledby={id}
-      onCancel={(event) => {
-        event.preventDefault();
-        onClose();
-      }}
+      onClose={onClose}
       onPointerDown={(event) => {
         if (event.target === ref.current) onClose(); // The backdrop counts as the dialog itself.
       }}
     >
       <div class="dialog-body">
         <header class="dialog-head">
-          <h2 id={id}>{title}</h2>
+          <h2 id={id} tabIndex={-1} autofocus>
+            {title}
+          </h2>
           <button type="button" class="quiet" onClick={onClose} aria-label={`Close ${title.toLowerCase()}`}>
             <Icon name="close" />
           </button>

@@ -74,6 +74,14 @@ function Remarks({ message, last }: { message: Message; last: boolean }) {
           <p>
             <strong>{trouble.title}</strong> {trouble.advice}
           </p>
+          {trouble.detail && (
+            <details>
+              <summary>Details</summary>
+              <p class="detail">
+                {trouble.detail} ({trouble.code})
+              </p>
+            </details>
+          )}
           {trouble.code === 'disposed' && (
             <button type="button" class="plain" onClick={() => (panel.value = 'models')}>
               Open a model
