@@ -23,7 +23,7 @@ const words: Record<EngineErrorCode, Words> = {
   ],
   unsupported_architecture: [
     'Inkling cannot run this kind of model yet.',
-    'It runs the Llama, Qwen 2 and 3, Gemma 2 and 3, Phi 3 and GPT-2 families.',
+    'It runs the common families of text models: Llama, Qwen, Gemma, Phi, SmolLM and their kin. The details list all.',
   ],
   unsupported_type: [
     'Inkling cannot read the way these weights are stored.',

@@ -143,8 +143,8 @@ export function ModelsPanel() {
           <>
             {loadTrouble.value && <TroubleNote trouble={loadTrouble.value} />}
             <p>
-              Any GGUF file of the Llama, Qwen 2 and 3, Gemma 2 and 3, Phi 3 or GPT-2 families. Models of 0.3
-              to 1 billion parameters, in Q4_K_M or Q8_0, are a good start.
+              A GGUF file of a text model: Llama, Qwen, Gemma, Phi, SmolLM and their kin. Models of 0.3 to 1
+              billion parameters, as Q4_K_M or Q8_0, are a good start.
             </p>
             <FromDisk />
             <FromAddress />
