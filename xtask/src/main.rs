@@ -87,7 +87,7 @@ fn words(mut args: lexopt::Parser) -> Result<Vec<String>> {
 }
 
 fn effort(mut args: lexopt::Parser) -> Result<Effort> {
-    let mut effort = Effort::Release;
+    let mut effort = Effort::Publish;
     while let Some(arg) = args.next()? {
         match arg {
             Long("dev") => effort = Effort::Dev,

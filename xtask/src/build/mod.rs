@@ -13,7 +13,9 @@ use crate::setup::{self, WasmToolchain};
 /// How much effort goes into small and fast code.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Effort {
-    /// What is published.
+    /// Every variant, as published.
+    Publish,
+    /// The variants that a current browser and an old one need, as published.
     Release,
     /// Compiles in a fraction of the time; for work on the engine.
     Dev,

@@ -12,22 +12,69 @@ use crate::progress::{bytes, ready, step};
 use crate::project::Project;
 use crate::setup::WasmToolchain;
 
-/// One build of the engine. All share one JavaScript glue file; the package picks the wasm by what the browser can do.
+/// One build of the engine. The package picks the wasm by what the browser can do.
 struct Variant {
-    /// Ends in the file name: `inkling_NAME_bg.wasm`; the first variant's file is plain `inkling_bg.wasm`.
+    /// `inkling_NAME_bg.wasm`; the first variant's file is plain `inkling_bg.wasm`.
     name: &'static str,
     /// For rustc, beside those that all variants share.
     rust_flags: &'static [&'static str],
     /// For wasm-opt, beside those that all variants share.
     wasm_opt_flags: &'static [&'static str],
+    /// Name of its JavaScript glue. Builds with the same imports share one file; shared memory needs its own.
+    glue: &'static str,
+    /// Whether `chat` and `test` build it, or only `build`.
+    everyday: bool,
 }
 
-/// Relaxed SIMD and threads will stand here as further variants.
-const VARIANTS: [Variant; 1] = [Variant {
-    name: "simd",
-    rust_flags: &["-Ctarget-feature=+simd128"],
-    wasm_opt_flags: &["--enable-simd"],
-}];
+/// Shared memory, and what wasm-bindgen needs to give each worker its own stack and thread-local storage. The maximum is
+/// what 32 bits can address; browsers only reserve it.
+macro_rules! threads {
+    ($features:literal) => {
+        &[
+            $features,
+            "-Clink-arg=--shared-memory",
+            "-Clink-arg=--import-memory",
+            "-Clink-arg=--max-memory=4294967296",
+            "-Clink-arg=--export=__wasm_init_tls",
+            "-Clink-arg=--export=__tls_size",
+            "-Clink-arg=--export=__tls_align",
+            "-Clink-arg=--export=__tls_base",
+        ]
+    };
+}
+
+const VARIANTS: [Variant; 4] = [
+    Variant {
+        name: "simd",
+        rust_flags: &["-Ctarget-feature=+simd128"],
+        wasm_opt_flags: &["--enable-simd"],
+        glue: "inkling",
+        everyday: true,
+    },
+    Variant {
+        name: "relaxed",
+        rust_flags: &["-Ctarget-feature=+simd128,+relaxed-simd"],
+        wasm_opt_flags: &["--enable-simd", "--enable-relaxed-simd"],
+        glue: "inkling",
+        everyday: false,
+    },
+    Variant {
+        name: "simd_threads",
+        rust_flags: threads!("-Ctarget-feature=+simd128,+atomics,+bulk-memory,+mutable-globals"),
+        wasm_opt_flags: &["--enable-simd", "--enable-threads"],
+        glue: "inkling_threads",
+        everyday: false,
+    },
+    Variant {
+        name: "relaxed_threads",
+        rust_flags: threads!(
+            "-Ctarget-feature=+simd128,+relaxed-simd,+atomics,+bulk-memory,+mutable-globals"
+        ),
+        wasm_opt_flags: &["--enable-simd", "--enable-relaxed-simd", "--enable-threads"],
+        glue: "inkling_threads",
+        everyday: true,
+    },
+];
 
 /// What every browser with SIMD has, and what rustc uses without being told.
 const WASM_FEATURES: [&str; 6] = [
@@ -39,16 +86,43 @@ const WASM_FEATURES: [&str; 6] = [
     "--enable-reference-types",
 ];
 
-/// Builds all variants into `pkg/wasm/`.
+/// Builds the variants that `effort` asks for into `pkg/wasm/`, with the list of those that are there.
 pub fn build(project: &Project, toolchain: &WasmToolchain, effort: Effort) -> Result<()> {
-    for (index, variant) in VARIANTS.iter().enumerate() {
-        let module = step(
-            &format!("Compiling the engine to wasm ({})", variant.name),
-            || compile(project, toolchain, variant, effort),
-        )?;
-        finish(project, variant, index == 0, &module, effort)?;
+    for variant in &VARIANTS {
+        if variant.everyday || effort == Effort::Publish {
+            let module = step(
+                &format!("Compiling the engine to wasm ({})", variant.name),
+                || compile(project, toolchain, variant, effort),
+            )?;
+            finish(project, variant, &module, effort)?;
+        }
     }
-    Ok(())
+    write_list(project)
+}
+
+impl Variant {
+    fn file(&self, project: &Project) -> PathBuf {
+        let name = match self.name {
+            "simd" => "inkling_bg.wasm".to_owned(),
+            name => format!("inkling_{name}_bg.wasm"),
+        };
+        project.path("pkg/wasm").join(name)
+    }
+}
+
+/// `builds.js`: which variants the package carries.
+fn write_list(project: &Project) -> Result<()> {
+    let there = VARIANTS
+        .iter()
+        .filter(|variant| variant.file(project).exists());
+    let names: Vec<String> = there.map(|variant| format!("'{}'", variant.name)).collect();
+    let text = format!("export const builds = [{}];\n", names.join(", "));
+    let file = project.path("pkg/wasm/builds.js");
+    // Left alone when nothing changed, so that what is made from it stays up to date.
+    if std::fs::read_to_string(&file).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    Ok(std::fs::write(file, text)?)
 }
 
 /// `cargo clippy` over the code that only exists for wasm.
@@ -66,7 +140,7 @@ fn compile(
     effort: Effort,
 ) -> Result<PathBuf> {
     let profile = match effort {
-        Effort::Release => "release",
+        Effort::Release | Effort::Publish => "release",
         Effort::Dev => "wasm-dev",
     };
     let mut command = cargo(project, toolchain, variant, "build")?;
@@ -124,13 +198,7 @@ fn target_folder(project: &Project, variant: &Variant) -> PathBuf {
 }
 
 /// Bindings and optimisation, unless the compiled module is the one of the last time.
-fn finish(
-    project: &Project,
-    variant: &Variant,
-    first: bool,
-    module: &Path,
-    effort: Effort,
-) -> Result<()> {
+fn finish(project: &Project, variant: &Variant, module: &Path, effort: Effort) -> Result<()> {
     let wasm_opt = project.path("node_modules/binaryen/bin/wasm-opt");
     let mut inputs = Fingerprint::new(if effort == Effort::Dev {
         "dev"
@@ -144,16 +212,12 @@ fn finish(
     ] {
         inputs.add(input)?;
     }
-    let name = if first {
-        "inkling".to_owned()
-    } else {
-        format!("inkling_{}", variant.name)
-    };
-    let result = project.path("pkg/wasm").join(format!("{name}_bg.wasm"));
+    let result = variant.file(project);
     let stamp = project.cache(&format!("wasm-{}", variant.name));
     if result.exists() && inputs.matches(&stamp) {
         ready(&format!(
-            "{name}_bg.wasm is up to date ({})",
+            "{} is up to date ({})",
+            variant.name,
             size(&result)?
         ));
         return Ok(());
@@ -165,19 +229,21 @@ fn finish(
         bind(project, module, &work)
     })?;
     let bound = work.join("inkling_bg.wasm");
-    if effort == Effort::Release {
+    if effort != Effort::Dev {
         step("Optimising with wasm-opt", || {
             optimise(&wasm_opt, variant, &bound)
         })?;
     }
     std::fs::create_dir_all(project.path("pkg/wasm"))?;
     std::fs::copy(&bound, &result)?;
-    if first {
-        for file in ["inkling.js", "inkling.d.ts"] {
-            std::fs::copy(work.join(file), project.path("pkg/wasm").join(file))?;
-        }
+    for extension in ["js", "d.ts"] {
+        let glue = format!("{}.{extension}", variant.glue);
+        std::fs::copy(
+            work.join(format!("inkling.{extension}")),
+            project.path("pkg/wasm").join(glue),
+        )?;
     }
-    println!("  {name}_bg.wasm: {}", size(&result)?);
+    println!("  {}: {}", variant.name, size(&result)?);
     inputs.write(&stamp)
 }
 
