@@ -69,13 +69,14 @@ export class Engine {
    * bytes tell; `out_of_memory`, `unsupported_browser` or `worker_failed` when this device cannot run it.
    */
   static async load(source: ModelSource, options: LoadOptions = {}): Promise<Engine> {
-    const { onProgress, signal, download = {}, wasmUrl } = options;
+    const { onProgress, signal, download = {}, threads, wasmUrl } = options;
     if (signal?.aborted) throw abortError(signal.reason);
     requireWasmSimd();
     const call = {
       sources: describeSource(source),
       options: coreOptions(options),
       download: plainDownload(download),
+      ...(threads !== undefined && { threads }),
       ...(wasmUrl !== undefined && { wasmUrl: absolute(wasmUrl) }),
     };
     const client = new Client(createWorker(options.worker));

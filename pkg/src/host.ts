@@ -8,7 +8,7 @@ import type { WasmEngine, WasmGeneration } from './inkling.js';
 import type { CallKind, Event, GenerationDone, Request, RequestOf, Results } from './protocol.js';
 import { TaskQueue } from './task-queue.js';
 import type { LoadProgress, ModelInfo } from './types.js';
-import type { WasmModule } from './wasm.js';
+import type { WasmModule, Wish } from './wasm.js';
 
 /** The worker's global scope, or one end of a MessageChannel. */
 export interface HostPort {
@@ -17,7 +17,7 @@ export interface HostPort {
 }
 
 /** Brings up the wasm module; called once, at the first load. */
-export type WasmLoader = (wasmUrl?: string) => Promise<WasmModule>;
+export type WasmLoader = (wish: Wish) => Promise<WasmModule>;
 
 /** Answers the Requests that come in through `port`. */
 export function serve(port: HostPort, loadWasm: WasmLoader): void {
@@ -91,7 +91,7 @@ class Host {
   }
 
   async #load(
-    { id, sources, options, download, wasmUrl }: RequestOf<'load'>,
+    { id, sources, options, download, threads, wasmUrl }: RequestOf<'load'>,
     signal: AbortSignal,
   ): Promise<ModelInfo> {
     if (this.#engine || this.#loading) throw new EngineError('busy', 'This worker already serves an engine.');
@@ -99,7 +99,7 @@ class Host {
     const report = throttled((progress) => this.#post({ kind: 'progress', id, progress }));
     try {
       // The download starts while the wasm module is still on its way.
-      const wasm = this.#bringUp(wasmUrl);
+      const wasm = this.#bringUp({ threads, wasmUrl });
       const inspect = async (prefix: Uint8Array, fileSize: number): Promise<Inspection> =>
         JSON.parse((await wasm).inspect(prefix, fileSize)) as Inspection;
       const [module, bytes] = await Promise.all([
@@ -123,8 +123,8 @@ class Host {
   }
 
   /** The wasm module; a failed attempt is not remembered. */
-  #bringUp(wasmUrl?: string): Promise<WasmModule> {
-    this.#wasm ??= this.#loadWasm(wasmUrl).catch((error: unknown) => {
+  #bringUp(wish: Wish): Promise<WasmModule> {
+    this.#wasm ??= this.#loadWasm(wish).catch((error: unknown) => {
       this.#wasm = undefined;
       throw error;
     });

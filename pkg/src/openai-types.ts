@@ -55,6 +55,8 @@ export interface SamplingParams {
   max_tokens?: number | null | undefined;
   /** Go on past the model's end-of-turn token, for measurements. Default: false. */
   ignore_eos?: boolean | null | undefined;
+  /** Run the whole prompt again rather than what is new since the last one; for measurements. */
+  ignore_cache?: boolean | null | undefined;
 }
 
 /** Options of a request that are not part of what the model sees. */

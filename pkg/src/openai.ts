@@ -107,6 +107,7 @@ function sampling(params: SamplingParams): CoreSampling {
     stop: typeof stop === 'string' ? [stop] : stop,
     maxTokens: params.max_tokens,
     ignoreEos: params.ignore_eos,
+    ignoreCache: params.ignore_cache,
   });
 }
 

@@ -31,6 +31,7 @@ export interface CoreSampling {
   stop?: readonly string[];
   maxTokens?: number;
   ignoreEos?: boolean;
+  ignoreCache?: boolean;
 }
 
 /** A request that the chat template turns into a prompt. */
@@ -73,6 +74,7 @@ export interface Calls {
     download: DownloadOptions;
     /** Address of the wasm module; the worker knows its own when absent. */
     wasmUrl?: string;
+    threads?: number;
   };
   chat: { request: CoreChatRequest };
   completion: { request: CoreCompletionRequest };

@@ -45,6 +45,11 @@ export interface LoadOptions {
   contextLength?: number | undefined;
   /** `cpu` (default) or the slow exact reference that tests compare with. */
   backend?: 'cpu' | 'reference' | undefined;
+  /**
+   * Threads to run on, where the page is cross-origin isolated. Default: half of the logical cores, at most eight,
+   * always one fewer than there are. Elsewhere the engine runs on one.
+   */
+  threads?: number | undefined;
   /** How the cache of past tokens is stored; `f16` halves its memory. */
   kvType?: 'f16' | 'f32' | undefined;
   /** Load only the tokenizer and the metadata: no text can be generated. */
@@ -60,7 +65,7 @@ export interface LoadOptions {
    * `new Worker(new URL(…))`. The engine owns it from then on and terminates it.
    */
   worker?: WorkerLike | (() => WorkerLike) | undefined;
-  /** Address of `inkling_bg.wasm`, where it does not lie beside the worker's script. */
+  /** Address of `inkling_bg.wasm`, where it does not lie beside the worker's script; that build runs on one thread. */
   wasmUrl?: string | URL | undefined;
 }
 

@@ -1,8 +1,11 @@
-// Brings up the wasm module inside the worker.
+// Brings up the wasm module inside the worker: the best build that this browser runs and the package carries.
+import { builds } from './builds.js';
 import { EngineError, messageOf } from './errors.js';
-import { requireWasmSimd } from './features.js';
-import init, { inspect, renderTemplate, WasmEngine } from './inkling.js';
-import type { ByteSource } from './inkling.js';
+import { requireWasmSimd, wasmFeatures } from './features.js';
+import * as plain from './inkling.js';
+import type { ByteSource, WasmEngine } from './inkling.js';
+import * as shared from './inkling_threads.js';
+import { startHelpers } from './pool.js';
 
 /** The part of the generated module that the host uses; tests give a fake one. */
 export interface WasmModule {
@@ -17,23 +20,90 @@ export interface WasmModule {
   };
 }
 
-/**
- * Fetches and instantiates the engine. There is one build so far; builds for relaxed SIMD and for threads will be
- * chosen here, by `wasmFeatures()`.
- */
-export async function loadWasm(wasmUrl?: string): Promise<WasmModule> {
+/** A build of the engine. Bundlers look for exactly these `new URL` expressions. */
+const URLS = {
+  simd: () => new URL('./inkling_bg.wasm', import.meta.url),
+  relaxed: () => new URL('./inkling_relaxed_bg.wasm', import.meta.url),
+  simd_threads: () => new URL('./inkling_simd_threads_bg.wasm', import.meta.url),
+  relaxed_threads: () => new URL('./inkling_relaxed_threads_bg.wasm', import.meta.url),
+};
+
+/** Name of a build: instruction set, and whether its memory can be shared by threads. */
+export type BuildName = keyof typeof URLS;
+
+/** What decides between builds. */
+export interface Wish {
+  /** Threads asked for; by default as many as leave the page a core. */
+  threads?: number | undefined;
+  /** Where the plain build lies, for servers that move files. It runs on one thread. */
+  wasmUrl?: string | undefined;
+}
+
+/** Fetches and instantiates the engine, and starts the helpers of its thread pool. */
+export async function loadWasm({ threads, wasmUrl }: Wish): Promise<WasmModule> {
   requireWasmSimd();
-  const url = wasmUrl ?? new URL('./inkling_bg.wasm', import.meta.url).href;
+  const count = Math.max(1, Math.floor(threads ?? defaultThreads()));
+  if (wasmUrl !== undefined) return instantiate('simd', wasmUrl, 1);
+  let failure: unknown;
+  for (const name of candidates(count, wasmFeatures(), builds)) {
+    try {
+      return await instantiate(name, URLS[name]().href, count);
+    } catch (error) {
+      // A phone may refuse to reserve shared memory: the next build needs none.
+      failure ??= error;
+      if (!name.endsWith('_threads')) break;
+    }
+  }
+  throw failure;
+}
+
+/** Builds that would run here, the best first. */
+export function candidates(
+  threads: number,
+  features: { relaxedSimd: boolean; threads: boolean },
+  carried: readonly string[],
+): BuildName[] {
+  const shareable: BuildName[] = ['relaxed_threads', 'simd_threads'];
+  const single: BuildName[] = ['relaxed', 'simd'];
+  // Relaxed SIMD is worth more than plain memory is, so one thread prefers it even in a build for several.
+  const order: BuildName[] =
+    threads > 1 ? [...shareable, ...single] : ['relaxed', 'relaxed_threads', 'simd', 'simd_threads'];
+  return order.filter(
+    (name) =>
+      carried.includes(name) &&
+      (features.relaxedSimd || !name.startsWith('relaxed')) &&
+      (features.threads || !name.endsWith('_threads')),
+  );
+}
+
+/** Half of the logical cores, which are often two to a physical one, and always one fewer than there are. */
+export function defaultThreads(cores: number = globalThis.navigator?.hardwareConcurrency ?? 1): number {
+  return Math.max(1, Math.min(cores - 1, Math.ceil(cores / 2), 8));
+}
+
+async function instantiate(name: BuildName, url: string, threads: number): Promise<WasmModule> {
   const response = await fetchWasm(url);
   try {
-    await init({ module_or_path: response });
+    if (!name.endsWith('_threads')) {
+      await plain.default({ module_or_path: response });
+      return plain;
+    }
+    const module = await compile(response);
+    const { memory } = await shared.default({ module_or_path: module });
+    await startHelpers(threads - 1, module, memory);
+    return shared;
   } catch (cause) {
     const message =
       `The engine could not be compiled: ${messageOf(cause)}. ` +
       `A Content-Security-Policy must allow 'wasm-unsafe-eval', and ${url} must be the wasm file.`;
     throw new EngineError('worker_failed', message, { cause, url });
   }
-  return { inspect, renderTemplate, WasmEngine };
+}
+
+async function compile(response: Response): Promise<WebAssembly.Module> {
+  const type = response.headers.get('content-type') ?? '';
+  if (type.startsWith('application/wasm')) return WebAssembly.compileStreaming(response);
+  return WebAssembly.compile(await response.arrayBuffer());
 }
 
 async function fetchWasm(url: string): Promise<Response> {

@@ -33,6 +33,8 @@ pub struct ChatRequest {
     pub template_options: Map<String, Value>,
     /// What to do when the conversation outgrows the context.
     pub overflow: Overflow,
+    /// Run the whole prompt again rather than what is new (for measurements).
+    pub ignore_cache: bool,
     /// How to choose tokens and when to stop.
     #[serde(flatten)]
     pub sampling: SamplingParams,

@@ -141,6 +141,7 @@ impl Engine {
     /// [`Error::InvalidRequest`], [`Error::Template`], [`Error::TemplateRaised`], [`Error::ContextFull`].
     pub fn start_chat(&mut self, request: &ChatRequest) -> Result<Generation> {
         let prompt = self.chat_prompt(request)?;
+        self.forget_if(request.ignore_cache);
         self.start(prompt.tokens, &request.sampling, prompt.dropped_messages)
     }
 
@@ -158,10 +159,14 @@ impl Engine {
                 ));
             }
         };
-        if request.ignore_cache {
+        self.forget_if(request.ignore_cache);
+        self.start(tokens, &request.sampling, 0)
+    }
+
+    fn forget_if(&mut self, wanted: bool) {
+        if wanted {
             self.sessions.clear();
         }
-        self.start(tokens, &request.sampling, 0)
     }
 
     fn start(

@@ -1,0 +1,13 @@
+// The glue of the builds for threads: the same exports, and what shared memory needs.
+export { inspect, renderTemplate, WasmEngine, WasmGeneration } from './inkling.js';
+export type { ByteSource } from './inkling.js';
+
+/** Instantiates the module in this worker; without `memory` it makes its own, with it it joins another worker's. */
+export default function init(input: {
+  module_or_path: WebAssembly.Module;
+  memory?: WebAssembly.Memory;
+  thread_stack_size?: number;
+}): Promise<{ memory: WebAssembly.Memory }>;
+
+/** Makes this worker a helper of the thread pool. Never returns. */
+export function joinPool(): void;

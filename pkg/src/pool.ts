@@ -1,0 +1,35 @@
+// The helpers of the engine's thread pool: workers that share its memory and never return from it.
+
+/** What a helper needs to join. */
+export interface JoinMessage {
+  module: WebAssembly.Module;
+  memory: WebAssembly.Memory;
+}
+
+/** A helper that has not said anything by then is not waited for; should it come later, it joins later. */
+const PATIENCE_MS = 5000;
+
+/** Starts `count` helpers and waits until each has joined, failed or run out of time. Fewer threads are no error. */
+export async function startHelpers(
+  count: number,
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+): Promise<void> {
+  const message: JoinMessage = { module, memory };
+  await Promise.all(Array.from({ length: count }, () => startHelper(message)));
+}
+
+function startHelper(message: JoinMessage): Promise<void> {
+  return new Promise((resolve) => {
+    try {
+      // Bundlers look for exactly this expression.
+      const worker = new Worker(new URL('./pool-worker.js', import.meta.url), { type: 'module' });
+      worker.onmessage = () => resolve();
+      worker.onerror = () => resolve();
+      worker.postMessage(message);
+      setTimeout(resolve, PATIENCE_MS);
+    } catch {
+      resolve();
+    }
+  });
+}
