@@ -1,5 +1,6 @@
 //! Loading fixtures and comparing logits.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 

@@ -3,9 +3,10 @@
 use std::mem::take;
 use std::ops::Range;
 
-use super::CpuBackend;
 use super::forward::Pass;
+use super::ops::AttentionShape;
 use super::reference::{self, HeadView};
+use super::{CpuBackend, Precision, parallel};
 use crate::Result;
 use crate::model::{Mask, Op};
 
@@ -30,6 +31,22 @@ impl CpuBackend {
         let mut values = take(&mut self.buffers[out.0]);
         let width = n_heads * head_dim;
         values.resize(pass.rows * width, 0.0);
+        if self.options.precision == Precision::Fast && mask == Mask::Causal && sinks.is_none() {
+            let layer = &pass.cache.layers[layer];
+            let n_kv_heads = layer.spec.n_kv_heads;
+            let shape = AttentionShape {
+                n_heads,
+                n_kv_heads,
+                head_dim,
+                scale,
+                window,
+                softcap,
+            };
+            let q = &self.buffers[q.0][..pass.rows * width];
+            parallel::attention(&shape, q, layer, pass.start, &mut self.scratch, &mut values);
+            self.put(out, values);
+            return Ok(());
+        }
         let sinks = sinks.map(|id| self.vector(id)).transpose()?;
         let layer = &pass.cache.layers[layer];
         let group = n_heads / layer.spec.n_kv_heads;

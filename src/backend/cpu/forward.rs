@@ -4,7 +4,7 @@ use std::mem::take;
 
 use super::reference;
 use super::weights::CpuWeight;
-use super::{CpuBackend, KvCache, Precision, parallel};
+use super::{CpuBackend, KvCache, Precision, ops, parallel};
 use crate::backend::LogitRows;
 use crate::model::{BufId, IdSource, Op, WeightId};
 use crate::{Error, Result};
@@ -89,13 +89,14 @@ impl CpuBackend {
             for position in start..start + count {
                 angles.extend(self.rope_freqs[rope].iter().map(|freq| {
                     let (sin, cos) = (position as f64 * f64::from(*freq)).sin_cos();
-                    (cos as f32 * spec.magnitude, sin as f32 * spec.magnitude)
+                    [cos as f32 * spec.magnitude, sin as f32 * spec.magnitude]
                 }));
             }
         }
     }
 
     fn run(&mut self, op: &Op, pass: &mut Pass<'_>) -> Result<()> {
+        let precision = self.options.precision;
         match *op {
             Op::Embed { table, ids, out } => return self.embed(table, ids, out, pass),
             Op::MatMul {
@@ -116,7 +117,7 @@ impl CpuBackend {
                 let mut values = self.copied(x, out, pass.rows);
                 let weight = weight.map(|id| self.vector(id)).transpose()?;
                 let bias = bias.map(|id| self.vector(id)).transpose()?;
-                reference::norm(kind, &mut values, width, weight, bias, eps);
+                precision.norm(kind, &mut values, width, weight, bias, eps);
                 self.put(out, values);
             }
             Op::Rope {
@@ -127,7 +128,7 @@ impl CpuBackend {
                 let width = self.plan.buffers[x.0];
                 let angles = self.rope_angles[rope.0].chunks_exact(spec.n_rot / 2);
                 for (row, angles) in values.chunks_exact_mut(width).zip(angles) {
-                    reference::rope(row, head_dim, spec.pairing, angles);
+                    precision.rope(row, head_dim, spec.pairing, angles);
                 }
                 self.put(x, values);
             }
@@ -179,38 +180,28 @@ impl CpuBackend {
                         up.iter_mut().for_each(|up| *up *= gate);
                     }
                 } else {
-                    values
-                        .iter_mut()
-                        .zip(gate)
-                        .for_each(|(up, gate)| *up = reference::gated(act, *gate, *up));
+                    precision.gated(act, gate, &mut values);
                 }
                 self.put(out, values);
             }
             Op::Act { act, x } => {
                 let mut values = take(&mut self.buffers[x.0]);
-                values
-                    .iter_mut()
-                    .for_each(|x| *x = reference::activate(act, *x));
+                precision.activate(act, &mut values);
                 self.put(x, values);
             }
             Op::Add { a, b, out } => {
                 // Addition commutes: whichever operand is overwritten, the other is added to it.
                 let (kept, other) = if out == b { (b, a) } else { (a, b) };
                 let mut values = self.copied(kept, out, pass.rows);
-                values
-                    .iter_mut()
-                    .zip(&self.buffers[other.0])
-                    .for_each(|(sum, term)| *sum += term);
+                ops::add(&mut values, &self.buffers[other.0]);
                 self.put(out, values);
             }
             Op::Scale { x, factor } => {
-                self.buffers[x.0].iter_mut().for_each(|x| *x *= factor);
+                ops::scale(&mut self.buffers[x.0], factor);
                 self.touched(x);
             }
             Op::SoftCap { x, cap } => {
-                self.buffers[x.0]
-                    .iter_mut()
-                    .for_each(|x| *x = cap * (*x / cap).tanh());
+                precision.soft_cap(&mut self.buffers[x.0], cap);
                 self.touched(x);
             }
             Op::LastRow { x, out } => {
@@ -296,9 +287,7 @@ impl CpuBackend {
         if let Some(bias) = bias {
             let bias = self.vector(bias)?;
             for row in values.chunks_exact_mut(n_out) {
-                row.iter_mut()
-                    .zip(bias)
-                    .for_each(|(value, bias)| *value += bias);
+                ops::add(row, bias);
             }
         }
         self.put(out, values);

@@ -1,7 +1,6 @@
 //! Keys and values of past positions, `[position, n_kv_heads * head_dim]` per layer, as f32 or f16.
 
 use half::f16;
-use half::slice::HalfFloatSliceExt;
 
 use super::state::States;
 use crate::model::{KvSpec, Plan};
@@ -58,7 +57,7 @@ impl KvRows {
     pub fn store(&mut self, at: usize, values: &[f32]) {
         match self {
             Self::F32(rows) => rows[at..at + values.len()].copy_from_slice(values),
-            Self::F16(rows) => rows[at..at + values.len()].convert_from_f32_slice(values),
+            Self::F16(rows) => super::ops::store_f16(values, &mut rows[at..at + values.len()]),
         }
     }
 

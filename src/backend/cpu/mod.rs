@@ -11,6 +11,7 @@ pub mod ops;
 pub mod packed;
 mod parallel;
 pub mod pool;
+mod precision;
 pub mod reference;
 pub mod simd;
 mod state;
@@ -56,10 +57,12 @@ pub struct CpuBackend {
     /// Angle per position of each pair, factors applied; one list per rope of the plan.
     rope_freqs: Vec<Vec<f32>>,
     /// `(cos, sin)` of each pair for the tokens of the chunk; one list per rope.
-    rope_angles: Vec<Vec<(f32, f32)>>,
+    rope_angles: Vec<Vec<[f32; 2]>>,
     /// int8 form of the last matrix product's input, and whose it is.
     acts: QuantizedActs,
     acts_of: Option<BufId>,
+    /// Of attention, one for each thread.
+    scratch: Vec<ops::Scratch>,
 }
 
 impl CpuBackend {
@@ -72,6 +75,7 @@ impl CpuBackend {
             rope_angles: plan.ropes.iter().map(|_| Vec::new()).collect(),
             acts: QuantizedActs::default(),
             acts_of: None,
+            scratch: Vec::new(),
             plan,
             options,
         }

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use super::ops::{self, AttentionShape, Cached, KvElement, Scratch};
 use super::packed::{GROUP, PackedMatrix, QuantizedActs};
-use super::pool;
+use super::{KvRows, LayerCache, pool};
 
 /// Multiply-adds below which a barrier costs more than it saves.
 const WORTH_SHARING: usize = 1 << 16;
@@ -53,6 +54,91 @@ fn share(matrix: &PackedMatrix, acts: &QuantizedActs, per_thread: usize, out: &m
     pool::run(&mut shares, |share| {
         matrix.matmul_rows(acts, share.out, share.rows.clone())
     });
+}
+
+/// A thread's share of an attention: some heads of one token, or some tokens with all heads.
+struct AttentionShare<'a> {
+    shape: AttentionShape,
+    q: &'a [f32],
+    /// Elements of a position before the share's first head.
+    offset: usize,
+    start: usize,
+    scratch: &'a mut Scratch,
+    out: &'a mut [f32],
+}
+
+/// Causal attention of `q` (`[tokens, n_heads * head_dim]`) at the positions from `start` on, as [`ops::attention`]. One
+/// token is shared out by heads, several are by tokens.
+pub fn attention(
+    shape: &AttentionShape,
+    q: &[f32],
+    layer: &LayerCache,
+    start: usize,
+    scratch: &mut Vec<Scratch>,
+    out: &mut [f32],
+) {
+    let width = shape.n_heads * shape.head_dim;
+    let tokens = q.len() / width;
+    let mut threads = pool::threads();
+    if width * tokens * (start + tokens) < WORTH_SHARING {
+        threads = 1;
+    }
+    scratch.resize_with(scratch.len().max(threads), Scratch::default);
+    let group = shape.n_heads / shape.n_kv_heads;
+    let kv_heads = shape.n_kv_heads.div_ceil(threads);
+    let per_share = match tokens {
+        1 => kv_heads * group * shape.head_dim,
+        _ => tokens.div_ceil(threads) * width,
+    };
+    let parts = q
+        .chunks(per_share)
+        .zip(out.chunks_mut(per_share))
+        .zip(scratch)
+        .enumerate();
+    let mut shares: Vec<AttentionShare<'_>> = parts
+        .map(|(i, ((q, out), scratch))| {
+            let (mut shape, mut offset, mut start) = (*shape, 0, start);
+            if tokens == 1 {
+                shape.n_heads = q.len() / shape.head_dim;
+                shape.n_kv_heads = shape.n_heads / group;
+                offset = i * kv_heads * shape.head_dim;
+            } else {
+                start += i * per_share / width;
+            }
+            AttentionShare {
+                shape,
+                q,
+                offset,
+                start,
+                scratch,
+                out,
+            }
+        })
+        .collect();
+    pool::run(&mut shares, |share| match (&layer.keys, &layer.values) {
+        (KvRows::F32(keys), KvRows::F32(values)) => share.run(keys, values, layer.spec.width()),
+        (KvRows::F16(keys), KvRows::F16(values)) => share.run(keys, values, layer.spec.width()),
+        _ => debug_assert!(false, "keys and values have one type"),
+    });
+}
+
+impl AttentionShare<'_> {
+    fn run<E: KvElement>(&mut self, keys: &[E], values: &[E], stride: usize) {
+        let cached = Cached {
+            keys,
+            values,
+            stride,
+            offset: self.offset,
+        };
+        ops::attention(
+            &self.shape,
+            self.q,
+            &cached,
+            self.start,
+            self.scratch,
+            self.out,
+        );
+    }
 }
 
 #[cfg(test)]

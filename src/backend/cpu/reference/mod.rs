@@ -142,9 +142,9 @@ pub fn norm(
 }
 
 /// Rotates every head of one position's row in place; `angles[i]` is `(cos, sin)` of pair `i`.
-pub fn rope(row: &mut [f32], head_dim: usize, pairing: Pairing, angles: &[(f32, f32)]) {
+pub fn rope(row: &mut [f32], head_dim: usize, pairing: Pairing, angles: &[[f32; 2]]) {
     for head in row.chunks_exact_mut(head_dim) {
-        for (i, (cos, sin)) in angles.iter().enumerate() {
+        for (i, [cos, sin]) in angles.iter().enumerate() {
             let (a, b) = match pairing {
                 Pairing::Adjacent => (2 * i, 2 * i + 1),
                 Pairing::Halves => (i, i + angles.len()),

@@ -63,9 +63,12 @@ impl F32x4 {
     pub fn load_bf16x8(lane: &Lane) -> [Self; 2] {
         let halves: &[[u16; 4]; 2] = bytemuck::cast_ref(lane);
         // SAFETY: each reference covers the 8 bytes that are read; wasm loads need no alignment.
-        halves
-            .each_ref()
-            .map(|x| Self(i32x4_shl(unsafe { u32x4_load_extend_u16x4(x.as_ptr()) }, 16)))
+        halves.each_ref().map(|x| {
+            Self(i32x4_shl(
+                unsafe { u32x4_load_extend_u16x4(x.as_ptr()) },
+                16,
+            ))
+        })
     }
 
     /// Four half floats; infinities become 65536.
