@@ -74,6 +74,7 @@ export interface Calls {
     download: DownloadOptions;
     /** Address of the wasm module; the worker knows its own when absent. */
     wasmUrl?: string;
+    /** Threads asked for. */
     threads?: number;
   };
   chat: { request: CoreChatRequest };

@@ -1,5 +1,7 @@
 // Brings up the wasm module inside the worker: the best build that this browser runs and the package carries.
 import { builds } from './builds.js';
+import { candidates, defaultThreads } from './choose-build.js';
+import type { BuildName } from './choose-build.js';
 import { EngineError, messageOf } from './errors.js';
 import { requireWasmSimd, wasmFeatures } from './features.js';
 import * as plain from './inkling.js';
@@ -20,16 +22,13 @@ export interface WasmModule {
   };
 }
 
-/** A build of the engine. Bundlers look for exactly these `new URL` expressions. */
-const URLS = {
+/** Where the builds lie. Bundlers look for exactly these `new URL` expressions. */
+const URLS: Record<BuildName, () => URL> = {
   simd: () => new URL('./inkling_bg.wasm', import.meta.url),
   relaxed: () => new URL('./inkling_relaxed_bg.wasm', import.meta.url),
   simd_threads: () => new URL('./inkling_simd_threads_bg.wasm', import.meta.url),
   relaxed_threads: () => new URL('./inkling_relaxed_threads_bg.wasm', import.meta.url),
 };
-
-/** Name of a build: instruction set, and whether its memory can be shared by threads. */
-export type BuildName = keyof typeof URLS;
 
 /** What decides between builds. */
 export interface Wish {
@@ -55,30 +54,6 @@ export async function loadWasm({ threads, wasmUrl }: Wish): Promise<WasmModule> 
     }
   }
   throw failure;
-}
-
-/** Builds that would run here, the best first. */
-export function candidates(
-  threads: number,
-  features: { relaxedSimd: boolean; threads: boolean },
-  carried: readonly string[],
-): BuildName[] {
-  const shareable: BuildName[] = ['relaxed_threads', 'simd_threads'];
-  const single: BuildName[] = ['relaxed', 'simd'];
-  // Relaxed SIMD is worth more than plain memory is, so one thread prefers it even in a build for several.
-  const order: BuildName[] =
-    threads > 1 ? [...shareable, ...single] : ['relaxed', 'relaxed_threads', 'simd', 'simd_threads'];
-  return order.filter(
-    (name) =>
-      carried.includes(name) &&
-      (features.relaxedSimd || !name.startsWith('relaxed')) &&
-      (features.threads || !name.endsWith('_threads')),
-  );
-}
-
-/** Half of the logical cores, which are often two to a physical one, and always one fewer than there are. */
-export function defaultThreads(cores: number = globalThis.navigator?.hardwareConcurrency ?? 1): number {
-  return Math.max(1, Math.min(cores - 1, Math.ceil(cores / 2), 8));
 }
 
 async function instantiate(name: BuildName, url: string, threads: number): Promise<WasmModule> {

@@ -41,12 +41,15 @@ const TYPES: Record<string, string> = {
 const STRICT_CSP =
   "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'";
 
-/** Serves the repository; `/strict` and `/plain` are empty pages with and without a Content-Security-Policy. */
+/** Serves the repository, and empty pages: `/strict` has a Content-Security-Policy, `/isolated` may use threads. */
 function serve(): Promise<Server> {
   const server = createServer((request, response) => {
     const path = decodeURIComponent(new URL(request.url ?? '', 'http://x').pathname);
     response.setHeader('access-control-allow-origin', '*');
-    if (path === '/plain' || path === '/strict') {
+    response.setHeader('cross-origin-embedder-policy', 'require-corp');
+    response.setHeader('cross-origin-resource-policy', 'cross-origin');
+    if (['/plain', '/strict', '/isolated'].includes(path)) {
+      if (path === '/isolated') response.setHeader('cross-origin-opener-policy', 'same-origin');
       if (path === '/strict') response.setHeader('content-security-policy', STRICT_CSP);
       response.setHeader('content-type', 'text/html').end('<!doctype html><title>Test</title>');
       return;
@@ -234,6 +237,26 @@ test('stops, aborts and goes on', options, async () => {
   assert.equal(result.aborted, 'aborted');
   assert.equal(result.whole.choices[0].message.content, greedy.cases[0]?.text);
   assert.equal(result.after, 'disposed');
+});
+
+test('runs on several threads where the page is isolated', options, async () => {
+  const { builds } = (await import(`${root}pkg/dist/builds.js`)) as { builds: string[] };
+  const threaded = builds.some((name) => name.endsWith('_threads'));
+  const result = await inPage(
+    '/isolated',
+    async ({ model, content }) => {
+      const { Engine } = (await import('/pkg/dist/index.js' as string)) as Package;
+      const engine = await Engine.load(model, { threads: 2 });
+      const messages = [{ role: 'user' as const, content }];
+      const answer = await engine.chat.completions.create({ messages, temperature: 0 });
+      await engine.dispose();
+      return { isolated: crossOriginIsolated, threads: engine.info.threads, answer };
+    },
+    { model: MODEL, content: greedy.cases[0]?.user ?? '' },
+  );
+  assert.ok(result.isolated);
+  assert.equal(result.threads, threaded ? 2 : 1);
+  assert.equal(result.answer.choices[0].message.content, greedy.cases[0]?.text);
 });
 
 test('runs from another origin, as from a CDN', options, async () => {
