@@ -59,3 +59,8 @@ fn run(name: &str) {
 fn hugging_face_features() {
     run("jinja-features.json");
 }
+
+#[test]
+fn python_values() {
+    run("python-values.json");
+}

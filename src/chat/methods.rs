@@ -1,6 +1,7 @@
 //! Python's methods of strings, lists and dictionaries. Those of minijinja's `pycompat` are used where they answer
 //! as Python does; the ones here take Python's optional and keyword arguments or are missing there.
 
+use minijinja::formatting::{self, FormatStyle};
 use minijinja::value::{Tuple, Value, ValueKind};
 use minijinja::{Error, State};
 use minijinja_contrib::pycompat;
@@ -16,8 +17,10 @@ pub(super) fn call(
     method: &str,
     args: &[Value],
 ) -> Result<Value, Error> {
-    if method == "__slice__" {
-        return slice(value, args);
+    match method {
+        "__slice__" => return slice(value, args),
+        "__mod__" => return modulo(value, args),
+        _ => {}
     }
     let own = match (value.kind(), value.as_str()) {
         (_, Some(text)) => string_method(text, method, args)?,
@@ -29,6 +32,22 @@ pub(super) fn call(
         Some(result) => Ok(result),
         None => pycompat::unknown_method_callback(state, value, method, args),
     }
+}
+
+/// `'%s' % value` as Python does it.
+fn modulo(format: &Value, args: &[Value]) -> Result<Value, Error> {
+    let [value]: &[Value; 1] = args
+        .try_into()
+        .map_err(|_| invalid("% takes one operand"))?;
+    let items = if value.is_tuple() {
+        value.try_iter()?.collect()
+    } else {
+        vec![value.clone()]
+    };
+    let format = format
+        .as_str()
+        .ok_or_else(|| invalid("% formats strings only"))?;
+    formatting::format(FormatStyle::Printf, format, &items).map(Value::from)
 }
 
 /// `value[start:stop:step]` as Python does it; the template's source says `value.__slice__(start, stop, step)`.

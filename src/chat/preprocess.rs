@@ -4,6 +4,7 @@
 //!   exactly that; whitespace control stays as it is.
 //! - A slice with a step, `x[::-1]`, becomes the method call `x.__slice__(none, none, -1)` (see `methods`):
 //!   minijinja 3.0 panics when it walks backwards over something empty, and misses bounds.
+//! - `'%s' % x` with a literal on the left becomes `'%s'.__mod__(x)`: minijinja has no formatting operator.
 //! - Line ends become `\n`, the only kind that Jinja knows.
 //!
 //! The scanner knows just enough of Jinja to leave text, comments, raw blocks and strings alone.
@@ -42,7 +43,7 @@ pub(super) fn prepare(source: &str) -> String {
             }
             _ if is_code => {
                 out.push_str(&tag[..2]);
-                rewrite_slices(&tag[2..], &mut out);
+                rewrite_code(&tag[2..], &mut out);
             }
             _ => out.push_str(tag),
         }
@@ -106,8 +107,8 @@ struct Bracket {
     colons: Vec<usize>,
 }
 
-/// Copies code, turning `[a:b:c]` into `.__slice__(a, b, c)`.
-fn rewrite_slices(code: &str, out: &mut String) {
+/// Copies code, turning `[a:b:c]` into `.__slice__(a, b, c)` and `'…' % a` into `'…'.__mod__(a)`.
+fn rewrite_code(code: &str, out: &mut String) {
     let bytes = code.as_bytes();
     let mut open: Vec<Bracket> = Vec::new();
     let mut i = 0;
@@ -150,7 +151,64 @@ fn rewrite_slices(code: &str, out: &mut String) {
         }
         out.push_str(&code[i..i + length]);
         i += length;
+        if let (b'\'' | b'"', Some(operand)) = (bytes[i - length], format_operand(&code[i..])) {
+            out.push_str(".__mod__(");
+            rewrite_code(&code[i..][operand.clone()], out);
+            out.push(')');
+            i += operand.end;
+        }
     }
+}
+
+/// After a string literal: where the right side of a `%` operator is.
+fn format_operand(code: &str) -> Option<std::ops::Range<usize>> {
+    let after = code
+        .trim_start()
+        .strip_prefix('%')
+        .filter(|after| !after.starts_with('}'))?
+        .trim_start();
+    let start = code.len() - after.len();
+    let mut end = start + operand_length(after)?;
+    // Filters bind tighter than the operator.
+    while let Some(filter) = code[end..].trim_start().strip_prefix('|') {
+        let filter = filter.trim_start();
+        end = code.len() - filter.len() + operand_length(filter)?;
+    }
+    Some(start..end)
+}
+
+/// Length of a literal, name or bracket with what is attached to it: `.name`, `[…]`, `(…)`.
+fn operand_length(code: &str) -> Option<usize> {
+    let bytes = code.as_bytes();
+    let mut i = usize::from(bytes.first() == Some(&b'-'));
+    loop {
+        match bytes.get(i) {
+            Some(b'\'' | b'"') => i += string_length(&bytes[i..]),
+            Some(b'(' | b'[' | b'{') => i += end_of_bracket(&bytes[i..]),
+            Some(b'_' | b'.') => i += 1,
+            Some(byte) if byte.is_ascii_alphanumeric() || !byte.is_ascii() => i += 1,
+            _ => return (i > 0).then_some(i),
+        }
+    }
+}
+
+fn end_of_bracket(code: &[u8]) -> usize {
+    let mut depth = 0usize;
+    let mut i = 0;
+    while i < code.len() {
+        match code[i] {
+            b'\'' | b'"' => {
+                i += string_length(&code[i..]);
+                continue;
+            }
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' if depth == 1 => return i + 1,
+            b')' | b']' | b'}' => depth -= 1,
+            _ => {}
+        }
+        i += 1;
+    }
+    code.len()
 }
 
 #[cfg(test)]
@@ -206,6 +264,32 @@ mod tests {
             (
                 "{{ [{'a': 1, 'b': 2}] }}{{ x[{'a':1}['a']] }}",
                 "{{ [{'a': 1, 'b': 2}] }}{{ x[{'a':1}['a']] }}",
+            ),
+        ];
+        for (source, expected) in cases {
+            assert_eq!(prepare(source), expected);
+        }
+    }
+
+    #[test]
+    fn formatting() {
+        let cases = [
+            ("{{ '%s' % x }}", "{{ '%s'.__mod__(x) }}"),
+            (
+                "{{ '%s'%(a, b[1:]) ~ c }}",
+                "{{ '%s'.__mod__((a, b[1:])) ~ c }}",
+            ),
+            (
+                "{{ '%s' % m.a['b'].c(1)|upper ~ 1 }}",
+                "{{ '%s'.__mod__(m.a['b'].c(1)|upper) ~ 1 }}",
+            ),
+            (
+                "{%- if a == '%s' % 'é%}'[::-1] -%}",
+                "{%- if a == '%s'.__mod__('é%}'.__slice__(none, none, -1)) -%}",
+            ),
+            (
+                "{% if a == 'b'%}{% if 'b' %}{% if 'b' -%}",
+                "{% if a == 'b'%}{% if 'b' %}{% if 'b' -%}",
             ),
         ];
         for (source, expected) in cases {
