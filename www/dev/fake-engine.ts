@@ -64,6 +64,7 @@ const info: ModelInfo = {
   embeddingLength: 256,
   layers: 8,
   backend: 'cpu-simd',
+  threads: 1,
   hasChatTemplate: true,
   memoryBytes: 14_000_000,
 };

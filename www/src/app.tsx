@@ -1,3 +1,4 @@
+import { useSignalEffect } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { Announcer } from './components/announcer.tsx';
 import { Composer } from './components/composer.tsx';
@@ -10,6 +11,7 @@ import { SettingsPanel } from './components/settings-panel.tsx';
 import { Sidebar, SidebarSheet } from './components/sidebar.tsx';
 import { Transcript } from './components/transcript.tsx';
 import { run } from './generate.ts';
+import { current } from './state.ts';
 import { panel, wide } from './view.ts';
 
 /** Escape stops an answer, unless a dialog is open: there it closes the dialog. */
@@ -26,8 +28,17 @@ function useEscape(): void {
   }, []);
 }
 
+/** The window is named after the conversation. */
+function useTitle(): void {
+  useSignalEffect(() => {
+    const title = current.value?.title;
+    document.title = title ? `${title} · Inkling` : 'Inkling';
+  });
+}
+
 export function App() {
   useEscape();
+  useTitle();
   return (
     <div class="app">
       <a class="skip" href="#composer-input">

@@ -1,7 +1,7 @@
 // Writing an answer: from the conversation to the engine, and from its stream to the page, once per frame.
 import { effect, signal, type Signal } from '@preact/signals';
 import type { ChatCompletionChunk, ChatMessage, PrefillProgress } from 'inkling-llm';
-import { expectingModel, model, type OpenModel } from './engine.ts';
+import { expectingModel, model, reopen, type OpenModel } from './engine.ts';
 import { codeOf, describe } from './errors.ts';
 import { FrameGate } from './frame.ts';
 import { saveConversation } from './history.ts';
@@ -100,6 +100,10 @@ export async function answer(conversationId: string): Promise<void> {
   } catch (error) {
     if (codeOf(error) === 'aborted' || abort.signal.aborted) end = 'cancelled';
     else trouble = describe(error);
+    if (trouble?.code === 'worker_failed') {
+      trouble.advice = 'It is being opened again; then ask once more.';
+      void reopen();
+    }
   }
   writer.close();
   updateMessage(conversationId, message.id, {

@@ -17,11 +17,16 @@ export function people(count: number): string {
 
 const backends: Readonly<Record<string, string>> = {
   'cpu-simd': 'CPU, SIMD',
+  'cpu-relaxed-simd': 'CPU, relaxed SIMD',
+  'cpu-scalar': 'CPU, scalar',
   cpu: 'CPU',
-  reference: 'CPU, exact reference',
+  'cpu-reference': 'CPU, exact reference',
   gpu: 'GPU',
   webgpu: 'GPU',
 };
 
-/** `cpu-simd` → "CPU, SIMD". */
-export const backendName = (backend: string): string => backends[backend] ?? backend;
+/** `cpu-simd` and 4 → "CPU, SIMD, 4 threads". */
+export function backendName(backend: string, threads = 1): string {
+  const name = backends[backend] ?? backend;
+  return threads > 1 ? `${name}, ${threads} threads` : name;
+}

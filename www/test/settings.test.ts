@@ -27,6 +27,7 @@ test('numbers in words', () => {
   assert.equal(megabytes(397_000_000), '397 MB');
   assert.equal(megabytes(2_400_000_000), '2.4 GB');
   assert.equal(backendName('cpu-simd'), 'CPU, SIMD');
+  assert.equal(backendName('cpu-simd', 4), 'CPU, SIMD, 4 threads');
   assert.equal(backendName('new'), 'new');
 });
 

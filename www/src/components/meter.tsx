@@ -62,12 +62,12 @@ export function Meter() {
       </p>
     );
   }
-  const { backend, contextLength } = open.info;
+  const { backend, threads, contextLength } = open.info;
   const used = Math.min(contextUsed(), contextLength);
   const rate = speed();
   return (
     <p class="meter">
-      <span>{backendName(backend)}</span>
+      <span>{backendName(backend, threads)}</span>
       {rate > 0 && <span class="speed">{rate < 10 ? rate.toFixed(1) : Math.round(rate)} tokens/s</span>}
       {used > 0 && <Context used={used} length={contextLength} />}
     </p>

@@ -30,11 +30,11 @@ function Facts({ open }: { open: OpenModel }) {
   const rows: [string, string][] = [
     ['Parameters', people(info.parameters)],
     ['Quantization', info.quantization],
-    ['File', megabytes(info.fileSize)],
-    ['Memory', megabytes(info.memoryBytes)],
+    ['Size', megabytes(info.fileSize)],
+    ['In memory', megabytes(info.memoryBytes)],
     ['Context', context],
     ['Family', info.architecture],
-    ['Runs on', backendName(info.backend)],
+    ['Runs on', backendName(info.backend, info.threads)],
     ['Licence', info.license ?? 'not stated in the file'],
   ];
   return (

@@ -89,7 +89,7 @@ function ContextLength() {
         label="Length of memory"
         term="context"
         max={1_048_576}
-        placeholder="The model’s own"
+        placeholder="The model’s own, up to 4096"
         hint="How many tokens of a conversation the model sees at once. A shorter one needs less memory. Used when a model is opened."
       />
       {differs && settings.value.contextLength > 0 && (
