@@ -40,10 +40,12 @@ test('text arrives in pieces, and stop keeps what is there', () =>
     await ready(page);
     await page.evaluate(() => {
       globalThis.seen = [];
-      new MutationObserver(() => {
+      new MutationObserver((_, observer) => {
         const text = document.querySelector('.prose.live')?.textContent ?? '';
         if (text && text !== globalThis.seen.at(-1)) globalThis.seen.push(text);
-        if (globalThis.seen.length === 4) document.querySelector('button[aria-label="Stop"]')?.click();
+        if (globalThis.seen.length < 4) return;
+        observer.disconnect();
+        document.querySelector('button[aria-label="Stop"]').click();
       }).observe(document.body, { subtree: true, childList: true, characterData: true });
     });
     await askAndWait(page, fox);
@@ -153,16 +155,14 @@ test('a message longer than the whole context is refused in words, and the chat 
     assert.deepEqual(await answers(page), [oneLine(answerTo('Hello!'))]);
   }));
 
-test('without storage the app works, and says that nothing is kept', () =>
-  onPage({ path: 'icon.svg' }, async (page, context) => {
-    await context.addInitScript(() => {
-      Object.defineProperty(globalThis, 'indexedDB', { value: undefined });
-    });
-    await page.goto(new URL('.', page.url()).href);
+test('without storage the app works, and says that nothing is kept', () => {
+  const before = () => Object.defineProperty(globalThis, 'indexedDB', { value: undefined });
+  return onPage({ before }, async (page) => {
     await page.getByText(/does not let this page keep anything/).waitFor();
     await askAndWait(page, 'Hello!');
     assert.deepEqual(await answers(page), [oneLine(answerTo('Hello!'))]);
-  }));
+  });
+});
 
 test('settings hold over a reload, and reset', () =>
   onPage({}, async (page) => {

@@ -50,10 +50,17 @@ export const greedy = { temperature: 0, repetitionPenalty: 1 };
 
 /**
  * Runs one case on a fresh page. Fails if a request went anywhere but the page's own server and `alsoAllowed`, or if
- * the page logged an error. `settings` are stored before the page opens.
+ * the page logged an error. `settings` are stored before the page opens, and `before` runs in it first.
  */
 export async function onPage(options, work) {
-  const { settings = greedy, alsoAllowed = [], path = '', expectErrors = false, ...context } = options;
+  const {
+    settings = greedy,
+    alsoAllowed = [],
+    path = '',
+    expectErrors = false,
+    before,
+    ...context
+  } = options;
   const where = await browser.newContext({ ...desktop, reducedMotion: 'reduce', ...context });
   const allowed = [new URL(site).origin, ...alsoAllowed];
   const strays = [];
@@ -69,6 +76,7 @@ export async function onPage(options, work) {
       // A case without storage.
     }
   }, JSON.stringify(settings));
+  if (before) await where.addInitScript(before);
   const page = await where.newPage();
   page.setDefaultTimeout(patience);
   page.on('pageerror', (error) => errors.push(String(error)));

@@ -27,8 +27,9 @@ export async function ask(page, text) {
 
 /** Asks, and waits for the whole answer. */
 export async function askAndWait(page, text) {
+  const before = await page.locator('.turn.assistant').count();
   await ask(page, text);
-  await page.locator('.turn.assistant').last().locator('.facts, .trouble').first().waitFor();
+  await page.locator('.turn.assistant').nth(before).locator('.facts').waitFor();
   await idle(page);
 }
 
