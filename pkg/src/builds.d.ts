@@ -1,2 +1,4 @@
-/** Names of the builds that this package carries; the file is written by `cargo xtask build`. */
-export const builds: readonly string[];
+import type { BuildName } from './choose-build.js';
+
+/** Where the builds lie that this package carries; the file is written when dist/ is assembled. */
+export const builds: { readonly [Name in BuildName]?: () => URL };

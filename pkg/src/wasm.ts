@@ -22,14 +22,6 @@ export interface WasmModule {
   };
 }
 
-/** Where the builds lie. Bundlers look for exactly these `new URL` expressions. */
-const URLS: Record<BuildName, () => URL> = {
-  simd: () => new URL('./inkling_bg.wasm', import.meta.url),
-  relaxed: () => new URL('./inkling_relaxed_bg.wasm', import.meta.url),
-  simd_threads: () => new URL('./inkling_simd_threads_bg.wasm', import.meta.url),
-  relaxed_threads: () => new URL('./inkling_relaxed_threads_bg.wasm', import.meta.url),
-};
-
 /** What decides between builds. */
 export interface Wish {
   /** Threads asked for; by default as many as leave the page a core. */
@@ -44,16 +36,20 @@ export async function loadWasm({ threads, wasmUrl }: Wish): Promise<WasmModule> 
   const count = Math.max(1, Math.floor(threads ?? defaultThreads()));
   if (wasmUrl !== undefined) return instantiate('simd', wasmUrl, 1);
   let failure: unknown;
-  for (const name of candidates(count, wasmFeatures(), builds)) {
+  for (const name of candidates(count, wasmFeatures(), Object.keys(builds))) {
+    const url = builds[name]?.();
+    if (!url) continue;
     try {
-      return await instantiate(name, URLS[name]().href, count);
+      return await instantiate(name, url.href, count);
     } catch (error) {
       // A phone may refuse to reserve shared memory: the next build needs none.
       failure ??= error;
       if (!name.endsWith('_threads')) break;
     }
   }
-  throw failure;
+  throw (
+    failure ?? new EngineError('worker_failed', 'This copy of the package carries no build of the engine.')
+  );
 }
 
 async function instantiate(name: BuildName, url: string, threads: number): Promise<WasmModule> {
