@@ -69,8 +69,10 @@ pub fn run(project: &Project) -> Result<bool> {
         "{:<44} {:>10} {:>10} {:>10}",
         "file", "raw", "gzip", "brotli"
     );
-    let mut all = Sizes::default();
     let mut code = Sizes::default();
+    let mut rest = Sizes::default();
+    // A visitor downloads one of the builds: the largest counts.
+    let mut engine = Sizes::default();
     for file in &files {
         let extension = file
             .extension()
@@ -81,13 +83,17 @@ pub fn run(project: &Project) -> Result<bool> {
         }
         let sizes = Sizes::of(&std::fs::read(file)?)?;
         sizes.print(&file.strip_prefix(&folder)?.to_string_lossy());
-        all.add(sizes);
-        if matches!(extension, "wasm" | "js" | "mjs") {
-            code.add(sizes);
+        match extension {
+            "wasm" if sizes.gzip > engine.gzip => engine = sizes,
+            "wasm" => {}
+            "js" | "mjs" => code.add(sizes),
+            _ => rest.add(sizes),
         }
     }
-    all.print("everything but models");
-    code.print("wasm and JavaScript");
+    code.add(engine);
+    rest.add(code);
+    rest.print("one visit: the largest wasm and the rest");
+    code.print("of it wasm and JavaScript");
     let within = code.gzip <= BUDGET && code.gzip > 0;
     let verdict = if within { "within" } else { "NOT within" };
     println!(
