@@ -7,7 +7,7 @@ use tokenizers::Model;
 use tokenizers::models::bpe::BPE;
 
 use super::pattern::Pattern;
-use super::pre_tokenizers::PreTokenizer;
+use super::pre_tokenizers::{PreTokenizer, cut};
 use super::vocab::{TokenKind, Vocab};
 use crate::error::{Error, Result};
 use crate::gguf::Metadata;
@@ -98,14 +98,6 @@ impl Bpe {
                 bytes.map_or(Cow::Borrowed(text.as_bytes()), Cow::Owned)
             }
         }
-    }
-}
-
-/// Applies each pattern to the pieces that the one before has left.
-fn cut(patterns: &[Pattern], text: &str, piece: &mut dyn FnMut(&str)) {
-    match patterns.split_first() {
-        Some((first, rest)) => first.split(text, |part| cut(rest, part, piece)),
-        None => piece(text),
     }
 }
 

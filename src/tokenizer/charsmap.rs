@@ -60,11 +60,13 @@ impl CharsMap {
         let mut node = self.offset(0)?;
         for (i, &byte) in text.iter().enumerate() {
             node ^= byte as usize;
-            let unit = *self.units.get(node)?;
+            let (Some(&unit), Some(offset)) = (self.units.get(node), self.offset(node)) else {
+                break;
+            };
             if unit & 0x8000_00ff != u32::from(byte) {
                 break;
             }
-            node ^= self.offset(node)?;
+            node ^= offset;
             if unit >> 8 & 1 == 1 {
                 let value = *self.units.get(node)? & 0x7fff_ffff;
                 found = Some((i + 1, self.replacement(value as usize)?));
@@ -81,5 +83,46 @@ impl CharsMap {
     fn replacement(&self, start: usize) -> Option<&[u8]> {
         let rest = self.replacements.get(start..)?;
         rest.split(|&byte| byte == 0).next()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CharsMap;
+
+    /// A table that replaces `A` by `a` and `AB` by `é`, built by hand.
+    fn table() -> Vec<u8> {
+        let mut units = vec![0u32; 512];
+        units[0] = 256 << 10;
+        let a = 256 ^ b'A' as usize;
+        units[a] = u32::from(b'A') | 1 << 8 | ((a as u32) ^ 448) << 10;
+        units[448] = 1 << 31;
+        let ab = 448 ^ b'B' as usize;
+        units[ab] = u32::from(b'B') | 1 << 8 | ((ab as u32) ^ 32) << 10;
+        units[32] = 1 << 31 | 2;
+        let mut bytes = (units.len() as u32 * 4).to_le_bytes().to_vec();
+        bytes.extend(units.iter().flat_map(|unit| unit.to_le_bytes()));
+        bytes.extend("a\0é\0".as_bytes());
+        bytes
+    }
+
+    #[test]
+    fn the_longest_key_is_replaced() {
+        let map = CharsMap::new(&table()).unwrap();
+        assert_eq!(map.normalize("xAABÄAé A"), "xaéÄaé a");
+        assert_eq!(map.normalize(""), "");
+    }
+
+    #[test]
+    fn damaged_tables_do_no_harm() {
+        assert!(CharsMap::new(&[1, 2]).is_err());
+        assert!(CharsMap::new(&table()[..100]).is_err());
+        for at in 0..table().len() {
+            let mut bytes = table();
+            bytes[at] ^= 0xff;
+            if let Ok(map) = CharsMap::new(&bytes) {
+                map.normalize("xAABÄ");
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A general engine with Unicode tables adds 440 kB to the page's download (measured, gzip); the patterns of all known
 //! models need only this much: characters, classes with `\p{…}` and `\s`, groups `(?:…)` and `(?i:…)` with an optional
-//! `?`, alternatives, greedy `? * + {n} {n,m}` on characters and classes, lookahead `(?=…)` `(?!…)` and `$`.
+//! `?`, alternatives, greedy `? * + {n} {n,m}` on characters and classes, lookahead `(?=…)` `(?!…)` and `$`, `\u{…}`.
 //! Matching backtracks, leftmost alternative first, as Oniguruma does. Steps back are single characters of one class,
 //! so the known patterns take linear time.
 

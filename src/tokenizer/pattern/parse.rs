@@ -144,6 +144,12 @@ impl Parser<'_> {
                     .then(|| self.chars.by_ref().take_while(|&c| c != '}').collect())?;
                 return class.add_category(&name).then_some(None);
             }
+            'u' => {
+                let code: String = self
+                    .take('{')
+                    .then(|| self.chars.by_ref().take_while(|&c| c != '}').collect())?;
+                char::from_u32(u32::from_str_radix(&code, 16).ok()?)?
+            }
             'r' => '\r',
             'n' => '\n',
             't' => '\t',
