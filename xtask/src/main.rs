@@ -1,7 +1,10 @@
 //! Development commands of Inkling: `cargo xtask help` lists them.
 
+mod bench;
+mod browser;
 mod build;
 mod chat;
+mod conformance;
 mod fingerprint;
 mod process;
 mod progress;
@@ -11,12 +14,14 @@ mod setup;
 mod size;
 mod test;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use lexopt::prelude::*;
 
 use build::Effort;
+use conformance::Backend;
 use project::Project;
 
 const HELP: &str = "\
@@ -29,6 +34,11 @@ Usage: cargo xtask COMMAND
   build   Build the wasm module, the npm package and the page
           [--dev] faster to compile, slower to run
   size    Show what the page downloads: raw, gzip, brotli
+  bench   Measure tokens a second on this machine and in a headless browser, as JSON lines
+          [--model FILE.gguf …] [--native] [--browser]
+  conformance EXPECTED_DIR RESULTS_DIR
+          Answer a folder of questions, one result file each
+          [--backend cpu|reference] [--browser] [--check] [--kv f32|f16]
   setup   Only install what the other commands need
 ";
 
@@ -61,6 +71,13 @@ fn run() -> Result<ExitCode> {
         "size" => {
             build::run(&project, Effort::Release)?;
             return Ok(exit(size::run(&project)?));
+        }
+        "bench" => bench::run(&project, &bench_options(args)?)?,
+        "conformance" => {
+            return Ok(exit(conformance::run(
+                &project,
+                &conformance_options(args)?,
+            )?));
         }
         other => bail!("there is no command \"{other}\"\n\n{HELP}"),
     }
@@ -112,4 +129,58 @@ fn chat_options(mut args: lexopt::Parser) -> Result<chat::Options> {
         }
     }
     Ok(options)
+}
+
+fn bench_options(mut args: lexopt::Parser) -> Result<bench::Options> {
+    let mut options = bench::Options {
+        models: Vec::new(),
+        native: false,
+        browser: false,
+    };
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("model") => options.models.push(args.value()?.into()),
+            Long("native") => options.native = true,
+            Long("browser") => options.browser = true,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    if !options.native && !options.browser {
+        (options.native, options.browser) = (true, true);
+    }
+    Ok(options)
+}
+
+fn conformance_options(mut args: lexopt::Parser) -> Result<conformance::Options> {
+    let mut folders = Vec::new();
+    let mut backend = Backend::Cpu;
+    let mut kv_type = "f32".to_owned();
+    let (mut browser, mut check) = (false, false);
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("backend") => {
+                backend = match args.value()?.string()?.as_str() {
+                    "cpu" => Backend::Cpu,
+                    "reference" => Backend::Reference,
+                    other => bail!("--backend is cpu or reference, not {other}"),
+                }
+            }
+            Long("kv") => kv_type = args.value()?.string()?,
+            Long("browser") => browser = true,
+            Long("check") => check = true,
+            Value(folder) => folders.push(PathBuf::from(folder)),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let Ok([expected, results]) = <[PathBuf; 2]>::try_from(folders) else {
+        bail!("conformance needs two folders: EXPECTED_DIR RESULTS_DIR");
+    };
+    Ok(conformance::Options {
+        expected,
+        results,
+        backend,
+        kv_type,
+        browser,
+        check,
+    })
 }

@@ -7,8 +7,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// Runs to the end with our own output; an exit code other than 0 is an error.
+/// Runs a tool to the end and shows what it says (on standard error); an exit code other than 0 is an error.
 pub fn run(command: &mut Command) -> Result<()> {
+    print(command.stdout(std::io::stderr()))
+}
+
+/// The same for a program whose output is our result.
+pub fn print(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| line(command))?;
     if !status.success() {
         bail!("{} ended with {status}", line(command));

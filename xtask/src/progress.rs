@@ -1,4 +1,4 @@
-//! What xtask tells about its work.
+//! What xtask tells about its work, on standard error: standard output is for results.
 
 use std::time::Instant;
 
@@ -6,25 +6,25 @@ use anyhow::Result;
 
 /// Announces a piece of work that takes time, does it, and says how long it took.
 pub fn step<T>(title: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    println!("• {title} …");
+    eprintln!("• {title} …");
     let start = Instant::now();
     let result = work();
     let seconds = start.elapsed().as_secs_f64();
     match &result {
-        Ok(_) => println!("  {title}: {seconds:.1} s"),
-        Err(_) => println!("  {title}: failed after {seconds:.1} s"),
+        Ok(_) => eprintln!("  {title}: {seconds:.1} s"),
+        Err(_) => eprintln!("  {title}: failed after {seconds:.1} s"),
     }
     result
 }
 
 /// Something that was found in order, with nothing to do.
 pub fn ready(what: &str) {
-    println!("✓ {what}");
+    eprintln!("✓ {what}");
 }
 
 /// A remark that the reader should not miss.
 pub fn note(text: &str) {
-    println!("! {text}");
+    eprintln!("! {text}");
 }
 
 /// A number of bytes as people read it.

@@ -1,6 +1,8 @@
 //! The rules of the house that no compiler checks: which module may use which, where unsafe code and the crates of one
 //! purpose may stand, how long a file may be. docs/ARCHITECTURE.md says why.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 
 /// Modules from left to right; each may use those of earlier steps only.

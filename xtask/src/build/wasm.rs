@@ -243,7 +243,7 @@ fn finish(project: &Project, variant: &Variant, module: &Path, effort: Effort) -
             project.path("pkg/wasm").join(glue),
         )?;
     }
-    println!("  {}: {}", variant.name, size(&result)?);
+    ready(&format!("{}: {}", variant.name, size(&result)?));
     inputs.write(&stamp)
 }
 

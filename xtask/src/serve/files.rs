@@ -1,15 +1,13 @@
 //! From a request to the bytes of a file.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use anyhow::Result;
-use tiny_http::{Request, Response, StatusCode};
-
 use super::range::{Wanted, parse};
-use super::{Reply, text, with_header};
+use super::{Reply, Request};
+use anyhow::Result;
 
 /// The path of an address with its `%20` and kin resolved; `None` if it is not UTF-8.
 pub fn decode(path: &str) -> Option<String> {
@@ -51,22 +49,15 @@ pub fn reply(request: &Request, path: &Path) -> Result<Reply> {
     let changed = meta.modified()?.duration_since(UNIX_EPOCH)?.as_nanos();
     let size = meta.len();
     let etag = format!("\"{size:x}-{changed:x}\"");
-    let ask = |name: &'static str| {
-        let header = request
-            .headers()
-            .iter()
-            .find(|header| header.field.equiv(name))?;
-        Some(header.value.as_str())
-    };
-
-    let known =
-        ask("If-None-Match").is_some_and(|tags| tags.split(',').any(|tag| tag.trim() == etag));
+    let known = request
+        .header("If-None-Match")
+        .is_some_and(|tags| tags.split(',').any(|tag| tag.trim() == etag));
     if known {
-        return Ok(with_header(text(304, ""), "ETag", &etag));
+        return Ok(Reply::text(304, "").with("ETag", etag));
     }
     // A part of another version of the file would not fit what the reader has.
-    let same = ask("If-Range").is_none_or(|tag| tag == etag);
-    let wanted = match ask("Range") {
+    let same = request.header("If-Range").is_none_or(|tag| tag == etag);
+    let wanted = match request.header("Range") {
         Some(header) if same => parse(header, size),
         _ => Wanted::Everything,
     };
@@ -74,29 +65,20 @@ pub fn reply(request: &Request, path: &Path) -> Result<Reply> {
         Wanted::Everything => (200, 0, size),
         Wanted::Part { first, last } => (206, first, last - first + 1),
         Wanted::Unsatisfiable => {
-            let reply = text(416, "the file has no such range");
-            return Ok(with_header(
-                reply,
-                "Content-Range",
-                &format!("bytes */{size}"),
-            ));
+            let reply = Reply::text(416, "the file has no such range");
+            return Ok(reply.with("Content-Range", format!("bytes */{size}")));
         }
     };
     file.seek(SeekFrom::Start(first))?;
-    let body: Box<dyn Read + Send> = Box::new(file.take(length));
-    let length = usize::try_from(length)?;
-    let mut reply = Response::new(StatusCode(status), Vec::new(), body, Some(length), None);
+    let mut reply = Reply::part(status, file, length);
     if status == 206 {
-        let last = first + length as u64 - 1;
-        reply = with_header(
-            reply,
-            "Content-Range",
-            &format!("bytes {first}-{last}/{size}"),
-        );
+        let last = first + length - 1;
+        reply = reply.with("Content-Range", format!("bytes {first}-{last}/{size}"));
     }
-    reply = with_header(reply, "Content-Type", content_type(path));
-    reply = with_header(reply, "Accept-Ranges", "bytes");
-    Ok(with_header(reply, "ETag", &etag))
+    Ok(reply
+        .with("Content-Type", content_type(path))
+        .with("Accept-Ranges", "bytes")
+        .with("ETag", etag))
 }
 
 /// What browsers insist on: modules must be JavaScript, streamed wasm must be `application/wasm`.

@@ -4,24 +4,23 @@
 //! pieces; ETags let the browser ask whether its copy is still good.
 
 mod files;
+mod http;
 mod range;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow};
-use tiny_http::{Header, Method, Request, Response, Server, StatusCode};
+use anyhow::{Context, Result, bail};
 
-/// Browsers open six connections to one host.
-const WORKERS: usize = 8;
+pub use files::decode;
+pub use http::{Reply, Request};
+
 /// How many ports are tried after the wanted one.
 const NEXT_PORTS: u16 = 50;
 
-/// A reply with a body of any kind.
-pub type Reply = Response<Box<dyn std::io::Read + Send>>;
-/// Answers requests that are not for files (by their path); `None` leaves them to the files.
-pub type Handler = Box<dyn Fn(&mut Request, &str) -> Option<Reply> + Send + Sync>;
+/// Answers requests that are not for files; `None` leaves them to the files.
+pub type Handler = Box<dyn Fn(&Request) -> Option<Reply> + Send + Sync>;
 
 /// Which files stand under which address.
 #[derive(Default)]
@@ -59,25 +58,26 @@ impl Site {
         })
     }
 
-    fn answer(&self, request: &mut Request) -> Reply {
-        let path = request
-            .url()
-            .split(['?', '#'])
-            .next()
-            .unwrap_or("/")
-            .to_owned();
-        if let Some(handler) = &self.handler
-            && let Some(reply) = handler(request, &path)
-        {
-            return isolated(reply);
-        }
-        let reply = match (request.method(), self.file(&path)) {
-            (Method::Get | Method::Head, Some(file)) => files::reply(request, &file)
-                .unwrap_or_else(|error| text(500, &format!("cannot read the file: {error}"))),
-            (Method::Get | Method::Head, None) => text(404, "there is no such file here"),
-            _ => text(405, "only GET and HEAD"),
-        };
-        isolated(reply)
+    fn answer(&self, request: &Request) -> Reply {
+        let handled = self.handler.as_ref().and_then(|handler| handler(request));
+        let reply =
+            handled.unwrap_or_else(
+                || match (request.method.as_str(), self.file(&request.path)) {
+                    ("GET" | "HEAD", Some(file)) => {
+                        files::reply(request, &file).unwrap_or_else(|error| {
+                            Reply::text(500, &format!("cannot read the file: {error}"))
+                        })
+                    }
+                    ("GET" | "HEAD", None) => Reply::text(404, "there is no such file here"),
+                    _ => Reply::text(405, "only GET and HEAD"),
+                },
+            );
+        reply
+            .with("Cross-Origin-Opener-Policy", "same-origin")
+            .with("Cross-Origin-Embedder-Policy", "require-corp")
+            .with("Cross-Origin-Resource-Policy", "same-origin")
+            .with("X-Content-Type-Options", "nosniff")
+            .with("Cache-Control", "no-cache")
     }
 }
 
@@ -94,70 +94,35 @@ impl Running {
 
 /// Serves on 127.0.0.1, on the wanted port or the next free one (0: any free one), in background threads.
 pub fn start(site: Site, wanted: u16) -> Result<Running> {
-    let server = Arc::new(bind(wanted)?);
-    let port = server
-        .server_addr()
-        .to_ip()
-        .context("the server has no port")?
-        .port();
+    let listener = bind(wanted)?;
+    let port = listener.local_addr()?.port();
     let site = Arc::new(site);
-    for _ in 0..WORKERS {
-        let (server, site) = (Arc::clone(&server), Arc::clone(&site));
-        std::thread::spawn(move || {
-            while let Ok(mut request) = server.recv() {
-                let reply = site.answer(&mut request);
-                // A reader that went away is no concern of ours.
-                let _ = request.respond(reply);
-            }
-        });
-    }
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let site = Arc::clone(&site);
+            // A browser that breaks off or talks nonsense is no concern of ours.
+            std::thread::spawn(move || http::converse(stream, |request| site.answer(request)).ok());
+        }
+    });
     Ok(Running { port })
 }
 
-fn bind(wanted: u16) -> Result<Server> {
+fn bind(wanted: u16) -> Result<TcpListener> {
     let last = if wanted == 0 {
         0
     } else {
         wanted.saturating_add(NEXT_PORTS)
     };
-    let mut refusal = None;
     for port in wanted..=last {
-        match Server::http(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
-            Ok(server) => return Ok(server),
-            Err(error) => refusal = Some(error),
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) if port == last => {
+                return Err(error).context(format!("no free port from {wanted} to {last}"));
+            }
+            Err(_) => {}
         }
     }
-    let refusal = refusal.map(|error| error.to_string()).unwrap_or_default();
-    Err(anyhow!("no free port from {wanted} to {last}: {refusal}"))
-}
-
-/// A short plain answer.
-pub fn text(status: u16, message: &str) -> Reply {
-    let reply = Response::from_string(message).with_status_code(StatusCode(status));
-    with_header(reply.boxed(), "Content-Type", "text/plain; charset=utf-8")
-}
-
-fn with_header(mut reply: Reply, name: &str, value: &str) -> Reply {
-    // Refused only where name or value are not ASCII; ours are.
-    if let Ok(header) = Header::from_bytes(name, value) {
-        reply.add_header(header);
-    }
-    reply
-}
-
-fn isolated(reply: Reply) -> Reply {
-    let headers = [
-        ("Cross-Origin-Opener-Policy", "same-origin"),
-        ("Cross-Origin-Embedder-Policy", "require-corp"),
-        ("Cross-Origin-Resource-Policy", "same-origin"),
-        ("X-Content-Type-Options", "nosniff"),
-        ("Cache-Control", "no-cache"),
-    ];
-    let reply = headers.into_iter().fold(reply, |reply, (name, value)| {
-        with_header(reply, name, value)
-    });
-    // A known length in place of chunks: the page shows progress by it.
-    reply.with_chunked_threshold(usize::MAX)
+    bail!("no port to try")
 }
 
 #[cfg(test)]

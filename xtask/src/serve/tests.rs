@@ -124,6 +124,25 @@ fn ranges_give_parts() {
 }
 
 #[test]
+fn one_connection_serves_many_and_idle_ones_block_nobody() {
+    let (folder, port) = site("many");
+    // Browsers open connections ahead of need.
+    let idle: Vec<_> = (0..20)
+        .map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap())
+        .collect();
+    let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let request = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    socket.write_all(request.repeat(3).as_bytes()).unwrap();
+    socket.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut text = String::new();
+    socket.read_to_string(&mut text).unwrap();
+    assert_eq!(text.matches("<!doctype html>").count(), 3);
+    assert_eq!(ask(port, "GET", "/", "").status, 200);
+    drop(idle);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn a_known_version_is_not_sent_again() {
     let (folder, port) = site("etag");
     let first = ask(port, "GET", "/engine.wasm", "");

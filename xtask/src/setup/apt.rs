@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use anyhow::{Result, bail};
 
 use crate::process::{find_program, probe, run};
-use crate::progress::step;
+use crate::progress::{note, step};
 
 /// Installs packages, or fails with the command to type. Never removes a package to make room for another.
 pub fn install(packages: &[&str]) -> Result<()> {
@@ -73,7 +73,7 @@ fn update() {
                 run(command.args(["update", "--quiet", "--quiet"]))
             });
             if let Err(error) = done {
-                println!("  {error:#}; going on with the lists at hand");
+                note(&format!("{error:#}; going on with the lists at hand"));
             }
         }
     });

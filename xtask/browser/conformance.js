@@ -1,0 +1,115 @@
+// Answers a folder of questions in the browser; the same as xtask/native/src/conformance.rs does on the host.
+import { Engine } from '/pkg/index.js';
+import { chats, features } from './templates.js';
+
+const GREEDY_TOKENS = 16;
+
+export async function run(job, post) {
+  for (const file of job.files) {
+    const question = questionOf(file);
+    if (!question) continue;
+    let result;
+    try {
+      const content = question.parse(await (await fetch(address(file))).text());
+      result = await question.answer(content, address(`${question.name}.gguf`), job);
+    } catch (error) {
+      result = failure(error);
+    }
+    console.log(result.error ? `${question.name}: ${result.error}` : question.name);
+    await post(`${question.name}.result.json`, result);
+  }
+}
+
+const address = (file) => `/files/${encodeURIComponent(file)}`;
+
+const failure = (error) => ({ error: error.message, ...(error.code && { code: error.code }) });
+
+/** Reads JSON so that numbers reach the template as they are written: `1.0` is not `1`, and no digit is lost. */
+const exact = (text) =>
+  JSON.parse(text, (_key, value, { source }) => (typeof value === 'number' ? JSON.rawJSON(source) : value));
+
+function questionOf(file) {
+  if (file === 'jinja-features.json')
+    return { name: 'jinja-features', parse: exact, answer: templates(features) };
+  if (file === 'chat-templates.json')
+    return { name: 'chat-templates', parse: exact, answer: templates(chats) };
+  const model = /^(.*)\.expected\.json$/.exec(file);
+  if (model) return { name: model[1], parse: JSON.parse, answer: answerModel };
+  const tokenizer = /^(.*)\.tokens\.json$/.exec(file);
+  if (tokenizer) return { name: tokenizer[1], parse: JSON.parse, answer: answerTokenizer };
+  return undefined;
+}
+
+/** Loads an engine for the time of `use`. */
+async function withEngine(url, options, use) {
+  const engine = await Engine.load(url, options);
+  try {
+    return await use(engine);
+  } finally {
+    await engine.dispose();
+  }
+}
+
+/** Every item answered, or told why not. */
+async function each(items, answer) {
+  const results = [];
+  for (const item of items ?? []) {
+    results.push(await answer(item).catch(failure));
+  }
+  return results;
+}
+
+const templates = (answers) => (content) =>
+  withEngine('/model.gguf', { vocabOnly: true }, (engine) =>
+    answers(content, async (template, context) => {
+      if (typeof template !== 'string') return { error: 'there is no template' };
+      try {
+        return { expected: await engine.renderTemplate(template, context) };
+      } catch (error) {
+        return failure(error);
+      }
+    }),
+  );
+
+async function answerModel(content, url, job) {
+  const kind = content.kind ?? 'causal';
+  if (kind !== 'causal') throw new Error(`models of kind \`${kind}\` are not supported yet`);
+  const result = await answerContext(content, url, job);
+  if (content.long_context) result.long_context = await answerContext(content.long_context, url, job);
+  return result;
+}
+
+function answerContext(content, url, job) {
+  const options = { backend: job.backend, kvType: job.kvType, contextLength: content.n_ctx };
+  return withEngine(url, options, async (engine) => ({
+    sequences: await each(content.sequences, async ({ tokens }) => ({
+      logits: Array.from(await engine.logits(tokens)),
+    })),
+    greedy: await each(content.greedy, (question) => greedy(engine, question)),
+  }));
+}
+
+/** The package streams text, not tokens, so the likeliest token is taken from the logits. */
+async function greedy(engine, { prompt, tokens }) {
+  const all = [...prompt];
+  const count = tokens?.length ?? GREEDY_TOKENS;
+  for (let step = 0; step < count; step++) {
+    const logits = await engine.logits(all);
+    all.push(logits.indexOf(logits.reduce((best, value) => Math.max(best, value), -Infinity)));
+  }
+  return { tokens: all.slice(prompt.length) };
+}
+
+function answerTokenizer(content, url) {
+  return withEngine(url, { vocabOnly: true }, async (engine) => ({
+    cases: await each(content.cases, async ({ text }) => {
+      const ids = await engine.tokenize(text, { addSpecial: false, parseSpecial: false });
+      const special = await engine.tokenize(text, { addSpecial: true, parseSpecial: true });
+      return {
+        ids: Array.from(ids),
+        ids_special: Array.from(special),
+        detok: await engine.detokenize(ids, { skipSpecial: false }),
+      };
+    }),
+  }));
+}

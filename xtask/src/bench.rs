@@ -1,0 +1,84 @@
+//! `cargo xtask bench`: tokens a second on this machine, as JSON lines.
+//!
+//! What is measured stands in `benches/cases.json`. Only measured numbers are printed.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::browser::{self, Job};
+use crate::build::{self, Effort};
+use crate::process::print;
+use crate::project::Project;
+use crate::setup;
+
+const CASES: &str = "benches/cases.json";
+
+pub struct Options {
+    /// Empty: the model that the page is served with.
+    pub models: Vec<PathBuf>,
+    pub native: bool,
+    pub browser: bool,
+}
+
+/// Measures on the host, then in a headless browser.
+pub fn run(project: &Project, options: &Options) -> Result<()> {
+    let mut models = Vec::new();
+    for model in &options.models {
+        models.push(
+            model
+                .canonicalize()
+                .with_context(|| model.display().to_string())?,
+        );
+    }
+    if models.is_empty() {
+        models.push(project.default_model()?);
+    }
+    if options.browser {
+        let toolchain = setup::for_build(project)?;
+        build::all(project, &toolchain, Effort::Release)?;
+    }
+    if options.native {
+        print(
+            Command::new("cargo")
+                .args([
+                    "run",
+                    "--quiet",
+                    "--release",
+                    "--package",
+                    "xtask-native",
+                    "--",
+                    "bench",
+                ])
+                .arg(project.path(CASES))
+                .args(&models)
+                .current_dir(project.root()),
+        )?;
+    }
+    if options.browser {
+        let browser = setup::browser()?;
+        for model in &models {
+            in_browser(project, &browser, model)?;
+        }
+    }
+    Ok(())
+}
+
+fn in_browser(project: &Project, browser: &Path, model: &Path) -> Result<()> {
+    let cases: Value = serde_json::from_str(&std::fs::read_to_string(project.path(CASES))?)?;
+    let name = model
+        .file_name()
+        .context("--model names no file")?
+        .to_string_lossy();
+    let job = Job {
+        description: json!({ "kind": "bench", "cases": cases, "models": [name] }),
+        files: model
+            .parent()
+            .context("--model names no file")?
+            .to_path_buf(),
+        results: None,
+    };
+    browser::run(project, browser, job)
+}

@@ -1,0 +1,64 @@
+//! Work done in a headless browser: our pages under `xtask/browser/`, served with the npm package and some files.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::process::run as run_command;
+use crate::project::Project;
+use crate::serve::{self, Reply, Request, Site};
+
+/// What the page has to do.
+pub struct Job {
+    /// Read by `xtask/browser/main.js`.
+    pub description: Value,
+    /// Served under `/files/`.
+    pub files: PathBuf,
+    /// Where `POST /results/NAME` puts its body; without one it is printed.
+    pub results: Option<PathBuf>,
+}
+
+/// Serves the job, runs the page to its end, fails when it fails.
+pub fn run(project: &Project, browser: &Path, job: Job) -> Result<()> {
+    let site = Site::default()
+        .mount("/", project.path("xtask/browser"))
+        .mount("/pkg/", project.path("pkg/dist"))
+        .mount("/model.gguf", project.default_model()?)
+        .mount("/files/", &job.files)
+        .handler(Box::new(move |request| answer(&job, request)));
+    let running = serve::start(site, 0)?;
+    run_command(
+        Command::new("node")
+            .arg(project.path("xtask/browser/drive.mjs"))
+            .arg(running.address())
+            .env("CHROMIUM", browser)
+            .current_dir(project.root()),
+    )
+}
+
+fn answer(job: &Job, request: &Request) -> Option<Reply> {
+    if request.path == "/job.json" {
+        return Some(Reply::text(200, &job.description.to_string()));
+    }
+    let name = request.path.strip_prefix("/results/")?;
+    if request.method != "POST" {
+        return None;
+    }
+    Some(match keep(job, name, &request.body) {
+        Ok(()) => Reply::text(200, "kept"),
+        Err(error) => Reply::text(500, &format!("{error:#}")),
+    })
+}
+
+fn keep(job: &Job, name: &str, body: &[u8]) -> Result<()> {
+    let Some(folder) = &job.results else {
+        println!("{}", String::from_utf8_lossy(body));
+        return Ok(());
+    };
+    let name = serve::decode(name).context("not a name")?;
+    let file = Path::new(&name).file_name().context("not a name")?;
+    std::fs::write(folder.join(file), body)?;
+    Ok(())
+}
