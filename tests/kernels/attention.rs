@@ -1,58 +1,57 @@
 //! Cases of attention, against f64.
 
+use std::ops::Range;
+
 use half::f16;
 use inkling::backend::cpu::ops::{AttentionShape, Cached, KvElement, Scratch, attention};
 
 use crate::cases::{Random, Report};
 
+#[derive(Debug, Clone, Copy)]
 struct Case {
-    shape: AttentionShape,
+    n_heads: usize,
+    n_kv_heads: usize,
+    head_dim: usize,
+    scale: f32,
+    window: Option<usize>,
+    softcap: Option<f32>,
+    /// Every position sees every other.
+    full: bool,
+    sinks: bool,
     tokens: usize,
     start: usize,
 }
 
-/// `(heads, key/value heads, head length)`, then what varies.
+impl Case {
+    /// Positions that the one at `position` sees.
+    fn visible(&self, position: usize) -> Range<usize> {
+        let len = self.start + self.tokens;
+        match (self.full, self.window) {
+            (true, None) => 0..len,
+            (true, Some(window)) => {
+                position.saturating_sub(window / 2)..(position + window / 2 + 1).min(len)
+            }
+            (false, window) => (position + 1).saturating_sub(window.unwrap_or(len))..position + 1,
+        }
+    }
+
+    /// Score of a head that has no value.
+    fn sink(&self, head: usize) -> f32 {
+        head as f32 * 0.7 - 1.0
+    }
+}
+
+#[rustfmt::skip]
 fn cases() -> Vec<Case> {
+    let heads = [(4, 2, 16), (3, 3, 64), (9, 3, 64), (8, 1, 24), (14, 2, 12), (5, 1, 80), (2, 1, 7), (4, 4, 128)];
+    let places = [(1, 0), (1, 63), (1, 64), (1, 200), (2, 5), (3, 130), (17, 0), (70, 100)];
     let mut cases = Vec::new();
-    let shapes = [
-        (4, 2, 16),
-        (3, 3, 64),
-        (9, 3, 64),
-        (8, 1, 24),
-        (14, 2, 12),
-        (5, 1, 80),
-        (2, 1, 7),
-        (4, 4, 128),
-    ];
-    for (i, (n_heads, n_kv_heads, head_dim)) in shapes.into_iter().enumerate() {
-        for (j, (tokens, start)) in [
-            (1, 0),
-            (1, 63),
-            (1, 64),
-            (1, 200),
-            (2, 5),
-            (3, 130),
-            (17, 0),
-            (70, 100),
-        ]
-        .into_iter()
-        .enumerate()
-        {
+    for (i, (n_heads, n_kv_heads, head_dim)) in heads.into_iter().enumerate() {
+        for (j, (tokens, start)) in places.into_iter().enumerate() {
             for (window, softcap) in [(None, None), (Some(16), None), (Some(65), Some(5.0))] {
                 let scale = [0.125, 1.0, 0.3][(i + j) % 3];
-                let shape = AttentionShape {
-                    n_heads,
-                    n_kv_heads,
-                    head_dim,
-                    scale,
-                    window,
-                    softcap,
-                };
-                cases.push(Case {
-                    shape,
-                    tokens,
-                    start,
-                });
+                let (full, sinks) = ((i + j) % 4 == 3, j % 2 == 1);
+                cases.push(Case { n_heads, n_kv_heads, head_dim, scale, window, softcap, full, sinks, tokens, start });
             }
         }
     }
@@ -64,9 +63,9 @@ pub fn run(report: &mut Report) {
     let mut scratch = Scratch::default();
     for (i, case) in cases().iter().enumerate() {
         let mut random = Random(i as u64);
-        let len = (case.start + case.tokens) * case.shape.n_kv_heads * case.shape.head_dim;
+        let len = (case.start + case.tokens) * case.n_kv_heads * case.head_dim;
         let (keys, values) = (random.values(len), random.values(len));
-        let q = random.values(case.tokens * case.shape.n_heads * case.shape.head_dim);
+        let q = random.values(case.tokens * case.n_heads * case.head_dim);
         one(case, &q, &keys, &values, &mut scratch, report);
         let narrow = |x: Vec<f32>| x.into_iter().map(f16::from_f32).collect::<Vec<_>>();
         one(
@@ -88,12 +87,19 @@ fn one<E: KvElement>(
     scratch: &mut Scratch,
     report: &mut Report,
 ) {
-    let Case {
-        shape,
-        tokens,
-        start,
-    } = case;
-    let stride = shape.n_kv_heads * shape.head_dim;
+    let (n_heads, n_kv_heads, start) = (case.n_heads, case.n_kv_heads, case.start);
+    let (width, stride) = (n_heads * case.head_dim, n_kv_heads * case.head_dim);
+    let sinks: Vec<f32> = (0..n_heads).map(|head| case.sink(head)).collect();
+    let visible = |position| case.visible(position);
+    let shape = AttentionShape {
+        n_heads,
+        n_kv_heads,
+        head_dim: case.head_dim,
+        scale: case.scale,
+        visible: &visible,
+        softcap: case.softcap,
+        sinks: case.sinks.then_some(&sinks),
+    };
     let cached = Cached {
         keys,
         values,
@@ -101,70 +107,46 @@ fn one<E: KvElement>(
         offset: 0,
     };
     let mut out = vec![f32::NAN; q.len()];
-    attention(shape, q, &cached, *start, scratch, &mut out);
+    attention(&shape, q, &cached, start, scratch, &mut out);
     let wide = |x: &[E]| x.iter().map(|x| f64::from(x.to_f32())).collect::<Vec<_>>();
     let want = reference(case, q, &wide(keys), &wide(values));
-    let name = || {
-        format!(
-            "attention of {} bytes, {shape:?}, {tokens} tokens from {start}",
-            size_of::<E>()
-        )
-    };
-    report.close(&name(), &out, &want, |_| 5e-6);
+    let name = format!("attention of {} bytes, {case:?}", size_of::<E>());
+    report.close(&name, &out, &want, |_| 5e-6);
 
     // A token's heads in two shares.
-    if *tokens == 1 && shape.n_kv_heads % 2 == 0 {
-        let half = AttentionShape {
-            n_heads: shape.n_heads / 2,
-            n_kv_heads: shape.n_kv_heads / 2,
-            ..*shape
-        };
-        let middle = q.len() / 2;
+    if case.tokens == 1 && n_kv_heads % 2 == 0 {
+        let (n_heads, n_kv_heads) = (n_heads / 2, n_kv_heads / 2);
         let mut shares = vec![f32::NAN; q.len()];
-        attention(
-            &half,
-            &q[..middle],
-            &cached,
-            *start,
-            scratch,
-            &mut shares[..middle],
-        );
-        let upper = Cached {
-            offset: stride / 2,
-            ..cached
-        };
-        attention(
-            &half,
-            &q[middle..],
-            &upper,
-            *start,
-            scratch,
-            &mut shares[middle..],
-        );
-        report.check(shares == out, || format!("{}: shares differ", name()));
+        let parts = q.chunks(width / 2).zip(shares.chunks_mut(width / 2));
+        for (i, (q, out)) in parts.enumerate() {
+            let sinks = case.sinks.then(|| &sinks[i * n_heads..]);
+            let half = AttentionShape {
+                n_heads,
+                n_kv_heads,
+                sinks,
+                ..shape
+            };
+            let cached = Cached {
+                offset: i * stride / 2,
+                ..cached
+            };
+            attention(&half, q, &cached, start, scratch, out);
+        }
+        report.check(shares == out, || format!("{name}: shares differ"));
     }
     // Tokens one by one, as decoding goes.
-    let width = shape.n_heads * shape.head_dim;
     let mut single = vec![f32::NAN; q.len()];
     for (t, (q, out)) in q.chunks(width).zip(single.chunks_mut(width)).enumerate() {
-        attention(shape, q, &cached, start + t, scratch, out);
+        attention(&shape, q, &cached, start + t, scratch, out);
     }
-    report.close(&format!("{}, one by one", name()), &single, &want, |_| 5e-6);
+    report.close(&format!("{name}, one by one"), &single, &want, |_| 5e-6);
 }
 
 fn reference(case: &Case, q: &[f32], keys: &[f64], values: &[f64]) -> Vec<f64> {
-    let AttentionShape {
-        n_heads,
-        n_kv_heads,
-        head_dim,
-        scale,
-        window,
-        softcap,
-    } = case.shape;
+    let (n_heads, n_kv_heads, head_dim) = (case.n_heads, case.n_kv_heads, case.head_dim);
     let mut out = Vec::new();
     for (i, q) in q.chunks(head_dim).enumerate() {
         let (token, head) = (i / n_heads, i % n_heads / (n_heads / n_kv_heads));
-        let end = case.start + token + 1;
         let at = |p: usize| (p * n_kv_heads + head) * head_dim;
         let score = |p: usize| {
             let dot: f64 = q
@@ -172,15 +154,20 @@ fn reference(case: &Case, q: &[f32], keys: &[f64], values: &[f64]) -> Vec<f64> {
                 .zip(&keys[at(p)..])
                 .map(|(q, k)| f64::from(*q) * k)
                 .sum();
-            let score = dot * f64::from(scale);
-            softcap.map_or(score, |cap| {
+            let score = dot * f64::from(case.scale);
+            case.softcap.map_or(score, |cap| {
                 f64::from(cap) * (score / f64::from(cap)).tanh()
             })
         };
-        let seen = end.saturating_sub(window.unwrap_or(end))..end;
+        let seen = case.visible(case.start + token);
         let scores: Vec<f64> = seen.clone().map(score).collect();
-        let max = scores.iter().copied().fold(f64::MIN, f64::max);
-        let sum: f64 = scores.iter().map(|s| (s - max).exp()).sum();
+        let sink = if case.sinks {
+            f64::from(case.sink(i % n_heads))
+        } else {
+            f64::NEG_INFINITY
+        };
+        let max = scores.iter().copied().fold(sink, f64::max);
+        let sum = scores.iter().map(|s| (s - max).exp()).sum::<f64>() + (sink - max).exp();
         out.extend((0..head_dim).map(|d| {
             let weighted = |(p, s): (usize, &f64)| (s - max).exp() / sum * values[at(p) + d];
             seen.clone().zip(&scores).map(weighted).sum::<f64>()

@@ -2,6 +2,7 @@
 
 use half::f16;
 use inkling::backend::cpu::ops;
+use inkling::model::Activation;
 
 use crate::cases::{Random, Report};
 
@@ -19,6 +20,7 @@ pub fn run(report: &mut Report) {
         norms(&x, &b, report);
         halves(&x, report);
     }
+    norm_in_turn(report);
     functions(report);
     ropes(report);
 }
@@ -44,7 +46,7 @@ fn each(
         .map(|(x, b)| want(f64::from(*x), f64::from(*b)))
         .collect();
     report.close(&format!("{name}, {} values", x.len()), &got, &want, |i| {
-        1e-6 * want[i].abs() + 1e-6 * f64::from(x[i]).abs().min(1.0) + 1e-37
+        1e-6 * want[i].abs() + 1e-6 * f64::from(x[i].abs() + b[i].abs()).min(1.0) + 1e-37
     });
 }
 
@@ -53,8 +55,16 @@ fn gelu(x: f64) -> f64 {
     0.5 * x * (1.0 + inner.tanh())
 }
 
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
 fn silu(x: f64) -> f64 {
-    x / (1.0 + (-x).exp())
+    x * sigmoid(x)
+}
+
+fn clamped(x: f64) -> f64 {
+    x.min(7.0) * sigmoid(1.702 * x.min(7.0))
 }
 
 fn elements(x: &[f32], b: &[f32], report: &mut Report) {
@@ -75,24 +85,38 @@ fn elements(x: &[f32], b: &[f32], report: &mut Report) {
         |x| ops::scale(x, 0.3),
         |x, _| x * f64::from(0.3_f32),
     );
-    each("silu", x, b, report, ops::silu, |x, _| silu(x));
-    each("gelu", x, b, report, ops::gelu, |x, _| gelu(x));
-    each(
-        "silu_mul",
-        x,
-        b,
-        report,
-        |x| ops::silu_mul(b, x),
-        |x, b| x * silu(b),
-    );
-    each(
-        "gelu_mul",
-        x,
-        b,
-        report,
-        |x| ops::gelu_mul(b, x),
-        |x, b| x * gelu(b),
-    );
+    for (act, want) in [
+        (Activation::Silu, silu as fn(f64) -> f64),
+        (Activation::GeluTanh, gelu),
+        (Activation::Sigmoid, sigmoid),
+        (Activation::Identity, |x| x),
+        (Activation::ClampedSwiglu, clamped),
+    ] {
+        let name = format!("{act:?}");
+        each(
+            &name,
+            x,
+            b,
+            report,
+            |x| ops::activate(act, x),
+            |x, _| want(x),
+        );
+        each(
+            &format!("{name} times"),
+            x,
+            b,
+            report,
+            |x| ops::gated(act, b, x),
+            |x, b| {
+                want(b)
+                    * if act == Activation::ClampedSwiglu {
+                        x.clamp(-7.0, 7.0) + 1.0
+                    } else {
+                        x
+                    }
+            },
+        );
+    }
     let mut got = x.to_vec();
     ops::soft_cap(&mut got, 5.0);
     let want: Vec<_> = wide(x).iter().map(|x| 5.0 * (x / 5.0).tanh()).collect();
@@ -159,6 +183,19 @@ fn halves(x: &[f32], report: &mut Report) {
     ops::load_f16(&got, &mut back);
     let want: Vec<_> = got.iter().map(|x| f64::from(x.to_f32())).collect();
     report.close("load_f16", &back, &want, |_| 0.0);
+}
+
+/// Weights for two runs in turn, as norms of heads have them.
+fn norm_in_turn(report: &mut Report) {
+    let x = Random(3).values(8 * 4);
+    let weight = Random(4).values(8 * 2);
+    let mut got = x.clone();
+    ops::rms_norm(&mut got, 8, Some(&weight), None, 1e-5);
+    let mut want = x;
+    for (run, x) in want.chunks_mut(8).enumerate() {
+        ops::rms_norm(x, 8, Some(&weight[run % 2 * 8..][..8]), None, 1e-5);
+    }
+    report.check(got == want, || "weights of runs in turn".into());
 }
 
 /// Extremes, special values, and a sweep of the functions.

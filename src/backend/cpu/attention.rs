@@ -29,30 +29,32 @@ impl CpuBackend {
             return Ok(());
         };
         let mut values = take(&mut self.buffers[out.0]);
+        let mut scratch = take(&mut self.scratch);
         let width = n_heads * head_dim;
         values.resize(pass.rows * width, 0.0);
-        if self.options.precision == Precision::Fast && mask == Mask::Causal && sinks.is_none() {
-            let layer = &pass.cache.layers[layer];
-            let n_kv_heads = layer.spec.n_kv_heads;
+        let sinks = sinks.map(|id| self.vector(id)).transpose()?;
+        let layer = &pass.cache.layers[layer];
+        let len = pass.start + pass.rows;
+        if self.options.precision == Precision::Fast {
             let shape = AttentionShape {
                 n_heads,
-                n_kv_heads,
+                n_kv_heads: layer.spec.n_kv_heads,
                 head_dim,
                 scale,
-                window,
+                visible: &|position| visible(mask, window, position, len),
                 softcap,
+                sinks,
             };
             let q = &self.buffers[q.0][..pass.rows * width];
-            parallel::attention(&shape, q, layer, pass.start, &mut self.scratch, &mut values);
+            parallel::attention(&shape, q, layer, pass.start, &mut scratch, &mut values);
+            self.scratch = scratch;
             self.put(out, values);
             return Ok(());
         }
-        let sinks = sinks.map(|id| self.vector(id)).transpose()?;
-        let layer = &pass.cache.layers[layer];
         let group = n_heads / layer.spec.n_kv_heads;
         let queries = self.buffers[q.0].chunks_exact(width);
         for (t, (q, out)) in queries.zip(values.chunks_exact_mut(width)).enumerate() {
-            let range = visible(mask, window, pass.start + t, pass.start + pass.rows);
+            let range = visible(mask, window, pass.start + t, len);
             for head in 0..n_heads {
                 let view = HeadView {
                     keys: &layer.keys,

@@ -58,7 +58,7 @@ fn share(matrix: &PackedMatrix, acts: &QuantizedActs, per_thread: usize, out: &m
 
 /// A thread's share of an attention: some heads of one token, or some tokens with all heads.
 struct AttentionShare<'a> {
-    shape: AttentionShape,
+    shape: AttentionShape<'a>,
     q: &'a [f32],
     /// Elements of a position before the share's first head.
     offset: usize,
@@ -67,10 +67,10 @@ struct AttentionShare<'a> {
     out: &'a mut [f32],
 }
 
-/// Causal attention of `q` (`[tokens, n_heads * head_dim]`) at the positions from `start` on, as [`ops::attention`]. One
+/// Attention of `q` (`[tokens, n_heads * head_dim]`) at the positions from `start` on, as [`ops::attention`]. One
 /// token is shared out by heads, several are by tokens.
 pub fn attention(
-    shape: &AttentionShape,
+    shape: &AttentionShape<'_>,
     q: &[f32],
     layer: &LayerCache,
     start: usize,
@@ -80,7 +80,7 @@ pub fn attention(
     let width = shape.n_heads * shape.head_dim;
     let tokens = q.len() / width;
     let mut threads = pool::threads();
-    if width * tokens * (start + tokens) < WORTH_SHARING {
+    if q.len() * (shape.visible)(start + tokens - 1).len() < WORTH_SHARING {
         threads = 1;
     }
     scratch.resize_with(scratch.len().max(threads), Scratch::default);
@@ -102,6 +102,7 @@ pub fn attention(
                 shape.n_heads = q.len() / shape.head_dim;
                 shape.n_kv_heads = shape.n_heads / group;
                 offset = i * kv_heads * shape.head_dim;
+                shape.sinks = shape.sinks.map(|sinks| &sinks[i * kv_heads * group..]);
             } else {
                 start += i * per_share / width;
             }

@@ -14,13 +14,10 @@ impl Precision {
         bias: Option<&[f32]>,
         eps: f32,
     ) {
-        let per_head = weight.is_some_and(|weight| weight.len() != width);
         match (self, kind) {
-            (Self::Fast, NormKind::Rms) if !per_head => ops::rms_norm(x, width, weight, bias, eps),
-            (Self::Fast, NormKind::Layer) if !per_head => {
-                ops::layer_norm(x, width, weight, bias, eps)
-            }
-            _ => reference::norm(kind, x, width, weight, bias, eps),
+            (Self::Exact, _) => reference::norm(kind, x, width, weight, bias, eps),
+            (Self::Fast, NormKind::Rms) => ops::rms_norm(x, width, weight, bias, eps),
+            (Self::Fast, NormKind::Layer) => ops::layer_norm(x, width, weight, bias, eps),
         }
     }
 
@@ -35,22 +32,20 @@ impl Precision {
 
     /// `up = act(gate) * up`
     pub fn gated(self, act: Activation, gate: &[f32], up: &mut [f32]) {
-        match (self, act) {
-            (Self::Fast, Activation::Silu) => ops::silu_mul(gate, up),
-            (Self::Fast, Activation::GeluTanh) => ops::gelu_mul(gate, up),
-            _ => {
+        match self {
+            Self::Exact => {
                 let pairs = up.iter_mut().zip(gate);
                 pairs.for_each(|(up, gate)| *up = reference::gated(act, *gate, *up));
             }
+            Self::Fast => ops::gated(act, gate, up),
         }
     }
 
     /// `x = act(x)`
     pub fn activate(self, act: Activation, x: &mut [f32]) {
-        match (self, act) {
-            (Self::Fast, Activation::Silu) => ops::silu(x),
-            (Self::Fast, Activation::GeluTanh) => ops::gelu(x),
-            _ => x.iter_mut().for_each(|x| *x = reference::activate(act, *x)),
+        match self {
+            Self::Exact => x.iter_mut().for_each(|x| *x = reference::activate(act, *x)),
+            Self::Fast => ops::activate(act, x),
         }
     }
 

@@ -2,25 +2,38 @@
 
 use super::vector::{map, map2};
 use crate::backend::cpu::simd::{F32x4, math};
+use crate::model::Activation;
 
-/// `x[i] = x[i] * sigmoid(x[i])`
-pub fn silu(x: &mut [f32]) {
-    map(x, math::silu);
+/// `x[i] = act(x[i])`
+pub fn activate(act: Activation, x: &mut [f32]) {
+    match act {
+        Activation::Silu => map(x, math::silu),
+        Activation::GeluTanh => map(x, math::gelu_tanh),
+        Activation::Sigmoid => map(x, math::sigmoid),
+        Activation::ClampedSwiglu => map(x, clamped_silu),
+        Activation::Identity => {}
+    }
 }
 
-/// `x[i] = gelu(x[i])`, the tanh form.
-pub fn gelu(x: &mut [f32]) {
-    map(x, math::gelu_tanh);
+/// `up[i] *= act(gate[i])`
+pub fn gated(act: Activation, gate: &[f32], up: &mut [f32]) {
+    match act {
+        Activation::Silu => map2(up, gate, |up, gate| up * math::silu(gate)),
+        Activation::GeluTanh => map2(up, gate, |up, gate| up * math::gelu_tanh(gate)),
+        Activation::Sigmoid => map2(up, gate, |up, gate| up * math::sigmoid(gate)),
+        Activation::ClampedSwiglu => map2(up, gate, |up, gate| {
+            let up = up.min(F32x4::splat(7.0)).max(F32x4::splat(-7.0));
+            (up + F32x4::splat(1.0)) * clamped_silu(gate)
+        }),
+        Activation::Identity => map2(up, gate, |up, gate| up * gate),
+    }
 }
 
-/// `up[i] *= silu(gate[i])` (SwiGLU)
-pub fn silu_mul(gate: &[f32], up: &mut [f32]) {
-    map2(up, gate, |up, gate| up * math::silu(gate));
-}
-
-/// `up[i] *= gelu(gate[i])`, the tanh form (GeGLU)
-pub fn gelu_mul(gate: &[f32], up: &mut [f32]) {
-    map2(up, gate, |up, gate| up * math::gelu_tanh(gate));
+/// See [`Activation::ClampedSwiglu`].
+#[inline(always)]
+fn clamped_silu(x: F32x4) -> F32x4 {
+    let x = x.min(F32x4::splat(7.0));
+    x * math::sigmoid(x * F32x4::splat(1.702))
 }
 
 /// `x[i] = cap * tanh(x[i] / cap)`

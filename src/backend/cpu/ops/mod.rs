@@ -9,7 +9,7 @@ mod norm;
 mod rope;
 mod vector;
 
-pub use activation::{gelu, gelu_mul, silu, silu_mul, soft_cap};
+pub use activation::{activate, gated, soft_cap};
 pub use attention::{AttentionShape, Cached, KvElement, Scratch, attention};
 pub use norm::{layer_norm, rms_norm};
 pub use rope::{rope_adjacent, rope_halves};

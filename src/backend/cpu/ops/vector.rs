@@ -1,4 +1,4 @@
-//! Element-wise operations and sums on slices of equal length.
+//! Element-wise operations and sums on slices. A second operand may be longer than the first; the rest is not used.
 
 use half::f16;
 
@@ -20,8 +20,8 @@ pub(super) fn map(x: &mut [f32], f: impl Fn(F32x4) -> F32x4) {
 /// As [`map`], with a second operand.
 #[inline(always)]
 pub(super) fn map2(x: &mut [f32], b: &[f32], f: impl Fn(F32x4, F32x4) -> F32x4) {
+    let (b_quads, b_rest) = b[..x.len()].as_chunks::<4>();
     let (quads, rest) = x.as_chunks_mut::<4>();
-    let (b_quads, b_rest) = b.as_chunks::<4>();
     for (quad, b) in quads.iter_mut().zip(b_quads) {
         f(F32x4::load(quad), F32x4::load(b)).store(quad);
     }
@@ -35,8 +35,8 @@ pub(super) fn map2(x: &mut [f32], b: &[f32], f: impl Fn(F32x4, F32x4) -> F32x4) 
 /// and nothing for zeros.
 #[inline(always)]
 pub(super) fn sum_of(a: &[f32], b: &[f32], term: impl Fn(F32x4, F32x4, F32x4) -> F32x4) -> f32 {
+    let (b, b_rest) = b[..a.len()].as_chunks::<16>();
     let (a, a_rest) = a.as_chunks::<16>();
-    let (b, b_rest) = b.as_chunks::<16>();
     let mut sums = [F32x4::splat(0.0); 4];
     for (a, b) in a.iter().zip(b) {
         let (a, b) = (a.as_chunks::<4>().0, b.as_chunks::<4>().0);

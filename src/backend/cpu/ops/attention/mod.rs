@@ -29,8 +29,8 @@ const BLOCK: usize = 64;
 const TILE: usize = 4;
 
 /// Shape and variant of an attention.
-#[derive(Debug, Clone, Copy)]
-pub struct AttentionShape {
+#[derive(Clone, Copy)]
+pub struct AttentionShape<'a> {
     /// Query heads.
     pub n_heads: usize,
     /// Key/value heads; query head `h` uses number `h / (n_heads / n_kv_heads)`.
@@ -39,10 +39,12 @@ pub struct AttentionShape {
     pub head_dim: usize,
     /// Multiplies scores.
     pub scale: f32,
-    /// Position `i` sees `i - window + 1 ..= i`, or `0 ..= i` without.
-    pub window: Option<usize>,
+    /// Positions that the query at a position sees, never none. Neither end decreases with the position.
+    pub visible: &'a (dyn Fn(usize) -> Range<usize> + Sync),
     /// Scores become `cap * tanh(score / cap)`.
     pub softcap: Option<f32>,
+    /// A score of each query head that takes part in the softmax and has no value, `[n_heads]`.
+    pub sinks: Option<&'a [f32]>,
 }
 
 /// Keys and values of past positions. Head `h` of position `p` begins at `p * stride + offset + h * head_dim`.
@@ -121,13 +123,13 @@ struct State {
 /// Weights of a tile's queries for the positions of a block.
 type Weights = [[f32; BLOCK]; TILE];
 
-/// Causal attention of `q`, `[tokens, n_heads * head_dim]` at the positions from `start` on, over the cache, which holds
-/// these positions already. `out` has the shape of `q`.
+/// Attention of `q`, `[tokens, n_heads * head_dim]` at the positions from `start` on, over the cache, which holds all
+/// positions that they see. `out` has the shape of `q`.
 ///
 /// To share a token's heads among threads, give each some key/value heads by `n_heads`, `n_kv_heads` and `offset`; to
 /// share tokens, give each some rows of `q` and `out` and move `start`.
 pub fn attention<E: KvElement>(
-    shape: &AttentionShape,
+    shape: &AttentionShape<'_>,
     q: &[f32],
     cached: &Cached<'_, E>,
     start: usize,
@@ -148,9 +150,9 @@ pub fn attention<E: KvElement>(
     };
     pass.prepare(q, scratch);
     out.fill(0.0);
-    let mut first = pass.visible(0).start;
-    while first < start + tokens {
-        let block = first..(first + BLOCK).min(start + tokens);
+    let (mut first, end) = (pass.visible(0).start, pass.visible(tokens - 1).end);
+    while first < end {
+        let block = first..(first + BLOCK).min(end);
         for head in 0..shape.n_kv_heads {
             pass.block(head, block.clone(), scratch, out);
         }
@@ -161,7 +163,7 @@ pub fn attention<E: KvElement>(
 
 /// What all steps of a call share.
 struct Pass<'a, E> {
-    shape: &'a AttentionShape,
+    shape: &'a AttentionShape<'a>,
     cached: &'a Cached<'a, E>,
     start: usize,
     tokens: usize,
@@ -172,8 +174,7 @@ struct Pass<'a, E> {
 impl<E: KvElement> Pass<'_, E> {
     /// Positions that token `t` sees.
     fn visible(&self, t: usize) -> Range<usize> {
-        let end = self.start + t + 1;
-        end.saturating_sub(self.shape.window.unwrap_or(end))..end
+        (self.shape.visible)(self.start + t)
     }
 
     /// Queries per key/value head.
@@ -191,19 +192,16 @@ impl<E: KvElement> Pass<'_, E> {
     fn prepare(&self, q: &[f32], scratch: &mut Scratch) {
         let head_dim = self.shape.head_dim;
         scratch.states.clear();
-        scratch.states.resize(
-            self.shape.n_kv_heads * self.per_head(),
-            State {
-                max: f32::MIN,
-                sum: 0.0,
-            },
-        );
         scratch.queries.clear();
         for head in 0..self.shape.n_kv_heads {
             for i in 0..self.per_head() {
-                scratch
-                    .queries
-                    .extend_from_slice(&q[self.place(head, i)..][..head_dim]);
+                let place = self.place(head, i);
+                scratch.queries.extend_from_slice(&q[place..][..head_dim]);
+                let sink = self
+                    .shape
+                    .sinks
+                    .map(|sinks| sinks[place / head_dim % self.shape.n_heads]);
+                scratch.states.push(State::new(sink));
             }
         }
         super::scale(&mut scratch.queries, self.shape.scale * E::UP);
@@ -273,6 +271,17 @@ impl<E: KvElement> Pass<'_, E> {
 }
 
 impl State {
+    /// Before any position.
+    fn new(sink: Option<f32>) -> Self {
+        sink.map_or(
+            Self {
+                max: f32::MIN,
+                sum: 0.0,
+            },
+            |max| Self { max, sum: 1.0 },
+        )
+    }
+
     /// Turns scores into weights, zero where not `seen`, and gives the factor for what was summed before.
     fn update<E: KvElement>(
         &mut self,
