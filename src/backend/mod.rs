@@ -3,7 +3,7 @@
 pub mod cpu;
 
 use crate::Result;
-use crate::model::{Plan, WeightId};
+use crate::model::{Plan, Pooling, WeightId};
 use crate::quant::DType;
 
 pub use cpu::{CpuBackend, CpuOptions, KvType, Precision};
@@ -17,6 +17,22 @@ pub enum LogitRows {
     Last,
     /// Those of every token of the chunk.
     All,
+}
+
+/// Makes one vector of a text's rows.
+pub fn pool(rows: &[f32], pooling: Pooling, out: &mut [f32]) {
+    let width = out.len();
+    match pooling {
+        Pooling::First | Pooling::Rank => out.copy_from_slice(&rows[..width]),
+        Pooling::Last => out.copy_from_slice(&rows[rows.len() - width..]),
+        Pooling::Mean => {
+            let count = (rows.len() / width) as f64;
+            for (i, out) in out.iter_mut().enumerate() {
+                let sum: f64 = rows[i..].iter().step_by(width).map(|v| f64::from(*v)).sum();
+                *out = (sum / count) as f32;
+            }
+        }
+    }
 }
 
 /// A backend with its weights.

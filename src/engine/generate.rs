@@ -176,6 +176,7 @@ impl Engine {
         dropped_messages: usize,
     ) -> Result<Generation> {
         let started = Instant::now();
+        self.check_gives_text()?;
         params.validate(self.backend()?.plan().n_vocab)?;
         let n_ctx = self.n_ctx()?;
         if prompt.is_empty() {

@@ -1,6 +1,7 @@
 //! The engine: a loaded model, its backend, and the conversations it remembers.
 
 mod chat_prompt;
+mod embed;
 mod generate;
 mod loader;
 mod session;
@@ -184,6 +185,7 @@ impl Engine {
         if tokens.is_empty() {
             return Err(Error::InvalidRequest("no tokens given".into()));
         }
+        self.check_gives_text()?;
         let mut session = self.new_session()?;
         session
             .prefill(self.backend()?, tokens, LogitRows::Last)
@@ -196,6 +198,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::logits`].
     pub async fn logits_all(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
+        self.check_gives_text()?;
         let mut session = self.new_session()?;
         let mut all = Vec::new();
         for chunk in tokens.chunks(self.backend()?.max_chunk()) {

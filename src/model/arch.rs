@@ -16,7 +16,9 @@ pub enum WindowPattern {
     /// Of every `n` layers the first `n - 1`; `n` from `attention.sliding_window_pattern` or this default. The window
     /// comes from `attention.sliding_window`, or is the second number (0: none).
     AllButEvery(usize, usize),
-    /// The same in the one size with so many layers, nothing in the others.
+    /// Of every `n` layers all but the first; else the same.
+    AllButFirstOf(usize, usize),
+    /// `AllButEvery` in the one size with so many layers, nothing in the others.
     AllButEveryAt(usize, usize, usize),
 }
 
@@ -72,6 +74,8 @@ pub struct Architecture {
     pub rope_switch: bool,
     /// `rope.scaling.alpha` multiplies the rotary base (NTK-aware scaling).
     pub ntk_alpha: bool,
+    /// Reads a text as a whole, in both directions, and gives an embedding.
+    pub encoder: bool,
     /// Queries and keys are normalised after their rotation rather than before.
     pub qk_norm_after_rope: bool,
     /// Constants that multiply the residual stream.
@@ -106,6 +110,7 @@ const LLAMA: Architecture = Architecture {
     unrotated_without_window: false,
     rope_switch: false,
     ntk_alpha: false,
+    encoder: false,
     qk_norm_after_rope: false,
     scales: Scales::One,
     recurrent: Mixer::Attention,
@@ -153,6 +158,25 @@ const LFM2: Architecture = Architecture {
     ..QWEN2
 };
 
+const BERT: Architecture = Architecture {
+    name: "bert",
+    norm: NormKind::Layer,
+    activation: Activation::GeluTanh,
+    rope: None,
+    encoder: true,
+    ..LLAMA
+};
+
+const GEMMA3: Architecture = Architecture {
+    name: "gemma3",
+    window: WindowPattern::AllButEvery(6, 0),
+    attention_softcap: None,
+    final_softcap: Some(0.0),
+    local_rope: LocalRope::Unscaled(Some(10_000.0)),
+    wide_scale_at_layers: Some(62),
+    ..GEMMA2
+};
+
 const NOT_NORMALIZED: ExpertRule = ExpertRule {
     gating: Gating::Softmax,
     normalize: false,
@@ -167,15 +191,7 @@ const ARCHITECTURES: &[Architecture] = &[
         ..QWEN2
     },
     GEMMA2,
-    Architecture {
-        name: "gemma3",
-        window: WindowPattern::AllButEvery(6, 0),
-        attention_softcap: None,
-        final_softcap: Some(0.0),
-        local_rope: LocalRope::Unscaled(Some(10_000.0)),
-        wide_scale_at_layers: Some(62),
-        ..GEMMA2
-    },
+    GEMMA3,
     // llama.cpp runs Phi-3 without its sliding window, since published files disagree on its value.
     Architecture {
         name: "phi3",
@@ -264,6 +280,32 @@ const ARCHITECTURES: &[Architecture] = &[
             normalize: false,
         },
         ..QWEN2
+    },
+    BERT,
+    Architecture {
+        name: "nomic-bert",
+        activation: Activation::Silu,
+        rope: Some(Pairing::Halves),
+        ..BERT
+    },
+    Architecture {
+        name: "nomic-bert-moe",
+        rope: Some(Pairing::Halves),
+        experts: NOT_NORMALIZED,
+        ..BERT
+    },
+    Architecture {
+        name: "modern-bert",
+        rope: Some(Pairing::Halves),
+        window: WindowPattern::AllButFirstOf(3, 0),
+        local_rope: LocalRope::Unscaled(Some(10_000.0)),
+        ..BERT
+    },
+    Architecture {
+        name: "gemma-embedding",
+        encoder: true,
+        wide_scale_at_layers: None,
+        ..GEMMA3
     },
     LFM2,
     Architecture {

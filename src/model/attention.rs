@@ -2,7 +2,7 @@
 
 use super::builder::Builder;
 use super::config::LayerConfig;
-use super::plan::{BufId, KvSpec, Mask, Op};
+use super::plan::{BufId, KvSpec, Op};
 use crate::Result;
 
 impl Builder<'_> {
@@ -50,7 +50,7 @@ impl Builder<'_> {
             n_heads: layer.n_heads,
             head_dim,
             scale: config.attention_scale,
-            mask: Mask::Causal,
+            mask: config.mask,
             window: layer.window,
             softcap: config.attention_softcap,
             sinks: self.optional_vector(&format!("blk.{i}.attn_sinks.weight"), layer.n_heads)?,

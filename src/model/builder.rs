@@ -2,7 +2,9 @@
 
 use super::arch::LocalRope;
 use super::config::ModelConfig;
-use super::plan::{BufId, NormKind, Op, Plan, RopeId, Step, WeightId, WeightKind, WeightSpec};
+use super::plan::{
+    BufId, Mask, NormKind, Op, Plan, RopeId, Step, WeightId, WeightKind, WeightSpec,
+};
 use super::rope::{Pairing, RopeScaling};
 use crate::gguf::{GgufFile, TensorInfo};
 use crate::{Error, Result};
@@ -43,6 +45,8 @@ impl<'a> Builder<'a> {
             steps: Vec::new(),
             logits: BufId(0),
             n_vocab: config.n_vocab,
+            pooled: false,
+            whole: config.mask == Mask::Full || config.pooling.is_some(),
             max_positions: None,
         };
         let mut builder = Self {

@@ -2,7 +2,7 @@
 
 use super::arch::{Architecture, LocalRope, Scales, WindowPattern};
 use super::keys::{Keys, MAX_LAYERS, MAX_WIDTH};
-use super::plan::Gating;
+use super::plan::{Gating, Mask, Pooling};
 use super::rope::RopeScaling;
 use crate::gguf::GgufFile;
 use crate::{Error, Result};
@@ -19,6 +19,8 @@ pub enum Activation {
     /// `x * sigmoid(1.702 x)` of a gate that is clamped to at most 7, times one more than the other factor, which is
     /// clamped to ±7 (gpt-oss).
     ClampedSwiglu,
+    /// `tanh(x)`
+    Tanh,
     /// `x`: a plain product, as a gate.
     Identity,
 }
@@ -106,6 +108,12 @@ pub struct ModelConfig {
     pub experts: Option<ExpertConfig>,
     /// Constants that multiply the residual stream.
     pub scales: StreamScales,
+    /// Which positions a position sees.
+    pub mask: Mask,
+    /// How a text becomes one vector, where the model gives embeddings or scores instead of logits.
+    pub pooling: Option<Pooling>,
+    /// Feed-forward activation.
+    pub activation: Activation,
     /// Queries are multiplied by `1 + factor * ln(1 + floor(position / length))`: `(factor, length)`.
     pub temperature: Option<(f32, usize)>,
     /// Multiplies `q·k`.
@@ -194,6 +202,17 @@ impl ModelConfig {
             rope_base,
             local_rope_base: keys.opt_f32("rope.freq_base_swa")?.unwrap_or(local_base),
             experts: read_experts(&keys, arch)?,
+            mask: read_mask(&keys, arch)?,
+            pooling: read_pooling(&keys, arch)?,
+            activation: match meta.opt_str(&keys.full("hidden_activation"))? {
+                None => arch.activation,
+                Some("silu" | "swish" | "swiglu") => Activation::Silu,
+                Some(name) if name.contains("gelu") || name == "geglu" => Activation::GeluTanh,
+                Some(other) => {
+                    let reason = format!("`{other}` is not known; known: gelu, silu");
+                    return Err(keys.bad("hidden_activation", &reason));
+                }
+            },
             temperature: keys
                 .opt_f32("attention.temperature_scale")?
                 .filter(|factor| *factor != 0.0)
@@ -208,6 +227,25 @@ impl ModelConfig {
             final_softcap: softcap("final_logit_softcapping", arch.final_softcap)?,
         })
     }
+}
+
+fn read_mask(keys: &Keys, arch: &Architecture) -> Result<Mask> {
+    let causal = keys
+        .meta
+        .opt_bool(&keys.full("attention.causal"))?
+        .unwrap_or(!arch.encoder);
+    Ok(if causal { Mask::Causal } else { Mask::Full })
+}
+
+fn read_pooling(keys: &Keys, arch: &Architecture) -> Result<Option<Pooling>> {
+    Ok(match keys.opt_count("pooling_type", u64::from(u32::MAX))? {
+        None | Some(0) => arch.encoder.then_some(Pooling::Mean),
+        Some(1) => Some(Pooling::Mean),
+        Some(2) => Some(Pooling::First),
+        Some(3) => Some(Pooling::Last),
+        Some(4) => Some(Pooling::Rank),
+        Some(other) => return Err(keys.bad("pooling_type", &format!("{other} is not known"))),
+    })
 }
 
 /// Rows of the embedding matrix.
@@ -335,6 +373,7 @@ fn read_scales(
 fn read_windows(keys: &Keys, arch: &Architecture, n_layers: usize) -> Result<Vec<Option<usize>>> {
     let (default, default_window) = match arch.window {
         WindowPattern::AllButEvery(every, window) => (every, window),
+        WindowPattern::AllButFirstOf(every, window) => (every, window),
         WindowPattern::AllButEveryAt(layers, every, window) if layers == n_layers => {
             (every, window)
         }
@@ -364,6 +403,8 @@ fn read_windows(keys: &Keys, arch: &Architecture, n_layers: usize) -> Result<Vec
         .meta
         .opt_u64(&pattern_key)?
         .map_or(default, |n| n as usize);
-    let local = |i: usize| every == 0 || i % every < every - 1;
+    let first = matches!(arch.window, WindowPattern::AllButFirstOf(..));
+    let full = if first { 0 } else { every.saturating_sub(1) };
+    let local = |i: usize| every == 0 || i % every != full;
     Ok((0..n_layers).map(|i| local(i).then_some(window)).collect())
 }

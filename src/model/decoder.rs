@@ -2,7 +2,7 @@
 
 use super::builder::Builder;
 use super::config::{LayerConfig, Mixer, ModelConfig};
-use super::plan::{BufId, IdSource, Op, Plan};
+use super::plan::{BufId, IdSource, Op, Plan, WeightId};
 use crate::Result;
 use crate::gguf::GgufFile;
 
@@ -19,26 +19,10 @@ pub fn build(config: &ModelConfig, file: &GgufFile) -> Result<Plan> {
         let input = b.mixer_block(i, layer, x)?;
         b.feed_forward_block(i, layer, input, x)?;
     }
-    let last = b.buffer(config.d_model);
-    b.push("result_last", Op::LastRow { x, out: last });
-    b.norm(
-        config.arch.output_norm,
-        "result_norm",
-        last,
-        config.d_model,
-        last,
-    )?;
-    let logits = b.buffer(config.n_vocab);
-    let head = if b.has("output.weight") {
-        "output"
-    } else {
-        "token_embd"
+    let logits = match config.pooling {
+        None => b.logits(x)?,
+        Some(pooling) => b.pooled(x, pooling)?,
     };
-    b.project(head, "result_output", last, 0, config.n_vocab, logits)?;
-    b.scale("result_output_scaled", logits, config.scales.logits);
-    if let Some(cap) = config.final_softcap {
-        b.push("result_output_capped", Op::SoftCap { x: logits, cap });
-    }
     b.finish(logits)
 }
 
@@ -60,6 +44,11 @@ impl Builder<'_> {
             1.0
         };
         self.scale("inp_scaled", x, factor * self.config.scales.embedding);
+        if self.has("token_types.weight") {
+            let rows = self.dim("token_types.weight", 1)?;
+            let table = self.matrix("token_types.weight", 0, rows, d)?;
+            self.add_embedding("type_embd", table, IdSource::Zero, x);
+        }
         if self.has("position_embd.weight") {
             let rows = self
                 .tensor("position_embd.weight")?
@@ -68,26 +57,26 @@ impl Builder<'_> {
                 .copied()
                 .unwrap_or(0) as usize;
             let table = self.matrix("position_embd.weight", 0, rows, d)?;
-            let positions = self.scratch("normed", d);
-            self.push(
-                "pos_embd",
-                Op::Embed {
-                    table,
-                    ids: IdSource::Positions,
-                    out: positions,
-                },
-            );
-            self.push(
-                "inpL",
-                Op::Add {
-                    a: x,
-                    b: positions,
-                    out: x,
-                },
-            );
+            self.add_embedding("pos_embd", table, IdSource::Positions, x);
             self.plan.max_positions = Some(rows);
         }
+        if self.has("token_embd_norm.weight") && self.config.arch.output_norm != "token_embd_norm" {
+            self.norm("token_embd_norm", "inp_norm", x, d, x)?;
+        }
         Ok(())
+    }
+
+    fn add_embedding(&mut self, label: &str, table: WeightId, ids: IdSource, x: BufId) {
+        let out = self.scratch("normed", self.config.d_model);
+        self.push(label, Op::Embed { table, ids, out });
+        self.push(
+            &format!("inp_{label}"),
+            Op::Add {
+                a: x,
+                b: out,
+                out: x,
+            },
+        );
     }
 
     /// Pre-norm, attention or a recurrent block, optional post-norm, residual. Returns the normalised input.
@@ -103,6 +92,7 @@ impl Builder<'_> {
             self.optional_norm(i, "post_attention_norm", "attn_post_norm", out)?;
         }
         self.add_residual(&format!("ffn_inp-{i}"), x, out);
+        self.optional_norm(i, "attn_output_norm", "attn_out_norm", x)?;
         Ok(input)
     }
 
@@ -135,7 +125,7 @@ impl Builder<'_> {
         );
     }
 
-    fn scale(&mut self, label: &str, x: BufId, factor: f32) {
+    pub(super) fn scale(&mut self, label: &str, x: BufId, factor: f32) {
         if factor != 1.0 {
             self.push(label, Op::Scale { x, factor });
         }

@@ -28,12 +28,12 @@ impl Builder<'_> {
         }
         self.optional_norm(i, "post_ffw_norm", "ffn_post_norm", out)?;
         self.add_residual(&format!("l_out-{i}"), x, out);
-        Ok(())
+        self.optional_norm(i, "layer_output_norm", "layer_out_norm", x)
     }
 
     /// Gated or plain network of the tensors `ffn_up{suffix}`, `ffn_gate{suffix}`, `ffn_down{suffix}`.
     fn dense(&mut self, i: usize, suffix: &str, d_ff: usize, x: BufId, out: BufId) -> Result<()> {
-        let (d, act) = (self.config.d_model, self.config.arch.activation);
+        let (d, act) = (self.config.d_model, self.config.activation);
         let name = |part: &str| format!("blk.{i}.ffn_{part}{suffix}");
         let label = |part: &str| format!("ffn_{part}{suffix}-{i}");
         let (up_name, gate_name) = (name("up"), name("gate"));
@@ -174,11 +174,7 @@ impl Builder<'_> {
         route: BufId,
         out: BufId,
     ) -> Result<()> {
-        let (d, used, act) = (
-            self.config.d_model,
-            experts.used,
-            self.config.arch.activation,
-        );
+        let (d, used, act) = (self.config.d_model, experts.used, self.config.activation);
         let down_name = format!("blk.{i}.ffn_down_exps");
         let d_ff = self.dim(&format!("{down_name}.weight"), 0)?;
         let (gate, up) = (
@@ -186,56 +182,48 @@ impl Builder<'_> {
             self.scratch("moe_up", used * d_ff),
         );
         let fused = format!("blk.{i}.ffn_gate_up_exps");
-        if self.has(&format!("{fused}.weight")) {
-            self.expert_product(
-                &fused,
-                &format!("ffn_moe_gate-{i}"),
-                experts,
-                x,
-                route,
-                (2 * d_ff, 0),
-                gate,
-            )?;
-            self.expert_product(
-                &fused,
-                &format!("ffn_moe_up-{i}"),
-                experts,
-                x,
-                route,
-                (2 * d_ff, d_ff),
-                up,
-            )?;
+        let (gate_name, up_name) = (
+            format!("blk.{i}.ffn_gate_exps"),
+            format!("blk.{i}.ffn_up_exps"),
+        );
+        let parts = if self.has(&format!("{fused}.weight")) {
+            vec![
+                (&fused, "gate", (2 * d_ff, 0), gate),
+                (&fused, "up", (2 * d_ff, d_ff), up),
+            ]
+        } else if self.has(&format!("{gate_name}.weight")) {
+            vec![
+                (&gate_name, "gate", (d_ff, 0), gate),
+                (&up_name, "up", (d_ff, 0), up),
+            ]
         } else {
-            let gate_name = format!("blk.{i}.ffn_gate_exps");
+            vec![(&up_name, "up", (d_ff, 0), up)]
+        };
+        let gated = parts.len() == 2;
+        for (name, part, cut, out) in parts {
             self.expert_product(
-                &gate_name,
-                &format!("ffn_moe_gate-{i}"),
+                name,
+                &format!("ffn_moe_{part}-{i}"),
                 experts,
                 x,
                 route,
-                (d_ff, 0),
-                gate,
-            )?;
-            let up_name = format!("blk.{i}.ffn_up_exps");
-            self.expert_product(
-                &up_name,
-                &format!("ffn_moe_up-{i}"),
-                experts,
-                x,
-                route,
-                (d_ff, 0),
-                up,
+                cut,
+                out,
             )?;
         }
-        self.push(
-            &format!("ffn_moe_gate_par-{i}"),
-            Op::GatedAct {
-                act,
-                gate,
-                up,
-                out: up,
-            },
-        );
+        if gated {
+            self.push(
+                &format!("ffn_moe_gate_par-{i}"),
+                Op::GatedAct {
+                    act,
+                    gate,
+                    up,
+                    out: up,
+                },
+            );
+        } else {
+            self.push(&format!("ffn_moe_act-{i}"), Op::Act { act, x: up });
+        }
         let down = self.scratch("moe_down", used * d);
         self.expert_product(
             &down_name,

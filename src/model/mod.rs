@@ -7,6 +7,7 @@ mod builder;
 mod config;
 mod decoder;
 mod feed_forward;
+mod head;
 mod keys;
 mod plan;
 mod recurrent;
@@ -18,7 +19,7 @@ pub use arch::{
 pub use config::{Activation, ExpertConfig, LayerConfig, Mixer, ModelConfig, StreamScales};
 pub use decoder::build;
 pub use plan::{
-    BufId, Gating, IdSource, KvSpec, Mask, NormKind, Op, Plan, RopeId, StateId, Step, WeightId,
-    WeightKind, WeightSpec,
+    BufId, Gating, IdSource, KvSpec, Mask, NormKind, Op, Plan, Pooling, RopeId, StateId, Step,
+    WeightId, WeightKind, WeightSpec,
 };
 pub use rope::{Pairing, RopeSpec};

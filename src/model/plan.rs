@@ -76,11 +76,26 @@ pub enum Mask {
     Full,
 }
 
+/// How the vectors of a text's tokens become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Pooling {
+    /// Their mean.
+    Mean,
+    /// The first (`[CLS]`).
+    First,
+    /// The last.
+    Last,
+    /// A classifier's scores from the first (from the last in causal models): a reranker.
+    Rank,
+}
+
 /// Which number selects the row in [`Op::Embed`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdSource {
     /// The token's id.
     Tokens,
+    /// Always the first row (BERT's token type).
+    Zero,
     /// The token's position (learned positions, as in GPT-2).
     Positions,
 }
@@ -197,8 +212,16 @@ pub enum Op {
     Add { a: BufId, b: BufId, out: BufId },
     /// `x = x * factor`
     Scale { x: BufId, factor: f32 },
+    /// Each row of `x` becomes its softmax.
+    Softmax { x: BufId },
     /// `x = cap * tanh(x / cap)`
     SoftCap { x: BufId, cap: f32 },
+    /// One row for the text: `out[0] = pool(x)`; all rows stay where all are wanted. Later operations see those rows only.
+    Pool {
+        x: BufId,
+        pooling: Pooling,
+        out: BufId,
+    },
     /// Keeps only the rows whose logits are wanted: `out[0] = x[T-1]`. Later operations see those rows only.
     LastRow { x: BufId, out: BufId },
 }
@@ -243,9 +266,13 @@ pub struct Plan {
     pub kv: Vec<KvSpec>,
     /// The operations in order.
     pub steps: Vec<Step>,
-    /// Buffer that holds the logits at the end.
+    /// Buffer that holds the logits, the embedding or the scores at the end.
     pub logits: BufId,
-    /// Width of the logits.
+    /// Whether the result is an embedding (or scores) of the text rather than logits.
+    pub pooled: bool,
+    /// Whether a text must run in one pass, because positions see later ones or the result depends on all.
+    pub whole: bool,
+    /// Tokens that there are.
     pub n_vocab: usize,
     /// Number of rows in the table of learned positions, if there is one: no position may reach it.
     pub max_positions: Option<usize>,

@@ -5,7 +5,7 @@ use std::mem::take;
 use super::reference;
 use super::weights::CpuWeight;
 use super::{CpuBackend, KvCache, Precision, ops, parallel};
-use crate::backend::LogitRows;
+use crate::backend::{LogitRows, pool};
 use crate::model::{BufId, IdSource, Op, WeightId};
 use crate::{Error, Result};
 
@@ -204,6 +204,29 @@ impl CpuBackend {
                 precision.soft_cap(&mut self.buffers[x.0], cap);
                 self.touched(x);
             }
+            Op::Softmax { x } => {
+                let width = self.plan.buffers[x.0];
+                for row in self.buffers[x.0].chunks_exact_mut(width) {
+                    let logits: Vec<f64> = row.iter().map(|v| f64::from(*v)).collect();
+                    let probs = reference::softmax(&logits);
+                    row.iter_mut().zip(probs).for_each(|(x, p)| *x = p as f32);
+                }
+                self.touched(x);
+            }
+            Op::Pool { x, pooling, out } => {
+                let width = self.plan.buffers[x.0];
+                let mut values = take(&mut self.buffers[out.0]);
+                let rows = &self.buffers[x.0][..pass.rows * width];
+                if pass.wanted == LogitRows::All {
+                    values.clear();
+                    values.extend_from_slice(rows);
+                } else {
+                    values.resize(width, 0.0);
+                    pool(rows, pooling, &mut values);
+                    pass.rows = 1;
+                }
+                self.put(out, values);
+            }
             Op::LastRow { x, out } => {
                 let width = self.plan.buffers[x.0];
                 let first = match pass.wanted {
@@ -250,6 +273,7 @@ impl CpuBackend {
         for (t, row) in values.chunks_exact_mut(width).enumerate() {
             let id = match ids {
                 IdSource::Tokens => pass.tokens[t] as usize,
+                IdSource::Zero => 0,
                 IdSource::Positions => pass.start + t,
             };
             self.weight(table)?.row(id, row)?;

@@ -83,7 +83,11 @@ impl CpuBackend {
 
     /// See [`Backend::max_chunk`](super::Backend::max_chunk).
     pub fn max_chunk(&self) -> usize {
-        MAX_CHUNK
+        if self.plan.whole {
+            usize::MAX
+        } else {
+            MAX_CHUNK
+        }
     }
 
     /// See [`Backend::name`](super::Backend::name).

@@ -10,7 +10,7 @@ use crate::model::{Activation, NormKind, Pairing};
 use crate::quant::{DType, dequantize};
 use crate::{Error, Result};
 
-pub use moe::{route, weighted_sum};
+pub use moe::{route, softmax, weighted_sum};
 pub use recurrent::causal_conv;
 
 /// A weight matrix in the file's own bytes.
@@ -232,6 +232,7 @@ pub fn activate(act: Activation, x: f32) -> f32 {
     let y = match act {
         Activation::Silu => x / (1.0 + (-x).exp()),
         Activation::Identity => x,
+        Activation::Tanh => x.tanh(),
         Activation::ClampedSwiglu => {
             let x = x.min(7.0);
             x / (1.0 + (-1.702 * x).exp())

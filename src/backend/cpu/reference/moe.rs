@@ -40,7 +40,8 @@ pub fn route(
     }
 }
 
-fn softmax(values: &[f64]) -> Vec<f64> {
+/// Softmax in f64.
+pub fn softmax(values: &[f64]) -> Vec<f64> {
     let max = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let exps: Vec<f64> = values.iter().map(|v| (v - max).exp()).collect();
     let sum: f64 = exps.iter().sum();
