@@ -43,6 +43,15 @@ fn failed(value: &JsValue) -> Error {
     )
 }
 
+/// Gives a buffer's memory back at once, where the browser can: the collector would let a whole model pile up.
+fn release(buffer: &js_sys::ArrayBuffer) {
+    let transfer = js_sys::Reflect::get(buffer, &"transfer".into()).ok();
+    if let Some(transfer) = transfer.and_then(|value| value.dyn_into::<js_sys::Function>().ok()) {
+        // A buffer that cannot be detached is collected later.
+        let _ = transfer.call1(buffer, &0.into());
+    }
+}
+
 impl WeightSource for JsSource {
     fn size(&self) -> u64 {
         self.0.size() as u64
@@ -65,6 +74,8 @@ impl WeightSource for JsSource {
                 available: offset + u64::from(bytes.length()),
             });
         }
-        Ok(bytes.to_vec())
+        let copy = bytes.to_vec();
+        release(&bytes.buffer());
+        Ok(copy)
     }
 }
