@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, readFileSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { defineConfig, type Plugin } from 'vite';
+import { createLogger, defineConfig, type Plugin } from 'vite';
 
 const modelsFolder = new URL('../models/', import.meta.url);
 const embedded = JSON.parse(readFileSync(new URL('default.json', modelsFolder), 'utf8')) as {
@@ -91,8 +91,20 @@ function precache(): Plugin {
   };
 }
 
+/** Vite's own words, without two warnings about what is meant to be so. */
+function logger() {
+  const quiet = createLogger();
+  // A build of the package may carry fewer engines than it could; public/theme.js must run before all modules.
+  const meant = /doesn't exist at build time|can't be bundled without type="module"/;
+  const { warn, warnOnce } = quiet;
+  quiet.warn = (message, options) => void (meant.test(message) || warn(message, options));
+  quiet.warnOnce = (message, options) => void (meant.test(message) || warnOnce(message, options));
+  return quiet;
+}
+
 export default defineConfig(({ mode }) => ({
   base: './',
+  customLogger: logger(),
   define: { __EMBEDDED_MODEL__: JSON.stringify({ file: embedded.file, name: embedded.name }) },
   plugins: [embeddedModel(), policy(), precache()],
   server: { headers, host: '127.0.0.1' },

@@ -8,6 +8,13 @@ test('after one visit the page works with the network cut, isolation and convers
     await ready(page);
     await askAndWait(page, volcano);
     await page.evaluate(() => navigator.serviceWorker.ready);
+    const kept = await page.evaluate(async () => {
+      const [name] = await caches.keys();
+      const requests = await (await caches.open(name)).keys();
+      return requests.map((request) => new URL(request.url).pathname.split('/').at(-1));
+    });
+    assert.ok(kept.includes('inkling-9m-chat-Q8_0.gguf') && kept.includes(''), kept.join(' '));
+    assert.equal(kept.filter((file) => file.endsWith('.wasm')).length, 1, kept.join(' '));
     await context.setOffline(true);
     await page.reload();
     await ready(page);

@@ -12,8 +12,8 @@ export class FrameGate {
     if (this.#frame || this.#timer !== undefined) return;
     if (document.hidden) this.#timer = setTimeout(() => this.flush(), 250);
     else this.#frame = requestAnimationFrame(() => this.flush());
-    // A tab that is hidden between the request and the frame would wait for ever.
-    if (this.#frame) this.#timer = setTimeout(() => this.flush(), 500);
+    // Frames do not come in a tab that was hidden meanwhile, and late where all cores are busy with the model.
+    if (this.#frame) this.#timer = setTimeout(() => this.flush(), 80);
   }
 
   /** Works now. */

@@ -26,11 +26,31 @@ const prefix = 'inkling-';
 const cacheName = prefix + __PRECACHE_VERSION__;
 const home = worker.registration.scope;
 const kept = new Set(__PRECACHE_FILES__.map((path) => new URL(path, home).href));
+const isEngine = (address: string): boolean => address.endsWith('.wasm');
 
-worker.addEventListener('install', (event) => {
-  const requests = [...kept].map((address) => new Request(address, { cache: 'no-cache' }));
-  event.waitUntil(caches.open(cacheName).then((cache) => cache.addAll(requests)));
-});
+/**
+ * Of the engine's builds this browser uses one, and which one only the engine's worker knows: it is the one that the
+ * page has just fetched, so the browser's own cache has it. Where that cannot be told, all are kept.
+ */
+async function usedEngines(): Promise<string[]> {
+  const engines = [...kept].filter(isEngine);
+  const isCached = (address: string): Promise<boolean> =>
+    fetch(address, { cache: 'only-if-cached', mode: 'same-origin' }).then(
+      (response) => response.ok,
+      () => false,
+    );
+  const cached = await Promise.all(engines.map(isCached));
+  const used = engines.filter((_, index) => cached[index]);
+  return used.length > 0 ? used : engines;
+}
+
+async function install(): Promise<void> {
+  const addresses = [...kept].filter((address) => !isEngine(address)).concat(await usedEngines());
+  const cache = await caches.open(cacheName);
+  await cache.addAll(addresses.map((address) => new Request(address, { cache: 'no-cache' })));
+}
+
+worker.addEventListener('install', (event) => event.waitUntil(install()));
 
 // A newer version takes over once all pages of the older one are closed: their files must not vanish under them.
 worker.addEventListener('activate', (event) => {
@@ -59,7 +79,12 @@ async function page(request: Request): Promise<Response> {
 
 async function file(request: Request, address: string): Promise<Response> {
   const whole = await fromCache(address);
-  if (!whole) return fetch(request);
+  if (!whole) {
+    // A build of the engine that was not used before.
+    const response = await fetch(request);
+    if (response.ok) await (await caches.open(cacheName)).put(address, response.clone());
+    return response;
+  }
   const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.get('range') ?? '');
   if (!range) return whole;
   const blob = await whole.blob();

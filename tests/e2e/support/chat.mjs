@@ -33,6 +33,36 @@ export async function askAndWait(page, text) {
   await idle(page);
 }
 
+/**
+ * From now on, notes each state of a growing answer. At the count given, presses Stop or the key Escape.
+ */
+export const watchWriting = (page, end = {}) =>
+  page.evaluate(({ stopAt, escapeAt }) => {
+    globalThis.seen = [];
+    new MutationObserver(() => {
+      const text = document.querySelector('.prose.live')?.textContent ?? '';
+      if (!text || text === globalThis.seen.at(-1)) return;
+      const count = globalThis.seen.push(text);
+      if (count === stopAt) document.querySelector('button[aria-label="Stop"]').click();
+      if (count !== escapeAt) return;
+      const key = new KeyboardEvent('keydown', { key: 'Escape', bubbles: true });
+      document.activeElement.dispatchEvent(key);
+    }).observe(document.body, { subtree: true, childList: true, characterData: true });
+  }, end);
+
+/** What `watchWriting` noted. */
+export const written = (page) => page.evaluate(() => globalThis.seen);
+
+/** How many conversations the browser's storage holds. */
+export const keptConversations = (page) =>
+  page.evaluate(async () => {
+    const done = (request) => new Promise((resolve) => (request.onsuccess = () => resolve(request.result)));
+    const database = await done(indexedDB.open('inkling'));
+    const count = await done(database.transaction('conversations').objectStore('conversations').count());
+    database.close();
+    return count;
+  });
+
 /** What was asked, in order. */
 export const questions = (page) => page.locator('.asked').allInnerTexts();
 
