@@ -142,7 +142,13 @@ impl Engine {
     pub fn start_chat(&mut self, request: &ChatRequest) -> Result<Generation> {
         let prompt = self.chat_prompt(request)?;
         self.forget_if(request.ignore_cache);
-        self.start(prompt.tokens, &request.sampling, prompt.dropped_messages)
+        let stream = TokenStream::new();
+        self.start(
+            prompt.tokens,
+            &request.sampling,
+            prompt.dropped_messages,
+            stream,
+        )
     }
 
     /// Starts to continue a text.
@@ -160,7 +166,7 @@ impl Engine {
             }
         };
         self.forget_if(request.ignore_cache);
-        self.start(tokens, &request.sampling, 0)
+        self.start(tokens, &request.sampling, 0, TokenStream::continuing())
     }
 
     fn forget_if(&mut self, wanted: bool) {
@@ -174,6 +180,7 @@ impl Engine {
         prompt: Vec<u32>,
         params: &SamplingParams,
         dropped_messages: usize,
+        stream: TokenStream,
     ) -> Result<Generation> {
         let started = Instant::now();
         self.check_gives_text()?;
@@ -194,7 +201,7 @@ impl Engine {
             session,
             sampler: Sampler::new(params.clone()),
             stops: StopMatcher::new(params.stop.clone()),
-            stream: TokenStream::new(),
+            stream,
             max_tokens: params
                 .max_tokens
                 .unwrap_or(usize::MAX)
