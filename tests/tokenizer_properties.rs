@@ -192,6 +192,75 @@ fn a_large_vocabulary_is_built_quickly() {
     }
 }
 
+/// A vocabulary of plain tokens, control tokens `<|end|>` and `<|user|>`, and the 256 byte tokens.
+fn small_vocabulary(plain: &[&str]) -> Writer {
+    let mut tokens: Vec<String> = plain.iter().map(|text| text.to_string()).collect();
+    tokens.extend(["<|end|>".to_string(), "<|user|>".into()]);
+    tokens.extend((0..256).map(|byte| format!("<0x{byte:02X}>")));
+    let kinds = (0..tokens.len()).map(|id| {
+        let kind = if id < plain.len() {
+            1
+        } else if id < plain.len() + 2 {
+            3
+        } else {
+            6
+        };
+        i32::to_le_bytes(kind)
+    });
+    Writer::default()
+        .numbers("tokenizer.ggml.token_type", 5, kinds)
+        .strings("tokenizer.ggml.tokens", &tokens)
+}
+
+#[test]
+fn gemma4_merges_raw_text() {
+    let merges = ["a b", "▁ ab"].map(String::from);
+    let file = small_vocabulary(&["a", "b", "ab", "▁", "▁ab", "\n", "\n\n"]);
+    let file = file
+        .string("tokenizer.ggml.model", "gemma4")
+        .strings("tokenizer.ggml.merges", &merges);
+    let tokenizer = Tokenizer::from_gguf(&file.metadata(), None).unwrap();
+    let ids = tokenizer.encode("ab ab\n\n b\né", false, false).unwrap();
+    assert_eq!(ids, [2, 4, 6, 3, 1, 5, 9 + 0xc3, 9 + 0xa9]);
+    assert_eq!(tokenizer.decode(&ids, false), "ab ab\n\n b\né");
+}
+
+#[test]
+fn phi3_control_tokens_swallow_whitespace() {
+    let file = |name| {
+        let plain = ["a", "Ġ", "Ċ"];
+        let file = small_vocabulary(&plain)
+            .string("tokenizer.ggml.model", "gpt2")
+            .string("general.name", name);
+        Tokenizer::from_gguf(&file.string("tokenizer.ggml.pre", "gpt-2").metadata(), None).unwrap()
+    };
+    let text = "a <|end|>\n a";
+    assert_eq!(
+        file("Phi 3.5").encode(text, false, true).unwrap(),
+        [0, 1, 3, 2, 1, 0]
+    );
+    assert_eq!(
+        file("Phi-3-mini").encode(text, false, true).unwrap(),
+        [0, 1, 3, 0]
+    );
+}
+
+#[test]
+fn old_files_without_a_name_are_read_by_their_architecture() {
+    let file = |architecture| {
+        let file = small_vocabulary(&["1", "11"]).string("tokenizer.ggml.model", "gpt2");
+        let file = file
+            .string("general.architecture", architecture)
+            .strings("tokenizer.ggml.merges", &["1 1".into()]);
+        Tokenizer::from_gguf(&file.metadata(), None)
+            .unwrap()
+            .encode("111", false, false)
+            .unwrap()
+    };
+    assert_eq!(file("gpt2"), [1, 0]);
+    assert_eq!(file("qwen2"), [0, 0, 0]);
+}
+
 #[test]
 fn what_is_unknown_is_named() {
     let file = || Writer::default().strings("tokenizer.ggml.tokens", &["a".into(), "b".into()]);

@@ -73,6 +73,14 @@ impl Bpe {
         let mut failed = None;
         let mut written = String::new();
         cut(&self.patterns, text, &mut |piece| {
+            // Line ends are tokens as they stand, whatever their number; no merges lead there.
+            let is_raw = matches!(self.alphabet, Alphabet::Raw);
+            if let (true, Some(id)) = (
+                is_raw && piece.starts_with('\n'),
+                self.model.token_to_id(piece),
+            ) {
+                return out.push(id);
+            }
             written.clear();
             match &self.alphabet {
                 Alphabet::Bytes(characters) => {
