@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use inkling::engine::{CompletionRequest, Engine, GenerationEvent};
+use inkling::model::Pooling;
 use pollster::block_on;
 use serde_json::{Value, json};
 
@@ -95,15 +96,34 @@ pub fn failure(error: &anyhow::Error) -> Value {
 }
 
 fn model(question: &Value, path: &Path, backend: &Backend) -> Result<Value> {
-    let kind = question["kind"].as_str().unwrap_or("causal");
-    if kind != "causal" {
-        bail!("models of kind `{kind}` are not supported yet");
+    match question["kind"].as_str().unwrap_or("causal") {
+        "causal" => {}
+        "encoder" => return encoder(question, path, backend),
+        kind => bail!("models of kind `{kind}` are not supported yet"),
     }
     let mut result = context(question, path, backend)?;
     if question["long_context"].is_object() {
         result["long_context"] = context(&question["long_context"], path, backend)?;
     }
     Ok(result)
+}
+
+/// Embeddings in each pooling, and as the file itself pools.
+fn encoder(question: &Value, path: &Path, backend: &Backend) -> Result<Value> {
+    let mut engine = load(path, json!({ "backend": backend.name }))?;
+    let sequences = question["sequences"].as_array().into_iter().flatten();
+    let answers = sequences.map(|sequence| {
+        let tokens = tokens(&sequence["tokens"])?;
+        Ok(json!({
+            "mean": block_on(engine.embed_with(&tokens, Pooling::Mean))?,
+            "cls": block_on(engine.embed_with(&tokens, Pooling::First))?,
+            "pooled": block_on(engine.embed(&tokens))?,
+        }))
+    });
+    let answers: Vec<Value> = answers
+        .map(|answer: Result<Value>| answer.unwrap_or_else(|error| failure(&error)))
+        .collect();
+    Ok(json!({ "sequences": answers }))
 }
 
 /// The sequences and greedy answers for one context length.
