@@ -64,6 +64,10 @@ impl Tokenizer {
                     .unwrap_or_else(|| special::pre_tokenizer_name(metadata, &vocab, kind));
                 let pre = pre_tokenizers::find(name)?;
                 special.add_bos = special.add_bos.or(Some(pre.add_bos));
+                if name == "gemma4" {
+                    // Published files say no and answer badly without it.
+                    special.add_bos = Some(true);
+                }
                 let raw = matches!(name, "gemma4" | "granite-embed-multi-311m");
                 Model::Bpe(bpe::Bpe::from_gguf(metadata, &vocab, pre, raw)?)
             }
