@@ -68,7 +68,11 @@ export function Meter() {
   return (
     <p class="meter">
       <span>{backendName(backend, threads)}</span>
-      {rate > 0 && <span class="speed">{rate < 10 ? rate.toFixed(1) : Math.round(rate)} tokens/s</span>}
+      {rate > 0 && (
+        <span class="speed">
+          {rate < 10 ? rate.toFixed(1) : Math.round(rate).toLocaleString('en')} tokens/s
+        </span>
+      )}
       {used > 0 && <Context used={used} length={contextLength} />}
     </p>
   );

@@ -10,13 +10,13 @@ export class BlockParser {
   #covered = 0;
   #frozen: Block[] = [];
 
-  /** Blocks of `text`. Cheap when `text` is the last one with more at its end. */
+  /** Blocks of `text`; line ends count, as in a poem. Cheap when `text` is the last one with more at its end. */
   parse(text: string): readonly Block[] {
     // marked reads these as line ends; other line ends would make its blocks differ from the source in length.
     const source = text.replace(/\r\n?/g, '\n');
     if (!source.startsWith(this.#source)) this.#reset();
     this.#source = source;
-    const open = new Lexer({ gfm: true, breaks: false }).lex(source.slice(this.#covered));
+    const open = new Lexer({ gfm: true, breaks: true }).lex(source.slice(this.#covered));
     const visible = open.filter((block) => block.type !== 'space');
     const last = open.findLastIndex((block) => block.type !== 'space');
     for (const block of open.slice(0, Math.max(last, 0))) {
