@@ -5,7 +5,7 @@ mod wasm;
 
 use anyhow::Result;
 
-pub use wasm::lint as wasm_lint;
+pub use wasm::{example as wasm_example, lint as wasm_lint};
 
 use crate::project::Project;
 use crate::setup::{self, WasmToolchain};

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::Effort;
 use crate::fingerprint::Fingerprint;
@@ -86,18 +86,32 @@ const WASM_FEATURES: [&str; 6] = [
     "--enable-reference-types",
 ];
 
-/// Builds the variants that `effort` asks for into `pkg/wasm/`, with the list of those that are there.
+/// Builds the variants that `effort` asks for into `pkg/wasm/`, with the list of those that are there. All at once: the
+/// end of each build (link-time optimisation, wasm-opt) keeps only one core busy.
 pub fn build(project: &Project, toolchain: &WasmToolchain, effort: Effort) -> Result<()> {
-    for variant in &VARIANTS {
-        if variant.everyday || effort == Effort::Publish {
-            let module = step(
-                &format!("Compiling the engine to wasm ({})", variant.name),
-                || compile(project, toolchain, variant, effort),
-            )?;
-            finish(project, variant, &module, effort)?;
-        }
-    }
+    let wanted = VARIANTS
+        .iter()
+        .filter(|variant| variant.everyday || effort == Effort::Publish);
+    std::thread::scope(|scope| {
+        let builds: Vec<_> = wanted
+            .map(|variant| scope.spawn(move || build_variant(project, toolchain, variant, effort)))
+            .collect();
+        builds
+            .into_iter()
+            .try_for_each(|build| build.join().map_err(|_| anyhow!("a build panicked"))?)
+    })?;
     write_list(project)
+}
+
+fn build_variant(
+    project: &Project,
+    toolchain: &WasmToolchain,
+    variant: &Variant,
+    effort: Effort,
+) -> Result<()> {
+    let title = format!("Compiling the engine to wasm ({})", variant.name);
+    let module = step(&title, || compile(project, toolchain, variant, effort))?;
+    finish(project, variant, &module, effort)
 }
 
 impl Variant {
@@ -131,6 +145,15 @@ pub fn lint(project: &Project, toolchain: &WasmToolchain) -> Result<Command> {
     // In the profile of the build, so that the standard library is not compiled twice.
     command.args(["--lib", "--profile", "release", "--", "-Dwarnings"]);
     Ok(command)
+}
+
+/// Compiles an example for wasm, with the flags of the first variant; gives its module.
+pub fn example(project: &Project, toolchain: &WasmToolchain, name: &str) -> Result<PathBuf> {
+    let variant = &VARIANTS[0];
+    let mut command = cargo(project, toolchain, variant, "build")?;
+    run(command.args(["--example", name, "--profile", "release"]))?;
+    let folder = target_folder(project, variant).join(toolchain.target());
+    Ok(folder.join(format!("release/examples/{name}.wasm")))
 }
 
 fn compile(
@@ -225,12 +248,13 @@ fn finish(project: &Project, variant: &Variant, module: &Path, effort: Effort) -
 
     let work = project.cache(&format!("bindings-{}", variant.name));
     std::fs::create_dir_all(&work)?;
-    step("Writing the JavaScript bindings", || {
+    let name = variant.name;
+    step(&format!("Writing the JavaScript bindings ({name})"), || {
         bind(project, module, &work)
     })?;
     let bound = work.join("inkling_bg.wasm");
     if effort != Effort::Dev {
-        step("Optimising with wasm-opt", || {
+        step(&format!("Optimising with wasm-opt ({name})"), || {
             optimise(&wasm_opt, variant, &bound)
         })?;
     }

@@ -7,8 +7,10 @@ use anyhow::Result;
 use super::count::{self, Outcome};
 use super::{Context, Suite};
 use crate::build::{self, Effort};
+use crate::conformance::{self, Backend};
+use crate::serve::{self, Site};
 
-pub const ALL: [Suite; 7] = [
+pub const ALL: [Suite; 11] = [
     Suite {
         name: "format",
         title: "Formatting (rustfmt, Prettier)",
@@ -30,6 +32,21 @@ pub const ALL: [Suite; 7] = [
         run: build,
     },
     Suite {
+        name: "kernels",
+        title: "Kernels as wasm",
+        run: kernels,
+    },
+    Suite {
+        name: "conformance",
+        title: "Known answers, on the host",
+        run: conformance_on_host,
+    },
+    Suite {
+        name: "conformance-browser",
+        title: "Known answers, in the browser",
+        run: conformance_in_browser,
+    },
+    Suite {
         name: "types",
         title: "TypeScript, strict",
         run: types,
@@ -38,6 +55,11 @@ pub const ALL: [Suite; 7] = [
         name: "ts",
         title: "TypeScript tests",
         run: typescript,
+    },
+    Suite {
+        name: "e2e",
+        title: "The page, end to end in the browser",
+        run: end_to_end,
     },
     Suite {
         name: "size",
@@ -95,6 +117,53 @@ fn build(context: &Context) -> Result<Outcome> {
     Ok(Outcome::PASSED)
 }
 
+fn kernels(context: &Context) -> Result<Outcome> {
+    let module = build::wasm_example(context.project, &context.tools.wasm, "kernel_check")?;
+    let script = context.project.path("examples/kernel_check.mjs");
+    count::check(Command::new("node").arg(script).arg(module))
+}
+
+fn conformance_on_host(context: &Context) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    for backend in [Backend::Reference, Backend::Cpu] {
+        outcome.add(conformance(context, backend, false)?);
+    }
+    Ok(outcome)
+}
+
+fn conformance_in_browser(context: &Context) -> Result<Outcome> {
+    conformance(context, Backend::Cpu, true)
+}
+
+/// Each folder of fixtures; a file counts as one test.
+fn conformance(context: &Context, backend: Backend, browser: bool) -> Result<Outcome> {
+    let place = if browser { "browser" } else { "host" };
+    let mut outcome = Outcome::default();
+    for folder in ["models", "tokenizers", "chat"] {
+        let options = conformance::Options {
+            expected: context.project.path("tests/fixtures").join(folder),
+            results: context
+                .project
+                .cache(&format!("conformance/{place}-{}/{folder}", backend.name())),
+            backend,
+            kv_type: "f32".to_owned(),
+            browser,
+            check: true,
+        };
+        if browser {
+            conformance::in_browser(context.project, &context.tools.browser, &options)?;
+        } else {
+            conformance::on_host(context.project, &options)?;
+        }
+        let count = conformance::compare(&options)?;
+        outcome.add(Outcome {
+            passed: count.right,
+            failed: count.wrong,
+        });
+    }
+    Ok(outcome)
+}
+
 fn types(context: &Context) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     for workspace in WORKSPACES {
@@ -112,6 +181,28 @@ fn typescript(context: &Context) -> Result<Outcome> {
         )?);
     }
     Ok(outcome)
+}
+
+/// One file after the other: each starts a browser of its own.
+fn end_to_end(context: &Context) -> Result<Outcome> {
+    let site = Site::default().mount("/", context.project.path("www/dist"));
+    let running = serve::start(site, 0)?;
+    let mut cases = Vec::new();
+    for entry in std::fs::read_dir(context.project.path("tests/e2e"))? {
+        let path = entry?.path();
+        if path.to_string_lossy().ends_with(".spec.mjs") {
+            cases.push(path);
+        }
+    }
+    cases.sort();
+    let mut command = Command::new("node");
+    command
+        .args(["--test", "--test-concurrency=1", "--test-reporter=spec"])
+        .args(cases)
+        .env("INKLING_URL", running.address())
+        .env("CHROMIUM", &context.tools.browser)
+        .current_dir(context.project.root());
+    count::tests(&mut command, count::node_test)
 }
 
 fn npm(context: &Context, workspace: &str, script: &str) -> Command {
