@@ -56,7 +56,13 @@ function inChromium(bytes, bench, flags) {
   </script>`;
   try {
     writeFileSync(join(folder, 'page.html'), page);
-    const switches = ['--headless', '--no-sandbox', '--disable-gpu', '--dump-dom', `--user-data-dir=${folder}/profile`];
+    const switches = [
+      '--headless',
+      '--no-sandbox',
+      '--disable-gpu',
+      '--dump-dom',
+      `--user-data-dir=${folder}/profile`,
+    ];
     if (flags) switches.push(`--js-flags=${flags}`);
     const options = { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], maxBuffer: 1 << 26 };
     const dom = execFileSync('chromium', [...switches, `file://${folder}/page.html`], options);
