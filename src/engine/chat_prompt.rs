@@ -81,19 +81,18 @@ impl Engine {
         let mut messages = request.messages.clone();
         loop {
             let tokens = self.render(&messages, request)?;
-            if tokens.len() + reserve <= n_ctx {
-                return Ok(ChatPrompt {
-                    tokens,
-                    dropped_messages: request.messages.len() - messages.len(),
-                });
+            let roomy = tokens.len() + reserve <= n_ctx;
+            let may_drop = !roomy && request.overflow == Overflow::Truncate;
+            if may_drop && drop_oldest_turn(&mut messages) {
+                continue;
             }
-            let dropped = request.overflow == Overflow::Truncate && drop_oldest_turn(&mut messages);
-            if !dropped {
-                return Err(Error::ContextFull {
-                    needed: tokens.len() + reserve,
-                    n_ctx,
-                });
+            // The newest turn alone may take the room of the answer, if it leaves any.
+            if tokens.len() >= n_ctx {
+                let needed = tokens.len() + 1;
+                return Err(Error::ContextFull { needed, n_ctx });
             }
+            let dropped_messages = request.messages.len() - messages.len();
+            return Ok(ChatPrompt { tokens, dropped_messages });
         }
     }
 
