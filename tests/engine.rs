@@ -1,5 +1,7 @@
 //! The engine on the embedded model: llama.cpp's greedy answers, prefix reuse, stopping, overflow.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 
 use inkling::engine::{

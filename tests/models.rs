@@ -1,5 +1,7 @@
 //! Every causal fixture against llama.cpp's answers, and the invariants that need no oracle.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{argmax, fixtures, floats, json, load, rel_l2, tokens};

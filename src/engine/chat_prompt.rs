@@ -92,7 +92,10 @@ impl Engine {
                 return Err(Error::ContextFull { needed, n_ctx });
             }
             let dropped_messages = request.messages.len() - messages.len();
-            return Ok(ChatPrompt { tokens, dropped_messages });
+            return Ok(ChatPrompt {
+                tokens,
+                dropped_messages,
+            });
         }
     }
 

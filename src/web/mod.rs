@@ -2,10 +2,8 @@
 //!
 //! The only place that names wasm-bindgen and js-sys.
 
+mod lease;
 mod source;
-
-use std::cell::{RefCell, RefMut};
-use std::rc::Rc;
 
 use js_sys::{Float32Array, Function, Reflect, Uint32Array};
 use serde::Serialize;
@@ -18,6 +16,7 @@ use crate::gguf::{self, Parsed};
 use crate::model::Architecture;
 use crate::{Error, Result};
 
+use lease::Shared;
 pub use source::ByteSource;
 use source::JsSource;
 
@@ -83,12 +82,7 @@ pub fn join_pool() {
 /// A loaded model.
 #[wasm_bindgen]
 pub struct WasmEngine {
-    engine: Rc<RefCell<Engine>>,
-}
-
-fn borrow(engine: &RefCell<Engine>) -> Result<RefMut<'_, Engine>> {
-    let busy = || Error::InvalidRequest("the engine is busy with another call".into());
-    engine.try_borrow_mut().map_err(|_| busy())
+    engine: Shared,
 }
 
 #[wasm_bindgen]
@@ -111,13 +105,13 @@ impl WasmEngine {
         };
         let engine = Engine::load(sources, &options, report).await?;
         Ok(Self {
-            engine: Rc::new(RefCell::new(engine)),
+            engine: Shared::new(engine),
         })
     }
 
     /// Facts about the model, as JSON.
     pub fn info(&self) -> Result<String, JsValue> {
-        Ok(to_json(borrow(&self.engine)?.info())?)
+        Ok(to_json(self.engine.lease()?.info())?)
     }
 
     /// Text to token ids.
@@ -127,7 +121,9 @@ impl WasmEngine {
         add_special: bool,
         parse_special: bool,
     ) -> Result<Uint32Array, JsValue> {
-        let tokens = borrow(&self.engine)?
+        let tokens = self
+            .engine
+            .lease()?
             .tokenizer()
             .encode(text, add_special, parse_special)?;
         Ok(Uint32Array::from(tokens.as_slice()))
@@ -135,28 +131,33 @@ impl WasmEngine {
 
     /// Token ids to text.
     pub fn detokenize(&self, tokens: &[u32], skip_special: bool) -> Result<String, JsValue> {
-        Ok(borrow(&self.engine)?
+        Ok(self
+            .engine
+            .lease()?
             .tokenizer()
             .decode(tokens, skip_special))
     }
 
     /// Logits after the last token.
     pub async fn logits(&self, tokens: Vec<u32>) -> Result<Float32Array, JsValue> {
-        let logits = borrow(&self.engine)?.logits(&tokens).await?;
+        let logits = self.engine.lease()?.logits(&tokens).await?;
         Ok(Float32Array::from(logits.as_slice()))
     }
 
     /// Starts to answer a conversation.
     #[wasm_bindgen(js_name = startChat)]
     pub fn start_chat(&self, request_json: &str) -> Result<WasmGeneration, JsValue> {
-        let generation = borrow(&self.engine)?.start_chat(&from_json(request_json)?)?;
+        let generation = self.engine.lease()?.start_chat(&from_json(request_json)?)?;
         Ok(self.generation(generation))
     }
 
     /// Starts to continue a text.
     #[wasm_bindgen(js_name = startCompletion)]
     pub fn start_completion(&self, request_json: &str) -> Result<WasmGeneration, JsValue> {
-        let generation = borrow(&self.engine)?.start_completion(&from_json(request_json)?)?;
+        let generation = self
+            .engine
+            .lease()?
+            .start_completion(&from_json(request_json)?)?;
         Ok(self.generation(generation))
     }
 
@@ -171,7 +172,7 @@ impl WasmEngine {
 /// A running generation. Freeing it gives its session back to the engine.
 #[wasm_bindgen]
 pub struct WasmGeneration {
-    engine: Rc<RefCell<Engine>>,
+    engine: Shared,
     generation: Option<Generation>,
 }
 
@@ -179,7 +180,7 @@ pub struct WasmGeneration {
 impl WasmGeneration {
     /// Runs one chunk of the prompt or makes one token; returns an event as JSON. Call it until that says `done`.
     pub async fn step(&mut self) -> Result<String, JsValue> {
-        let mut engine = borrow(&self.engine)?;
+        let mut engine = self.engine.lease()?;
         let ended = || Error::Internal("the generation has ended".into());
         let generation = self.generation.as_mut().ok_or_else(ended)?;
         Ok(to_json(&generation.step(&mut engine).await?)?)
@@ -195,9 +196,7 @@ impl WasmGeneration {
 
 impl Drop for WasmGeneration {
     fn drop(&mut self) {
-        if let (Some(generation), Ok(mut engine)) =
-            (self.generation.take(), self.engine.try_borrow_mut())
-        {
+        if let (Some(generation), Ok(mut engine)) = (self.generation.take(), self.engine.lease()) {
             engine.check_in(generation.into_session());
         }
     }

@@ -62,12 +62,10 @@ impl F32x4 {
     #[inline(always)]
     pub fn load_bf16x8(lane: &Lane) -> [Self; 2] {
         let halves: &[[u16; 4]; 2] = bytemuck::cast_ref(lane);
-        // SAFETY: each reference covers the 8 bytes that are read; wasm loads need no alignment.
         halves.each_ref().map(|x| {
-            Self(i32x4_shl(
-                unsafe { u32x4_load_extend_u16x4(x.as_ptr()) },
-                16,
-            ))
+            // SAFETY: the reference covers the 8 bytes that are read; wasm loads need no alignment.
+            let wide = unsafe { u32x4_load_extend_u16x4(x.as_ptr()) };
+            Self(i32x4_shl(wide, 16))
         })
     }
 
