@@ -358,8 +358,11 @@ mod tests {
     #[test]
     fn what_is_not_supported_yet_must_be_known_as_such() {
         let refused = json!({ "error": "not supported" });
-        let finding = |name: &str| finding(name, &json!({}), &refused, Backend::Cpu, model);
-        assert!(matches!(finding("qwen3moe-q-Q4_0"), Finding::NotYet(_)));
-        assert!(matches!(finding("qwen3"), Finding::Wrong(_)));
+        let of_kind = |kind: &str| {
+            let question = json!({ "kind": kind });
+            finding("name", &question, &refused, Backend::Cpu, model)
+        };
+        assert!(matches!(of_kind("encoder-decoder"), Finding::NotYet(_)));
+        assert!(matches!(of_kind("causal"), Finding::Wrong(_)));
     }
 }
