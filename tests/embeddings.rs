@@ -1,5 +1,7 @@
 //! Encoders and embedding models against llama.cpp's answers.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{fixtures, floats, json, load, rel_l2, tokens};

@@ -170,7 +170,7 @@ fn truncated_cache_equals_a_fresh_one() {
         }
         session.truncate(37);
         let kept = session.tokens().len();
-        assert!(kept <= 37 && kept >= 20, "{name}: {kept}");
+        assert!((20..=37).contains(&kept), "{name}: {kept}");
         block_on(session.prefill(backend, &prompt[kept..], LogitRows::Last)).unwrap();
         let reused = backend.logits().to_vec();
         let fresh = block_on(engine.logits(&prompt)).unwrap();
