@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { onPage, shot, site } from './support/browser.mjs';
+import { onPage, shot } from './support/browser.mjs';
 import { answers, answerTo, askAndWait, button, oneLine, ready } from './support/chat.mjs';
 import { startModelServer } from './support/models.mjs';
 
@@ -120,22 +120,29 @@ test('a download shows how far it is and can be cancelled', () =>
     await stillUsable(page);
   }));
 
-test('?model= opens that model; if it fails, the small one answers and the page says why', async () => {
-  const good = `?model=${encodeURIComponent(`${elsewhere}/good.gguf`)}`;
-  await onPage({ alsoAllowed: [elsewhere], path: good }, async (page) => {
+const modelParameter = (path) => `?model=${encodeURIComponent(elsewhere + path)}`;
+
+test('?model= opens that model, from elsewhere or from beside the page', async () => {
+  await onPage({ alsoAllowed: [elsewhere], path: modelParameter('/good.gguf') }, async (page) => {
     await ready(page);
     assert.equal(await page.getByText(/9 million parameters, thousands/).count(), 0);
     await askAndWait(page, 'Hello!');
   });
-  const bad = `?model=${encodeURIComponent(`${elsewhere}/missing.gguf`)}`;
-  await onPage({ ...options, path: bad }, async (page) => {
+  await onPage({ path: '?model=models/inkling-9m-chat-Q8_0.gguf' }, ready);
+});
+
+test('when ?model= fails or is cancelled, the small model answers', async () => {
+  await onPage({ ...options, path: modelParameter('/missing.gguf') }, async (page) => {
     await page.getByText('There is no file at this address (404).').waitFor();
     await ready(page);
     await askAndWait(page, 'Hello!');
     assert.deepEqual(await answers(page), [oneLine(answerTo('Hello!'))]);
   });
-  await onPage(
-    { path: `?model=models/${new URL('inkling-9m-chat-Q8_0.gguf', site).pathname.split('/').at(-1)}` },
-    ready,
-  );
+  await onPage({ ...options, path: modelParameter('/slow.gguf') }, async (page) => {
+    await page.locator('.bar', { hasText: /Downloading, \d.* of 10\.5 MB/ }).waitFor();
+    await button(page, 'Cancel').click();
+    await ready(page);
+    await askAndWait(page, 'Hello!');
+    assert.deepEqual(await answers(page), [oneLine(answerTo('Hello!'))]);
+  });
 });

@@ -17,6 +17,8 @@ export interface OpenModel {
 
 export interface Loading {
   label: string;
+  /** Whether it is the model that comes with the page. */
+  embedded: boolean;
   progress: LoadProgress | null;
   cancel(): void;
 }
@@ -59,6 +61,7 @@ export async function openModel(source: ModelSource, label: string, embedded = f
   const state = (progress: LoadProgress | null): Loading => ({
     label,
     progress,
+    embedded,
     cancel: () => abort.abort(),
   });
   loading.value = state(null);

@@ -9,10 +9,12 @@ import { restore } from './state.ts';
 import { focusComposer, watchKeyboard, watchWidth } from './view.ts';
 import './styles/base.css';
 import './styles/layout.css';
+import './styles/sidebar.css';
 import './styles/controls.css';
 import './styles/conversation.css';
 import './styles/prose.css';
 import './styles/panels.css';
+import './styles/settings.css';
 
 /** `?model=URL` opens that model; should it fail, the embedded one answers. */
 async function openFirstModel(): Promise<void> {

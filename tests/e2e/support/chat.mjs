@@ -63,6 +63,31 @@ export const keptConversations = (page) =>
     return count;
   });
 
+/** Stores a conversation with one answer and shows it. */
+export async function keepConversation(page, answer) {
+  await page.getByRole('heading', { level: 1 }).waitFor(); // The page has made its storage.
+  await page.evaluate(async (content) => {
+    const done = (request, event = 'onsuccess') =>
+      new Promise((resolve) => (request[event] = () => resolve(request.result)));
+    const database = await done(indexedDB.open('inkling'));
+    const change = database.transaction('conversations', 'readwrite');
+    change.objectStore('conversations').put({
+      id: 'kept',
+      title: 'Kept',
+      createdAt: 1,
+      updatedAt: 1,
+      messages: [
+        { id: 'q', role: 'user', content: 'Question', createdAt: 1 },
+        { id: 'a', role: 'assistant', content, createdAt: 1, end: 'stop', model: 'A model' },
+      ],
+    });
+    await done(change, 'oncomplete');
+    database.close();
+    sessionStorage.setItem('inkling.current', 'kept');
+  }, answer);
+  await page.reload();
+}
+
 /** What was asked, in order. */
 export const questions = (page) => page.locator('.asked').allInnerTexts();
 

@@ -63,7 +63,7 @@ export function OpeningBar() {
   if (panel.value === 'models') return null;
   const state = loading.value;
   // The embedded model says in the meter how far it is; it takes a moment only.
-  if (state && model.value) {
+  if (state && !(state.embedded && !model.value)) {
     return (
       <div class="bar">
         <LoadingState state={state} />
