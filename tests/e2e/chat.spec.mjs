@@ -65,6 +65,17 @@ test('Escape stops an answer', () =>
     assert.ok((await tokens(page)) < 480);
   }));
 
+test('an answer that a reload cuts off is kept as far as it came', () =>
+  onPage({ settings: endless }, async (page) => {
+    await ready(page);
+    await watchWriting(page, { reloadAt: 3 });
+    await ask(page, fox);
+    await page.getByText('Cut off when the page closed.').waitFor();
+    assert.ok((await answers(page))[0].length > 0);
+    await button(page, 'Write another answer').click();
+    await page.locator('.facts', { hasText: 'token' }).waitFor();
+  }));
+
 test('an edited message replaces all that followed', () =>
   onPage({}, async (page) => {
     await askAndWait(page, fox);

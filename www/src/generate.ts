@@ -4,7 +4,7 @@ import type { ChatCompletionChunk, ChatMessage, PrefillProgress } from 'inkling-
 import { expectingModel, model, reopen, type OpenModel } from './engine.ts';
 import { codeOf, describe } from './errors.ts';
 import { FrameGate } from './frame.ts';
-import { saveConversation } from './history.ts';
+import { keepCutOff, saveConversation } from './history.ts';
 import { seedOf, settings } from './settings.ts';
 import { dropFrom, find, newId, update, updateMessage } from './state.ts';
 import type { AnswerFacts, Ending, Message, Trouble } from './types.ts';
@@ -146,11 +146,12 @@ async function stream(
   return end;
 }
 
-/** Collects an answer, shows it once per frame and saves it twice a second. */
+/** Collects an answer, shows it once per frame and saves it twice a second and when the page closes. */
 class Writer {
   text = '';
   #tokens = 0;
   #firstAt = 0;
+  #saved = 0;
   #last: ChatCompletionChunk | undefined;
   readonly #state: Run;
   readonly #gate: FrameGate;
@@ -159,17 +160,22 @@ class Writer {
   constructor(state: Run) {
     this.#state = state;
     this.#gate = new FrameGate(() => this.#show());
-    let saved = 0;
-    this.#saver = setInterval(() => {
-      if (this.text.length === saved) return;
-      saved = this.text.length;
-      const conversation = find(state.conversationId);
-      if (!conversation) return state.stop(); // It was deleted meanwhile.
-      const messages = conversation.messages.map((each) =>
-        each.id === state.messageId ? { ...each, content: this.text } : each,
-      );
-      void saveConversation({ ...conversation, messages });
-    }, saveEvery);
+    this.#saver = setInterval(() => this.#save(), saveEvery);
+    window.addEventListener('pagehide', this.#keep);
+  }
+
+  #keep = (): void => keepCutOff(this.#state.messageId, this.text);
+
+  #save(): void {
+    if (this.text.length === this.#saved) return;
+    this.#saved = this.text.length;
+    const { conversationId, messageId, stop } = this.#state;
+    const conversation = find(conversationId);
+    if (!conversation) return stop(); // It was deleted meanwhile.
+    const messages = conversation.messages.map((each) =>
+      each.id === messageId ? { ...each, content: this.text } : each,
+    );
+    void saveConversation({ ...conversation, messages });
   }
 
   take(chunk: ChatCompletionChunk): void {
@@ -194,6 +200,7 @@ class Writer {
 
   close(): void {
     clearInterval(this.#saver);
+    window.removeEventListener('pagehide', this.#keep);
     this.#gate.cancel();
     this.#show();
   }

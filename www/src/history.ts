@@ -60,3 +60,25 @@ export async function saveConversation(conversation: Conversation): Promise<void
 export async function removeConversation(id: string): Promise<void> {
   await attempt((db) => db.delete('conversations', id));
 }
+
+const cutOffKey = 'inkling.cut-off';
+
+/** Keeps the text of an answer at the moment the page goes: IndexedDB would be too slow. */
+export function keepCutOff(messageId: string, text: string): void {
+  try {
+    sessionStorage.setItem(cutOffKey, JSON.stringify([messageId, text]));
+  } catch {
+    // What was saved last will do.
+  }
+}
+
+/** Gives the text back, once. */
+export function takeCutOff(): { messageId: string; text: string } | null {
+  try {
+    const [messageId, text] = JSON.parse(sessionStorage.getItem(cutOffKey) ?? '[]') as unknown[];
+    sessionStorage.removeItem(cutOffKey);
+    return typeof messageId === 'string' && typeof text === 'string' ? { messageId, text } : null;
+  } catch {
+    return null;
+  }
+}

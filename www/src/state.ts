@@ -1,7 +1,7 @@
 // Conversations: what is in memory, which one is shown, and every change to them. Each change makes new objects,
 // so that a view can compare by identity, and is saved.
 import { computed, signal } from '@preact/signals';
-import { loadConversations, removeConversation, saveConversation } from './history.ts';
+import { loadConversations, removeConversation, saveConversation, takeCutOff } from './history.ts';
 import type { Conversation, Message } from './types.ts';
 
 const currentKey = 'inkling.current';
@@ -30,18 +30,28 @@ export function titleFrom(text: string): string {
   return `${(space > 24 ? cut.slice(0, space) : cut).replace(/[\s,.;:!?]+$/, '')}…`;
 }
 
-/** An answer that has no ending was being written when the page closed. */
-export function closeInterrupted(conversation: Conversation): Conversation {
+/** An answer that has no ending was being written when the page closed; `cutOff` knows its last words. */
+export function closeInterrupted(
+  conversation: Conversation,
+  cutOff: { messageId: string; text: string } | null = null,
+): Conversation {
   if (conversation.messages.every((each) => each.role === 'user' || each.end)) return conversation;
   const messages = conversation.messages.map((each): Message =>
-    each.role === 'assistant' && !each.end ? { ...each, end: 'interrupted' } : each,
+    each.role === 'assistant' && !each.end
+      ? { ...each, end: 'interrupted', ...(cutOff?.messageId === each.id && { content: cutOff.text }) }
+      : each,
   );
   return { ...conversation, messages };
 }
 
 /** Reads what was kept, and shows what was shown in this tab before. */
 export async function restore(): Promise<void> {
-  const kept = (await loadConversations()).map(closeInterrupted);
+  const cutOff = takeCutOff();
+  const kept = (await loadConversations()).map((each) => {
+    const closed = closeInterrupted(each, cutOff);
+    if (cutOff && closed !== each) void saveConversation(closed);
+    return closed;
+  });
   // The reader may have begun a chat while storage was still opening.
   const fresh = conversations.value.filter((each) => !kept.some((other) => other.id === each.id));
   conversations.value = [...fresh, ...kept];

@@ -60,6 +60,9 @@ test('an answer that was cut off by a reload says so', () => {
   const half = { id: 'a', role: 'assistant' as const, content: 'Onc', createdAt: 0 };
   state.update(id, (each) => ({ ...each, messages: [...each.messages, half] }));
   assert.equal(state.closeInterrupted(state.find(id)!).messages[1]?.end, 'interrupted');
+  const closed = state.closeInterrupted(state.find(id)!, { messageId: 'a', text: 'Once upon' });
+  assert.equal(closed.messages[1]?.content, 'Once upon');
+  assert.equal(state.closeInterrupted(closed), closed);
 });
 
 test('titles are cut at a word', () => {

@@ -34,16 +34,17 @@ export async function askAndWait(page, text) {
 }
 
 /**
- * From now on, notes each state of a growing answer. At the count given, presses Stop or the key Escape.
+ * From now on, notes each state of a growing answer. At the count given, presses Stop or the key Escape, or reloads.
  */
 export const watchWriting = (page, end = {}) =>
-  page.evaluate(({ stopAt, escapeAt }) => {
+  page.evaluate(({ stopAt, escapeAt, reloadAt }) => {
     globalThis.seen = [];
     new MutationObserver(() => {
       const text = document.querySelector('.prose.live')?.textContent ?? '';
       if (!text || text === globalThis.seen.at(-1)) return;
       const count = globalThis.seen.push(text);
       if (count === stopAt) document.querySelector('button[aria-label="Stop"]').click();
+      if (count === reloadAt) location.reload();
       if (count !== escapeAt) return;
       const key = new KeyboardEvent('keydown', { key: 'Escape', bubbles: true });
       document.activeElement.dispatchEvent(key);
