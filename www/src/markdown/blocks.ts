@@ -10,7 +10,7 @@ export class BlockParser {
   #covered = 0;
   #frozen: Block[] = [];
 
-  /** Blocks of `text`; line ends count, as in a poem. Cheap when `text` is the last one with more at its end. */
+  /** Blocks of `text`; a line that the model ends is a line, for the sake of verse. Cheap when `text` is the last one with more at its end. */
   parse(text: string): readonly Block[] {
     // marked reads these as line ends; other line ends would make its blocks differ from the source in length.
     const source = text.replace(/\r\n?/g, '\n');
