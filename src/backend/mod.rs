@@ -129,6 +129,16 @@ impl Backend {
         }
     }
 
+    /// Reads the text for a model with encoder and decoder, and empties the cache of what was decoded.
+    ///
+    /// # Errors
+    /// As [`Backend::forward`]; [`Error::InvalidRequest`](crate::Error::InvalidRequest) for a model without an encoder.
+    pub async fn encode(&mut self, cache: &mut KvCache, tokens: &[u32]) -> Result<()> {
+        match (self, cache) {
+            (Self::Cpu(cpu), KvCache::Cpu(cache)) => cpu.encode(cache, tokens),
+        }
+    }
+
     /// Logits of the last forward pass, `[rows, n_vocab]`.
     pub fn logits(&mut self) -> &mut [f32] {
         match self {

@@ -57,6 +57,15 @@ impl Engine {
         Ok(self.backend()?.logits().to_vec())
     }
 
+    /// First token of the decoder, in models where the text goes to an encoder.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] when only the vocabulary was loaded.
+    pub fn decoder_start(&mut self) -> Result<Option<u32>> {
+        let plan = self.backend()?.plan();
+        Ok((!plan.encoder.is_empty()).then(|| plan.decoder_start.unwrap_or(0)))
+    }
+
     /// Refuses to make text with a model that gives embeddings.
     pub(super) fn check_gives_text(&self) -> Result<()> {
         if self.is_embedding_model() {

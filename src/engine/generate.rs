@@ -111,6 +111,8 @@ pub enum GenerationEvent {
 /// A running generation. Give its session back with [`Generation::into_session`] and [`Engine::check_in`].
 pub struct Generation {
     session: Session,
+    /// Text for the encoder that is still to be read.
+    source: Option<Vec<u32>>,
     prompt: Vec<u32>,
     sampler: Sampler,
     stops: StopMatcher,
@@ -195,10 +197,19 @@ impl Engine {
                 n_ctx,
             });
         }
-        let session = self.check_out(&prompt)?;
+        let (source, prompt) = match self.decoder_start()? {
+            Some(start) => (Some(prompt), vec![start]),
+            None => (None, prompt),
+        };
+        let session = if source.is_some() {
+            self.new_session()?
+        } else {
+            self.check_out(&prompt)?
+        };
         Ok(Generation {
             reused: session.tokens().len(),
             session,
+            source,
             sampler: Sampler::new(params.clone()),
             stops: StopMatcher::new(params.stop.clone()),
             stream,
@@ -244,6 +255,9 @@ impl Generation {
         }
         if let Some(reason) = self.finished {
             return Ok(self.finish(reason));
+        }
+        if let Some(source) = self.source.take() {
+            self.session.encode(engine.backend()?, &source).await?;
         }
         if self.session.tokens().len() < self.prompt.len() {
             return self.prefill_step(engine).await;

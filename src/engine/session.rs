@@ -61,6 +61,15 @@ impl Session {
         Ok(())
     }
 
+    /// Reads the text that the decoder is to look at, and forgets every token of the decoder.
+    ///
+    /// # Errors
+    /// Those of [`Backend::encode`].
+    pub async fn encode(&mut self, backend: &mut Backend, tokens: &[u32]) -> Result<()> {
+        self.tokens.clear();
+        backend.encode(&mut self.cache, tokens).await
+    }
+
     /// Appends one chunk.
     ///
     /// # Errors

@@ -76,12 +76,20 @@ pub struct Architecture {
     pub ntk_alpha: bool,
     /// Reads a text as a whole, in both directions, and gives an embedding.
     pub encoder: bool,
+    /// Has an encoder (tensors `enc.…`) and, beside it or not, a decoder (`dec.…`).
+    pub encoder_decoder: bool,
     /// Queries and keys are normalised after their rotation rather than before.
     pub qk_norm_after_rope: bool,
     /// Constants that multiply the residual stream.
     pub scales: Scales,
     /// What layers without key/value heads have instead of attention.
     pub recurrent: Mixer,
+    /// Of every `n` layers the last has attention, the others `recurrent`, whatever their key/value heads.
+    pub full_attention_every: Option<usize>,
+    /// Multiplier of `q·k`; `1/sqrt(head_dim)` where `None`.
+    pub attention_scale: Option<f32>,
+    /// Values are normalised too, without weights.
+    pub value_norm: bool,
     /// Name of the norm before the head.
     pub output_norm: &'static str,
     /// Name of the norm in front of the feed-forward network.
@@ -111,9 +119,13 @@ const LLAMA: Architecture = Architecture {
     rope_switch: false,
     ntk_alpha: false,
     encoder: false,
+    encoder_decoder: false,
     qk_norm_after_rope: false,
     scales: Scales::One,
     recurrent: Mixer::Attention,
+    full_attention_every: None,
+    attention_scale: None,
+    value_norm: false,
     output_norm: "output_norm",
     ffn_norm: "ffn_norm",
     experts: ExpertRule {
@@ -177,6 +189,16 @@ const GEMMA3: Architecture = Architecture {
     ..GEMMA2
 };
 
+const T5: Architecture = Architecture {
+    name: "t5",
+    activation: Activation::GeluTanh,
+    rope: None,
+    attention_scale: Some(1.0),
+    encoder_decoder: true,
+    output_norm: "dec.output_norm",
+    ..LLAMA
+};
+
 const NOT_NORMALIZED: ExpertRule = ExpertRule {
     gating: Gating::Softmax,
     normalize: false,
@@ -192,6 +214,21 @@ const ARCHITECTURES: &[Architecture] = &[
     },
     GEMMA2,
     GEMMA3,
+    Architecture {
+        name: "gemma4",
+        window: WindowPattern::AllButEvery(6, 512),
+        wide_scale_at_layers: None,
+        attention_scale: Some(1.0),
+        value_norm: true,
+        ..GEMMA3
+    },
+    Architecture {
+        name: "qwen35",
+        recurrent: Mixer::DeltaNet,
+        full_attention_every: Some(4),
+        ffn_norm: "post_attention_norm",
+        ..QWEN2
+    },
     // llama.cpp runs Phi-3 without its sliding window, since published files disagree on its value.
     Architecture {
         name: "phi3",
@@ -231,6 +268,11 @@ const ARCHITECTURES: &[Architecture] = &[
     GRANITE,
     Architecture {
         name: "granitemoe",
+        ..GRANITE
+    },
+    Architecture {
+        name: "granitehybrid",
+        recurrent: Mixer::Mamba2,
         ..GRANITE
     },
     Architecture {
@@ -306,6 +348,12 @@ const ARCHITECTURES: &[Architecture] = &[
         encoder: true,
         wide_scale_at_layers: None,
         ..GEMMA3
+    },
+    T5,
+    Architecture {
+        name: "t5encoder",
+        encoder: true,
+        ..T5
     },
     LFM2,
     Architecture {

@@ -1,12 +1,12 @@
 //! Attention blocks.
 
 use super::builder::Builder;
-use super::config::LayerConfig;
+use super::config::{Activation, LayerConfig};
 use super::plan::{BufId, KvSpec, Op};
 use crate::Result;
 
 impl Builder<'_> {
-    /// Projections, optional q/k norm, RoPE, cache, attention, output projection.
+    /// Projections, optional q/k norm, RoPE, cache, attention, optional gate, output projection.
     pub(super) fn attention(
         &mut self,
         i: usize,
@@ -15,18 +15,16 @@ impl Builder<'_> {
         out: BufId,
     ) -> Result<()> {
         let config = self.config;
-        let head_dim = config.head_dim;
-        let (q_width, kv_width) = (layer.n_heads * head_dim, layer.n_kv_heads * head_dim);
-        let [q, k, v] = [("q", q_width), ("k", kv_width), ("v", kv_width)]
-            .map(|(role, width)| self.scratch(role, width));
-        self.project_qkv(i, x, [q, k, v])?;
-        if !config.arch.qk_norm_after_rope {
-            self.qk_norm(i, q, k)?;
-        }
-        self.rotate(i, layer, q, k);
-        if config.arch.qk_norm_after_rope {
-            self.qk_norm(i, q, k)?;
-        }
+        let head_dim = layer.head_dim;
+        let q_width = layer.n_heads * head_dim;
+        let q = self.scratch("q", q_width);
+        let gate = self.queries(i, layer, x, q)?;
+        let cache = match layer.kv_source {
+            Some(source) => self.caches[source],
+            None => self.keys_and_values(i, layer, x)?,
+        };
+        self.caches.push(cache);
+        self.normed_and_rotated(i, layer, ("attn_q_norm", "Qcur"), layer.n_heads, q)?;
         if let Some((factor, length)) = config.temperature {
             self.push(
                 &format!("Qcur_attn_temp_scaled-{i}"),
@@ -37,12 +35,6 @@ impl Builder<'_> {
                 },
             );
         }
-        let cache = self.plan.kv.len();
-        self.plan.kv.push(KvSpec {
-            n_kv_heads: layer.n_kv_heads,
-            head_dim,
-        });
-        self.push(&format!("kv_store-{i}"), Op::StoreKv { k, v, layer: cache });
         let attended = self.scratch("attended", q_width);
         let attention = Op::Attention {
             q,
@@ -54,63 +46,141 @@ impl Builder<'_> {
             window: layer.window,
             softcap: config.attention_softcap,
             sinks: self.optional_vector(&format!("blk.{i}.attn_sinks.weight"), layer.n_heads)?,
+            bias: None,
             out: attended,
         };
         self.push(&format!("kqv_out-{i}"), attention);
+        if let Some(gate) = gate {
+            let op = Op::GatedAct {
+                act: Activation::Sigmoid,
+                gate,
+                up: attended,
+                out: attended,
+            };
+            self.push(&format!("attn_gated-{i}"), op);
+        }
         self.project_layer(i, "attn_output", "attn_out", attended, 0, out)
     }
 
-    /// Queries, keys and values from three tensors or one.
-    fn project_qkv(&mut self, i: usize, x: BufId, [q, k, v]: [BufId; 3]) -> Result<()> {
-        let fused = self.has(&format!("blk.{i}.attn_qkv.weight"));
-        let mut start = 0;
-        for (name, label, out) in [
-            ("attn_q", "Qcur", q),
-            ("attn_k", "Kcur", k),
-            ("attn_v", "Vcur", v),
-        ] {
-            if fused {
-                self.project_layer(i, "attn_qkv", label, x, start, out)?;
-                start += self.plan.buffers[out.0];
-            } else {
-                self.project_layer(i, name, label, x, 0, out)?;
-            }
+    /// Queries into `q`. Where the tensor is twice as tall each head has a gate after its query: returns the gates.
+    fn queries(
+        &mut self,
+        i: usize,
+        layer: &LayerConfig,
+        x: BufId,
+        q: BufId,
+    ) -> Result<Option<BufId>> {
+        let width = self.plan.buffers[q.0];
+        if self.has(&format!("blk.{i}.attn_qkv.weight")) {
+            return self
+                .project_layer(i, "attn_qkv", "Qcur", x, 0, q)
+                .map(|()| None);
         }
-        Ok(())
+        if self.dim(&format!("blk.{i}.attn_q.weight"), 1)? != 2 * width {
+            return self
+                .project_layer(i, "attn_q", "Qcur", x, 0, q)
+                .map(|()| None);
+        }
+        let both = self.scratch("q_and_gate", 2 * width);
+        let gate = self.scratch("q_gate", width);
+        self.project_layer(i, "attn_q", "Qcur_full", x, 0, both)?;
+        let stride = 2 * layer.head_dim;
+        self.push(
+            &format!("Qcur-{i}"),
+            Op::Slice {
+                x: both,
+                stride,
+                offset: 0,
+                out: q,
+            },
+        );
+        self.push(
+            &format!("gate-{i}"),
+            Op::Slice {
+                x: both,
+                stride,
+                offset: layer.head_dim,
+                out: gate,
+            },
+        );
+        Ok(Some(gate))
     }
 
-    fn rotate(&mut self, i: usize, layer: &LayerConfig, q: BufId, k: BufId) {
-        let head_dim = self.config.head_dim;
+    /// Keys and values into a cache of the layer's own; returns its number.
+    fn keys_and_values(&mut self, i: usize, layer: &LayerConfig, x: BufId) -> Result<usize> {
+        let width = layer.n_kv_heads * layer.head_dim;
+        let (k, v) = (self.scratch("k", width), self.scratch("v", width));
+        if self.has(&format!("blk.{i}.attn_qkv.weight")) {
+            let q_width = layer.n_heads * layer.head_dim;
+            self.project_layer(i, "attn_qkv", "Kcur", x, q_width, k)?;
+            self.project_layer(i, "attn_qkv", "Vcur", x, q_width + width, v)?;
+        } else {
+            // Without a projection of their own values are the keys as they are before norm and rotation.
+            let values = if self.has(&format!("blk.{i}.attn_v.weight")) {
+                "attn_v"
+            } else {
+                "attn_k"
+            };
+            self.project_layer(i, "attn_k", "Kcur", x, 0, k)?;
+            self.project_layer(i, values, "Vcur", x, 0, v)?;
+        }
+        self.normed_and_rotated(i, layer, ("attn_k_norm", "Kcur"), layer.n_kv_heads, k)?;
+        if self.config.arch.value_norm {
+            let (kind, eps) = (self.config.arch.norm, self.config.eps);
+            let op = Op::Norm {
+                kind,
+                x: v,
+                weight: None,
+                bias: None,
+                eps,
+                width: layer.head_dim,
+                out: v,
+            };
+            self.push(&format!("Vcur_normed-{i}"), op);
+        }
+        let cache = self.plan.kv.len();
+        self.plan.kv.push(KvSpec {
+            n_kv_heads: layer.n_kv_heads,
+            head_dim: layer.head_dim,
+            memory: false,
+        });
+        self.push(&format!("kv_store-{i}"), Op::StoreKv { k, v, layer: cache });
+        Ok(cache)
+    }
+
+    /// Norm (where the file has it) and rotation of queries or keys, in the family's order.
+    fn normed_and_rotated(
+        &mut self,
+        i: usize,
+        layer: &LayerConfig,
+        (norm, label): (&str, &str),
+        n_heads: usize,
+        x: BufId,
+    ) -> Result<()> {
+        let after = self.config.arch.qk_norm_after_rope;
+        let normed = format!("{label}_normed");
+        if !after {
+            self.optional_norm(i, norm, &normed, x)?;
+        }
         let rope = if layer.window.is_some() {
             self.local_rope
         } else {
             self.global_rope
         };
         if let Some(rope) = rope.filter(|_| layer.rotated) {
-            let (n_heads, n_kv_heads) = (layer.n_heads, layer.n_kv_heads);
             self.push(
-                &format!("Qcur_rope-{i}"),
+                &format!("{label}_rope-{i}"),
                 Op::Rope {
-                    x: q,
+                    x,
                     rope,
                     n_heads,
-                    head_dim,
-                },
-            );
-            self.push(
-                &format!("Kcur_rope-{i}"),
-                Op::Rope {
-                    x: k,
-                    rope,
-                    n_heads: n_kv_heads,
-                    head_dim,
+                    head_dim: layer.head_dim,
                 },
             );
         }
-    }
-
-    fn qk_norm(&mut self, i: usize, q: BufId, k: BufId) -> Result<()> {
-        self.optional_norm(i, "attn_q_norm", "Qcur_normed", q)?;
-        self.optional_norm(i, "attn_k_norm", "Kcur_normed", k)
+        if after {
+            self.optional_norm(i, norm, &normed, x)?;
+        }
+        Ok(())
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct Builder<'a> {
     pub(super) scratch: Vec<(&'static str, BufId)>,
     pub(super) global_rope: Option<RopeId>,
     pub(super) local_rope: Option<RopeId>,
+    /// Number of each layer's cache.
+    pub(super) caches: Vec<usize>,
 }
 
 /// Tensors that a file may carry without the plan naming them.
@@ -42,6 +44,8 @@ impl<'a> Builder<'a> {
             ropes: Vec::new(),
             states: Vec::new(),
             kv: Vec::new(),
+            encoder: Vec::new(),
+            decoder_start: None,
             steps: Vec::new(),
             logits: BufId(0),
             n_vocab: config.n_vocab,
@@ -56,6 +60,7 @@ impl<'a> Builder<'a> {
             scratch: Vec::new(),
             global_rope: None,
             local_rope: None,
+            caches: Vec::new(),
         };
         if let Some(pairing) = config.arch.rope {
             builder.ropes(pairing)?;
@@ -92,7 +97,7 @@ impl<'a> Builder<'a> {
             LocalRope::Unscaled(_) => (&unscaled, None),
             LocalRope::Shared => (&config.rope_scaling, factors),
         };
-        let local = scaling.resolve(pairing, config.n_rot, config.local_rope_base, factors);
+        let local = scaling.resolve(pairing, config.local_n_rot, config.local_rope_base, factors);
         if config.layers.iter().any(|layer| layer.window.is_some()) && local != self.plan.ropes[0] {
             self.plan.ropes.push(local);
             self.local_rope = Some(RopeId(1));
@@ -152,7 +157,7 @@ impl<'a> Builder<'a> {
         let length = shape.iter().product::<u64>() as usize;
         let width = shape.first().copied().unwrap_or(0) as usize;
         let row = self.plan.buffers[x.0];
-        if (width != self.config.head_dim && width != row) || (length != width && length != row) {
+        if width == 0 || row % width != 0 || (length != width && length != row) {
             return Err(Error::BadTensor {
                 name: tensor.clone(),
                 reason: format!("unexpected shape {shape:?}"),

@@ -12,12 +12,17 @@ use crate::gguf::GgufFile;
 /// [`Error::MissingTensor`] or [`Error::BadTensor`] when a weight is absent, has the wrong shape, or has no place in
 /// this architecture (running on without it would give wrong text).
 pub fn build(config: &ModelConfig, file: &GgufFile) -> Result<Plan> {
+    if config.arch.encoder_decoder {
+        return super::encoder_decoder::build(config, file);
+    }
     let mut b = Builder::new(config, file)?;
     let x = b.buffer(config.d_model);
     b.embed(x)?;
+    let per_layer = b.per_layer_inputs(x)?;
     for (i, layer) in config.layers.iter().enumerate() {
         let input = b.mixer_block(i, layer, x)?;
         b.feed_forward_block(i, layer, input, x)?;
+        b.end_of_layer(i, x, per_layer)?;
     }
     let logits = match config.pooling {
         None => b.logits(x)?,
@@ -27,7 +32,7 @@ pub fn build(config: &ModelConfig, file: &GgufFile) -> Result<Plan> {
 }
 
 impl Builder<'_> {
-    fn embed(&mut self, x: BufId) -> Result<()> {
+    pub(super) fn embed(&mut self, x: BufId) -> Result<()> {
         let (d, n_vocab) = (self.config.d_model, self.config.n_vocab);
         let table = self.matrix("token_embd.weight", 0, n_vocab, d)?;
         self.push(
@@ -87,6 +92,11 @@ impl Builder<'_> {
         match layer.mixer {
             Mixer::Attention => self.attention(i, layer, input, out)?,
             Mixer::ShortConv => self.short_conv(i, input, out)?,
+            Mixer::DeltaNet => self.delta_net(i, input, out)?,
+            Mixer::Mamba2 => self.mamba2(i, input, out)?,
+        }
+        if layer.mixer != Mixer::Attention {
+            self.caches.push(usize::MAX);
         }
         if self.config.arch.ffn_norm != "post_attention_norm" {
             self.optional_norm(i, "post_attention_norm", "attn_post_norm", out)?;

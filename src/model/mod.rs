@@ -6,20 +6,25 @@ mod attention;
 mod builder;
 mod config;
 mod decoder;
+mod encoder_decoder;
 mod feed_forward;
 mod head;
 mod keys;
+mod per_layer;
 mod plan;
+mod read;
 mod recurrent;
 mod rope;
 
 pub use arch::{
     Architecture, ExpertRule, LocalRope, Scales, WindowPattern, supported_architectures,
 };
-pub use config::{Activation, ExpertConfig, LayerConfig, Mixer, ModelConfig, StreamScales};
+pub use config::{
+    Activation, ExpertConfig, LayerConfig, Mixer, ModelConfig, StateConfig, StreamScales,
+};
 pub use decoder::build;
 pub use plan::{
-    BufId, Gating, IdSource, KvSpec, Mask, NormKind, Op, Plan, Pooling, RopeId, StateId, Step,
-    WeightId, WeightKind, WeightSpec,
+    BufId, Gating, IdSource, KvSpec, Mask, NormKind, Op, Plan, Pooling, RelativeBias, RopeId,
+    StateId, Step, WeightId, WeightKind, WeightSpec,
 };
 pub use rope::{Pairing, RopeSpec};

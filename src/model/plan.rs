@@ -72,8 +72,21 @@ pub enum Gating {
 pub enum Mask {
     /// Itself and those before; with a window, the last so many.
     Causal,
+    /// All that the encoder has read.
+    Memory,
     /// All of the text; with a window, half of it to either side.
     Full,
+}
+
+/// Bias of attention scores by distance (T5), in buckets that grow with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RelativeBias {
+    /// Bias of each bucket and head, `[buckets, n_heads]`.
+    pub table: WeightId,
+    /// Number of buckets.
+    pub buckets: usize,
+    /// Whether half of them are for later positions.
+    pub both_ways: bool,
 }
 
 /// How the vectors of a text's tokens become one.
@@ -156,6 +169,7 @@ pub enum Op {
         window: Option<usize>,
         softcap: Option<f32>,
         sinks: Option<WeightId>,
+        bias: Option<RelativeBias>,
         out: BufId,
     },
     /// `out = act(gate) * up`; a narrower `gate` (one number a token or a head) is spread over equal parts of `up`.
@@ -163,6 +177,46 @@ pub enum Op {
         act: Activation,
         gate: BufId,
         up: BufId,
+        out: BufId,
+    },
+    /// From each run of `stride` values of `x`, those from `offset` on, as many as fill `out`.
+    Slice {
+        x: BufId,
+        stride: usize,
+        offset: usize,
+        out: BufId,
+    },
+    /// `x = x * weight[0]`
+    ScaleByWeight { x: BufId, weight: WeightId },
+    /// Gated delta rule (Yang et al. 2024). `qkv` is `[T, 2 * key_heads * head_dim + value_heads * head_dim]`; queries and
+    /// keys are brought to length 1. For each value head with matrix `S` in `state`: `S *= exp(a * softplus(alpha + dt))`,
+    /// `S += k ⊗ (sigmoid(beta) * (v - Sᵀk))`, `out = Sᵀq / sqrt(head_dim)`.
+    DeltaNet {
+        qkv: BufId,
+        alpha: BufId,
+        beta: BufId,
+        dt: WeightId,
+        a: WeightId,
+        key_heads: usize,
+        value_heads: usize,
+        head_dim: usize,
+        eps: f32,
+        state: StateId,
+        out: BufId,
+    },
+    /// Selective state space of Mamba 2 (Dao & Gu 2024). `xbc` is `[T, inner + 2 * groups * state_dim]`: `x`, `B`, `C`. For
+    /// each head with `h` in `state` and `d = softplus(dt + dt_bias)`: `h = h * exp(a * d) + d * x ⊗ B`,
+    /// `out = h C + skip * x`.
+    StateScan {
+        xbc: BufId,
+        dt: BufId,
+        dt_bias: WeightId,
+        a: WeightId,
+        skip: WeightId,
+        heads: usize,
+        groups: usize,
+        state_dim: usize,
+        state: StateId,
         out: BufId,
     },
     /// Convolution over time, each channel by itself: `out[t, c] = bias[c] + Σ_j weight[c, j] * x[t - taps + 1 + j, c]`.
@@ -242,6 +296,8 @@ pub struct KvSpec {
     pub n_kv_heads: usize,
     /// Length of one head's key and value.
     pub head_dim: usize,
+    /// Whether positions are the encoder's.
+    pub memory: bool,
 }
 
 impl KvSpec {
@@ -264,6 +320,10 @@ pub struct Plan {
     pub states: Vec<usize>,
     /// Key/value cache per layer.
     pub kv: Vec<KvSpec>,
+    /// The encoder's operations in order, in models that have one beside the decoder.
+    pub encoder: Vec<Step>,
+    /// First token of the decoder.
+    pub decoder_start: Option<u32>,
     /// The operations in order.
     pub steps: Vec<Step>,
     /// Buffer that holds the logits, the embedding or the scores at the end.

@@ -1,9 +1,9 @@
 //! Blocks that keep a state instead of keys and values.
 
 use super::builder::Builder;
+use super::config::{Activation, StateConfig};
 use super::plan::{BufId, Op, StateId};
-use crate::Result;
-use crate::model::Activation;
+use crate::{Error, Result};
 
 impl Builder<'_> {
     /// Gated short convolution of LFM2: `out_proj(c * conv(b * x))` with `b`, `c`, `x` projected from the input.
@@ -52,6 +52,135 @@ impl Builder<'_> {
             d,
             out,
         )
+    }
+
+    /// Gated delta net of Qwen 3.5: projections, convolution, delta rule, gated norm, output projection.
+    pub(super) fn delta_net(&mut self, i: usize, x: BufId, out: BufId) -> Result<()> {
+        let StateConfig {
+            inner,
+            state: head_dim,
+            heads,
+            groups,
+        } = self.state_config()?;
+        if inner != heads * head_dim {
+            let key = format!("{}.ssm.inner_size", self.config.arch.name);
+            return Err(Error::BadMetadata {
+                key,
+                reason: "must be heads times state size".into(),
+            });
+        }
+        let qkv_width = 2 * groups * head_dim + inner;
+        let (qkv, mixed) = (
+            self.scratch("mixer_in", qkv_width),
+            self.scratch("mixer_conv", qkv_width),
+        );
+        self.project_layer(i, "attn_qkv", "linear_attn_qkv_mixed", x, 0, qkv)?;
+        self.causal_conv(
+            &format!("blk.{i}.ssm_conv1d"),
+            &format!("conv_output_raw-{i}"),
+            qkv,
+            mixed,
+        )?;
+        self.push(
+            &format!("conv_output_silu-{i}"),
+            Op::Act {
+                act: Activation::Silu,
+                x: mixed,
+            },
+        );
+        let [z, y] = ["mixer_z", "mixer_y"].map(|role| self.scratch(role, inner));
+        let [alpha, beta] = ["alpha", "beta"].map(|role| self.scratch(role, heads));
+        self.project_layer(i, "attn_gate", "z", x, 0, z)?;
+        self.project_layer(i, "ssm_alpha", "alpha", x, 0, alpha)?;
+        self.project_layer(i, "ssm_beta", "beta", x, 0, beta)?;
+        let op = Op::DeltaNet {
+            qkv: mixed,
+            alpha,
+            beta,
+            dt: self.vector(&format!("blk.{i}.ssm_dt.bias"), heads)?,
+            a: self.vector(&format!("blk.{i}.ssm_a"), heads)?,
+            key_heads: groups,
+            value_heads: heads,
+            head_dim,
+            eps: self.config.eps,
+            state: self.state(heads * head_dim * head_dim),
+            out: y,
+        };
+        self.push(&format!("attn_output-{i}"), op);
+        self.optional_norm(i, "ssm_norm", "attn_out_norm", y)?;
+        self.push(
+            &format!("final_output-{i}"),
+            Op::GatedAct {
+                act: Activation::Silu,
+                gate: z,
+                up: y,
+                out: y,
+            },
+        );
+        self.project_layer(i, "ssm_out", "linear_attn_out", y, 0, out)
+    }
+
+    /// Mamba 2: projections, convolution, scan, gate, norm per group, output projection.
+    pub(super) fn mamba2(&mut self, i: usize, x: BufId, out: BufId) -> Result<()> {
+        let StateConfig {
+            inner,
+            state: state_dim,
+            heads,
+            groups,
+        } = self.state_config()?;
+        let xbc_width = inner + 2 * groups * state_dim;
+        let (xbc, mixed) = (
+            self.scratch("mixer_in", xbc_width),
+            self.scratch("mixer_conv", xbc_width),
+        );
+        let [z, y] = ["mixer_z", "mixer_y"].map(|role| self.scratch(role, inner));
+        let dt = self.scratch("mixer_dt", heads);
+        self.project_layer(i, "ssm_in", "z", x, 0, z)?;
+        self.project_layer(i, "ssm_in", "xBC", x, inner, xbc)?;
+        self.project_layer(i, "ssm_in", "dt", x, inner + xbc_width, dt)?;
+        self.causal_conv(
+            &format!("blk.{i}.ssm_conv1d"),
+            &format!("conv_output-{i}"),
+            xbc,
+            mixed,
+        )?;
+        self.push(
+            &format!("conv_output_silu-{i}"),
+            Op::Act {
+                act: Activation::Silu,
+                x: mixed,
+            },
+        );
+        let op = Op::StateScan {
+            xbc: mixed,
+            dt,
+            dt_bias: self.vector(&format!("blk.{i}.ssm_dt.bias"), heads)?,
+            a: self.vector(&format!("blk.{i}.ssm_a"), heads)?,
+            skip: self.vector(&format!("blk.{i}.ssm_d"), heads)?,
+            heads,
+            groups,
+            state_dim,
+            state: self.state(inner * state_dim),
+            out: y,
+        };
+        self.push(&format!("mamba2_y_add_d-{i}"), op);
+        self.push(
+            &format!("mamba2_gated-{i}"),
+            Op::GatedAct {
+                act: Activation::Silu,
+                gate: z,
+                up: y,
+                out: y,
+            },
+        );
+        self.optional_norm(i, "ssm_norm", "mamba2_normed", y)?;
+        self.project_layer(i, "ssm_out", "mamba_out", y, 0, out)
+    }
+
+    fn state_config(&self) -> Result<StateConfig> {
+        let missing =
+            || Error::MissingMetadata(format!("{}.ssm.inner_size", self.config.arch.name));
+        self.config.state.ok_or_else(missing)
     }
 
     /// Convolution over time of every channel by itself; the tensor holds a row of taps per channel.

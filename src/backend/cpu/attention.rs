@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use super::forward::Pass;
 use super::ops::AttentionShape;
-use super::reference::{self, HeadView};
+use super::reference::{self, HeadView, Scoring};
 use super::{CpuBackend, Precision, parallel};
 use crate::Result;
-use crate::model::{Mask, Op};
+use crate::model::{Mask, Op, RelativeBias};
 
 impl CpuBackend {
     /// Runs [`Op::Attention`].
@@ -23,19 +23,24 @@ impl CpuBackend {
             window,
             softcap,
             sinks,
+            bias,
             out,
         } = *op
         else {
             return Ok(());
         };
         let mut values = take(&mut self.buffers[out.0]);
-        let mut scratch = take(&mut self.scratch);
         let width = n_heads * head_dim;
         values.resize(pass.rows * width, 0.0);
+        let mut scratch = take(&mut self.scratch);
         let sinks = sinks.map(|id| self.vector(id)).transpose()?;
         let layer = &pass.cache.layers[layer];
-        let len = pass.start + pass.rows;
-        if self.options.precision == Precision::Fast {
+        let len = if mask == Mask::Memory {
+            pass.cache.memory
+        } else {
+            pass.start + pass.rows
+        };
+        if self.options.precision == Precision::Fast && bias.is_none() {
             let shape = AttentionShape {
                 n_heads,
                 n_kv_heads: layer.spec.n_kv_heads,
@@ -54,7 +59,8 @@ impl CpuBackend {
         let group = n_heads / layer.spec.n_kv_heads;
         let queries = self.buffers[q.0].chunks_exact(width);
         for (t, (q, out)) in queries.zip(values.chunks_exact_mut(width)).enumerate() {
-            let range = visible(mask, window, pass.start + t, len);
+            let position = pass.start + t;
+            let range = visible(mask, window, position, len);
             for head in 0..n_heads {
                 let view = HeadView {
                     keys: &layer.keys,
@@ -62,14 +68,50 @@ impl CpuBackend {
                     stride: layer.spec.width(),
                     offset: head / group * head_dim,
                 };
+                let bias = bias
+                    .map(|bias| self.relative(&bias, n_heads, head, position, &range))
+                    .transpose()?;
                 let sink = sinks.map(|sinks| sinks[head]);
+                let scoring = Scoring {
+                    scale,
+                    softcap,
+                    sink,
+                    bias: bias.as_deref(),
+                };
                 let part = head * head_dim..(head + 1) * head_dim;
-                let (q, out) = (&q[part.clone()], &mut out[part]);
-                reference::attend(q, &view, range.clone(), scale, softcap, sink, out);
+                reference::attend(
+                    &q[part.clone()],
+                    &view,
+                    range.clone(),
+                    &scoring,
+                    &mut out[part],
+                );
             }
         }
+        self.scratch = scratch;
         self.put(out, values);
         Ok(())
+    }
+
+    /// Biases of one head's scores over `range`.
+    fn relative(
+        &self,
+        bias: &RelativeBias,
+        n_heads: usize,
+        head: usize,
+        position: usize,
+        range: &Range<usize>,
+    ) -> Result<Vec<f32>> {
+        let table = self.vector(bias.table)?;
+        let of = |key: usize| {
+            let bucket = reference::relative_bucket(
+                key as i64 - position as i64,
+                bias.buckets,
+                bias.both_ways,
+            );
+            table[bucket * n_heads + head]
+        };
+        Ok(range.clone().map(of).collect())
     }
 }
 
@@ -78,8 +120,8 @@ fn visible(mask: Mask, window: Option<usize>, position: usize, len: usize) -> Ra
     match (mask, window) {
         (Mask::Causal, None) => 0..position + 1,
         (Mask::Causal, Some(window)) => (position + 1).saturating_sub(window)..position + 1,
-        (Mask::Full, None) => 0..len,
-        (Mask::Full, Some(window)) => {
+        (Mask::Full | Mask::Memory, None) => 0..len,
+        (Mask::Full | Mask::Memory, Some(window)) => {
             position.saturating_sub(window / 2)..(position + window / 2 + 1).min(len)
         }
     }

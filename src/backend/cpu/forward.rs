@@ -6,7 +6,7 @@ use super::reference;
 use super::weights::CpuWeight;
 use super::{CpuBackend, KvCache, Precision, ops, parallel};
 use crate::backend::{LogitRows, pool};
-use crate::model::{BufId, IdSource, Op, WeightId};
+use crate::model::{BufId, IdSource, Op, Step, WeightId};
 use crate::{Error, Result};
 
 /// What the operations of one pass share.
@@ -35,7 +35,6 @@ impl CpuBackend {
         self.check(start, tokens)?;
         cache.reserve(tokens.len())?;
         cache.states.before_pass(start, tokens.len());
-        self.prepare_angles(start, tokens.len());
         let mut pass = Pass {
             cache,
             tokens,
@@ -45,15 +44,44 @@ impl CpuBackend {
         };
         // The steps are taken out so that an operation may borrow the rest of the backend.
         let steps = take(&mut self.plan.steps);
-        let result = steps.iter().try_for_each(|step| match step.op {
-            _ if pass.rows == 0 => Ok(()),
-            ref op => self.run(op, &mut pass),
-        });
+        let result = self.run_all(&steps, &mut pass);
         self.plan.steps = steps;
-        self.acts_of = None;
         result?;
         cache.advance(tokens.len());
         Ok(())
+    }
+
+    /// See [`Backend::encode`](crate::backend::Backend::encode).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn encode(&mut self, cache: &mut KvCache, tokens: &[u32]) -> Result<()> {
+        if self.plan.encoder.is_empty() {
+            return Err(Error::InvalidRequest("this model has no encoder".into()));
+        }
+        self.check_tokens(tokens)?;
+        cache.reserve_memory(tokens.len())?;
+        let mut pass = Pass {
+            cache,
+            tokens,
+            start: 0,
+            rows: tokens.len(),
+            wanted: LogitRows::All,
+        };
+        let steps = take(&mut self.plan.encoder);
+        let result = self.run_all(&steps, &mut pass);
+        self.plan.encoder = steps;
+        result
+    }
+
+    fn run_all(&mut self, steps: &[Step], pass: &mut Pass<'_>) -> Result<()> {
+        self.prepare_angles(pass.start, pass.tokens.len());
+        let result = steps.iter().try_for_each(|step| match step.op {
+            _ if pass.rows == 0 => Ok(()),
+            ref op => self.run(op, pass),
+        });
+        self.acts_of = None;
+        result
     }
 
     fn check(&self, start: usize, tokens: &[u32]) -> Result<()> {
@@ -63,6 +91,17 @@ impl CpuBackend {
                 self.max_chunk()
             )));
         }
+        self.check_tokens(tokens)?;
+        match self.plan.max_positions {
+            Some(n_ctx) if start + tokens.len() > n_ctx => Err(Error::ContextFull {
+                needed: start + tokens.len(),
+                n_ctx,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_tokens(&self, tokens: &[u32]) -> Result<()> {
         if let Some(token) = tokens
             .iter()
             .find(|token| **token as usize >= self.plan.n_vocab)
@@ -72,13 +111,7 @@ impl CpuBackend {
                 "token {token} is outside the vocabulary of {n_vocab}"
             )));
         }
-        match self.plan.max_positions {
-            Some(n_ctx) if start + tokens.len() > n_ctx => Err(Error::ContextFull {
-                needed: start + tokens.len(),
-                n_ctx,
-            }),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// Cosines and sines of this chunk's positions, once for all layers.
@@ -153,22 +186,28 @@ impl CpuBackend {
             Op::MoeRoute { .. } | Op::MoeMatMul { .. } | Op::MoeSum { .. } => {
                 return self.mixture(op, pass.rows);
             }
-            Op::CausalConv {
+            Op::CausalConv { .. } | Op::DeltaNet { .. } | Op::StateScan { .. } => {
+                return self.recurrent(op, pass);
+            }
+            Op::Slice {
                 x,
-                weight,
-                bias,
-                taps,
-                state,
+                stride,
+                offset,
                 out,
             } => {
+                let count = self.plan.buffers[out.0] / (self.plan.buffers[x.0] / stride);
                 let mut values = take(&mut self.buffers[out.0]);
-                let count = pass.rows * self.plan.buffers[x.0];
-                values.resize(count, 0.0);
-                let bias = bias.map(|id| self.vector(id)).transpose()?;
-                let (weight, x) = (self.vector(weight)?, &self.buffers[x.0][..count]);
-                let state = &mut pass.cache.states.current[state.0];
-                reference::causal_conv(x, weight, bias, taps, state, &mut values);
+                values.clear();
+                let rows = &self.buffers[x.0][..pass.rows * self.plan.buffers[x.0]];
+                rows.chunks_exact(stride)
+                    .for_each(|run| values.extend_from_slice(&run[offset..offset + count]));
                 self.put(out, values);
+            }
+            Op::ScaleByWeight { x, weight } => {
+                let mut values = take(&mut self.buffers[x.0]);
+                let factor = self.vector(weight)?[0];
+                values.iter_mut().for_each(|x| *x *= factor);
+                self.put(x, values);
             }
             Op::GatedAct { act, gate, up, out } => {
                 let mut values = self.copied(up, out, pass.rows);

@@ -85,6 +85,8 @@ pub struct KvCache {
     pub layers: Vec<LayerCache>,
     /// Recurrent states.
     pub states: States,
+    /// Positions of the encoder's text.
+    pub memory: usize,
     len: usize,
     capacity: usize,
     n_ctx: usize,
@@ -101,6 +103,7 @@ impl KvCache {
         Self {
             layers: plan.kv.iter().map(layer).collect(),
             states: States::new(&plan.states),
+            memory: 0,
             len: 0,
             capacity: 0,
             n_ctx,
@@ -155,11 +158,31 @@ impl KvCache {
             .max(self.capacity * 3 / 2)
             .next_multiple_of(GROWTH)
             .min(self.n_ctx);
-        for layer in &mut self.layers {
+        for layer in self.layers.iter_mut().filter(|layer| !layer.spec.memory) {
             layer.keys.resize(capacity * layer.spec.width())?;
             layer.values.resize(capacity * layer.spec.width())?;
         }
         self.capacity = capacity;
+        Ok(())
+    }
+
+    /// Empties the cache and makes room for the encoder's text.
+    ///
+    /// # Errors
+    /// As [`KvCache::reserve`].
+    pub fn reserve_memory(&mut self, count: usize) -> Result<()> {
+        if count > self.n_ctx {
+            return Err(Error::ContextFull {
+                needed: count,
+                n_ctx: self.n_ctx,
+            });
+        }
+        for layer in self.layers.iter_mut().filter(|layer| layer.spec.memory) {
+            layer.keys.resize(count * layer.spec.width())?;
+            layer.values.resize(count * layer.spec.width())?;
+        }
+        self.len = 0;
+        self.memory = count;
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use crate::quant::{DType, dequantize};
 use crate::{Error, Result};
 
 pub use moe::{route, softmax, weighted_sum};
-pub use recurrent::causal_conv;
+pub use recurrent::{DeltaShape, causal_conv, delta_net, softplus, state_scan};
 
 /// A weight matrix in the file's own bytes.
 pub struct RawMatrix {
@@ -168,6 +168,40 @@ pub struct HeadView<'a> {
     pub offset: usize,
 }
 
+/// How one head's scores are made of dot products.
+#[derive(Clone, Copy)]
+pub struct Scoring<'a> {
+    /// Multiplies the dot product.
+    pub scale: f32,
+    /// Soft cap.
+    pub softcap: Option<f32>,
+    /// Score that takes its share and adds nothing.
+    pub sink: Option<f32>,
+    /// Added to each score of the range.
+    pub bias: Option<&'a [f32]>,
+}
+
+/// T5's bucket of the distance `key - query`.
+pub fn relative_bucket(distance: i64, buckets: usize, both_ways: bool) -> usize {
+    const FARTHEST: f64 = 128.0;
+    let (half, offset) = match both_ways {
+        true if distance > 0 => (buckets / 2, buckets / 2),
+        true => (buckets / 2, 0),
+        false => (buckets, 0),
+    };
+    let distance = if both_ways {
+        distance.unsigned_abs()
+    } else {
+        distance.min(0).unsigned_abs()
+    } as usize;
+    let exact = half / 2;
+    if distance < exact {
+        return offset + distance;
+    }
+    let steps = (distance as f64 / exact as f64).ln() / (FARTHEST / exact as f64).ln();
+    offset + (exact + (steps * (half - exact) as f64) as usize).min(half - 1)
+}
+
 fn element(rows: &KvRows, index: usize) -> f64 {
     match rows {
         KvRows::F32(rows) => f64::from(rows[index]),
@@ -180,11 +214,15 @@ pub fn attend(
     q: &[f32],
     view: &HeadView<'_>,
     range: std::ops::Range<usize>,
-    scale: f32,
-    softcap: Option<f32>,
-    sink: Option<f32>,
+    scoring: &Scoring<'_>,
     out: &mut [f32],
 ) {
+    let Scoring {
+        scale,
+        softcap,
+        sink,
+        bias,
+    } = *scoring;
     let at = |position: usize| position * view.stride + view.offset;
     let mut scores: Vec<f64> = range
         .clone()
@@ -195,6 +233,7 @@ pub fn attend(
                 .map(|(i, q)| f64::from(*q) * element(view.keys, at(p) + i))
                 .sum();
             let score = dot * f64::from(scale);
+            let score = score + bias.map_or(0.0, |bias| f64::from(bias[p - range.start]));
             softcap.map_or(score, |cap| {
                 f64::from(cap) * (score / f64::from(cap)).tanh()
             })
@@ -233,6 +272,7 @@ pub fn activate(act: Activation, x: f32) -> f32 {
         Activation::Silu => x / (1.0 + (-x).exp()),
         Activation::Identity => x,
         Activation::Tanh => x.tanh(),
+        Activation::Relu => x.max(0.0),
         Activation::ClampedSwiglu => {
             let x = x.min(7.0);
             x / (1.0 + (-1.702 * x).exp())

@@ -24,3 +24,86 @@ pub fn causal_conv(
     }
     state.copy_from_slice(&history[history.len() - kept..]);
 }
+
+/// Shape of [`delta_net`].
+pub struct DeltaShape {
+    /// Heads of queries and keys.
+    pub key_heads: usize,
+    /// Heads of values; value head `h` looks with key head `h % key_heads`.
+    pub value_heads: usize,
+    /// Length of a head.
+    pub head_dim: usize,
+    /// Smallest length that queries and keys are divided by.
+    pub eps: f32,
+}
+
+/// One token of [`Op::DeltaNet`](crate::model::Op::DeltaNet). `decay` and `beta` are per value head and ready to use;
+/// `state` is `[value_heads, head_dim (key), head_dim (value)]`.
+pub fn delta_net(
+    shape: &DeltaShape,
+    qkv: &[f32],
+    decay: &[f64],
+    beta: &[f64],
+    state: &mut [f32],
+    out: &mut [f32],
+) {
+    let n = shape.head_dim;
+    let (q, rest) = qkv.split_at(shape.key_heads * n);
+    let (k, v) = rest.split_at(shape.key_heads * n);
+    for h in 0..shape.value_heads {
+        let part = h % shape.key_heads * n..(h % shape.key_heads + 1) * n;
+        let (q, k) = (unit(&q[part.clone()], shape.eps), unit(&k[part], shape.eps));
+        let matrix = &mut state[h * n * n..(h + 1) * n * n];
+        for j in 0..n {
+            // Column `j` of the matrix: what the keys remember of value `j`.
+            let mut column: Vec<f64> = (0..n)
+                .map(|i| f64::from(matrix[i * n + j]) * decay[h])
+                .collect();
+            let known: f64 = column.iter().zip(&k).map(|(s, k)| s * k).sum();
+            let delta = (f64::from(v[h * n + j]) - known) * beta[h];
+            column.iter_mut().zip(&k).for_each(|(s, k)| *s += k * delta);
+            let read: f64 = column.iter().zip(&q).map(|(s, q)| s * q).sum();
+            out[h * n + j] = (read / (n as f64).sqrt()) as f32;
+            column
+                .iter()
+                .enumerate()
+                .for_each(|(i, s)| matrix[i * n + j] = *s as f32);
+        }
+    }
+}
+
+fn unit(x: &[f32], eps: f32) -> Vec<f64> {
+    let length = x.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+    x.iter()
+        .map(|v| f64::from(*v) / length.max(f64::from(eps)))
+        .collect()
+}
+
+/// `ln(1 + exp(x))`
+pub fn softplus(x: f64) -> f64 {
+    if x > 20.0 { x } else { x.exp().ln_1p() }
+}
+
+/// One head and one token of [`Op::StateScan`](crate::model::Op::StateScan): `state` is `[x.len(), b.len()]`.
+#[allow(clippy::too_many_arguments, reason = "the terms of the recurrence")]
+pub fn state_scan(
+    x: &[f32],
+    b: &[f32],
+    c: &[f32],
+    dt: f64,
+    a: f32,
+    skip: f32,
+    state: &mut [f32],
+    out: &mut [f32],
+) {
+    let decay = (f64::from(a) * dt).exp();
+    for ((x, out), row) in x.iter().zip(out).zip(state.chunks_exact_mut(b.len())) {
+        let mut y = f64::from(skip) * f64::from(*x);
+        for ((h, b), c) in row.iter_mut().zip(b).zip(c) {
+            let next = f64::from(*h) * decay + f64::from(*b) * f64::from(*x) * dt;
+            y += next * f64::from(*c);
+            *h = next as f32;
+        }
+        *out = y as f32;
+    }
+}

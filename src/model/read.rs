@@ -1,0 +1,430 @@
+//! Reading hyperparameters from GGUF metadata.
+
+use super::arch::{Architecture, LocalRope, Scales, WindowPattern};
+use super::config::{
+    Activation, ExpertConfig, LayerConfig, Mixer, ModelConfig, StateConfig, StreamScales,
+};
+use super::keys::{Keys, MAX_LAYERS, MAX_WIDTH};
+use super::plan::{Gating, Mask, Pooling};
+use super::rope::RopeScaling;
+use crate::gguf::GgufFile;
+use crate::{Error, Result};
+
+impl ModelConfig {
+    /// Reads and checks the hyperparameters.
+    ///
+    /// `n_ctx` is the context length asked for; it is capped at the trained one unless the file has none.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedArchitecture`], [`Error::MissingMetadata`], [`Error::BadMetadata`].
+    pub fn from_gguf(file: &GgufFile, n_ctx: Option<usize>) -> Result<Self> {
+        let meta = &file.metadata;
+        let name = meta.str("general.architecture")?;
+        let arch = Architecture::by_name(name)?;
+        let keys = Keys { meta, arch: name };
+        // Layers that only predict further tokens (MTP) come last and are not run.
+        let extra = keys
+            .opt_count("nextn_predict_layers", MAX_LAYERS)?
+            .unwrap_or(0);
+        let n_layers = keys.size("block_count", MAX_LAYERS)?.saturating_sub(extra);
+        let d_model = keys.size("embedding_length", MAX_WIDTH)?;
+        let layers = read_layers(&keys, arch, n_layers, d_model)?;
+        let n_ctx_train = keys.size("context_length", u64::from(u32::MAX))?;
+        let rope_base = read_rope_base(
+            &keys,
+            arch,
+            layers.first().map_or(0, |layer| layer.head_dim),
+        )?;
+        let local_base = match arch.local_rope {
+            LocalRope::Unscaled(Some(base)) => base,
+            LocalRope::Unscaled(None) | LocalRope::Shared => rope_base,
+        };
+        let softcap = |key: &str, default: Option<f32>| -> Result<Option<f32>> {
+            let Some(default) = default else {
+                return Ok(None);
+            };
+            let cap = keys.opt_f32(key)?.unwrap_or(default);
+            Ok((cap > 0.0).then_some(cap))
+        };
+        let rope_scaling = RopeScaling::from_metadata(meta, name, n_ctx_train)?;
+        let temperature = keys
+            .opt_f32("attention.temperature_scale")?
+            .filter(|factor| *factor != 0.0);
+        let (n_rot, local_n_rot) = read_n_rot(&keys, &layers)?;
+        Ok(Self {
+            arch,
+            d_model,
+            n_vocab: vocab_rows(file)?,
+            n_ctx_train,
+            n_ctx: n_ctx.unwrap_or(n_ctx_train).clamp(1, n_ctx_train),
+            eps: keys.eps()?,
+            n_rot,
+            local_n_rot,
+            rope_base,
+            local_rope_base: keys.opt_f32("rope.freq_base_swa")?.unwrap_or(local_base),
+            state: read_state(&keys)?,
+            decoder_layers: keys.opt_size("decoder_block_count", MAX_LAYERS)?,
+            decoder_start: keys
+                .opt_count("decoder_start_token_id", u64::from(u32::MAX))?
+                .map(|id| id as u32),
+            per_layer_width: keys
+                .opt_count("embedding_length_per_layer_input", MAX_WIDTH)?
+                .filter(|width| *width > 0),
+            experts: read_experts(&keys, arch)?,
+            mask: read_mask(&keys, arch)?,
+            pooling: read_pooling(&keys, arch)?,
+            activation: read_activation(&keys, arch)?,
+            temperature: temperature.map(|factor| (factor, rope_scaling.n_ctx_orig)),
+            scales: read_scales(&keys, arch, d_model, n_layers)?,
+            rope_scaling,
+            attention_scale: read_attention_scale(&keys, arch, &layers, d_model)?,
+            attention_softcap: softcap("attn_logit_softcapping", arch.attention_softcap)?,
+            final_softcap: softcap("final_logit_softcapping", arch.final_softcap)?,
+            layers,
+        })
+    }
+}
+
+fn read_mask(keys: &Keys, arch: &Architecture) -> Result<Mask> {
+    let causal = keys
+        .meta
+        .opt_bool(&keys.full("attention.causal"))?
+        .unwrap_or(!arch.encoder);
+    Ok(if causal { Mask::Causal } else { Mask::Full })
+}
+
+fn read_pooling(keys: &Keys, arch: &Architecture) -> Result<Option<Pooling>> {
+    Ok(match keys.opt_count("pooling_type", u64::from(u32::MAX))? {
+        None | Some(0) => arch.encoder.then_some(Pooling::Mean),
+        Some(1) => Some(Pooling::Mean),
+        Some(2) => Some(Pooling::First),
+        Some(3) => Some(Pooling::Last),
+        Some(4) => Some(Pooling::Rank),
+        Some(other) => return Err(keys.bad("pooling_type", &format!("{other} is not known"))),
+    })
+}
+
+/// Rows of the embedding matrix.
+fn vocab_rows(file: &GgufFile) -> Result<usize> {
+    let embedding = file
+        .tensor("token_embd.weight")
+        .ok_or_else(|| Error::MissingTensor("token_embd.weight".into()))?;
+    match embedding.shape.as_slice() {
+        [_, rows] => Ok(*rows as usize),
+        shape => Err(Error::BadTensor {
+            name: embedding.name.clone(),
+            reason: format!(
+                "an embedding matrix has two dimensions, not {}",
+                shape.len()
+            ),
+        }),
+    }
+}
+
+fn read_layers(
+    keys: &Keys,
+    arch: &Architecture,
+    n_layers: usize,
+    d_model: usize,
+) -> Result<Vec<LayerConfig>> {
+    let heads = keys.per_layer("attention.head_count", n_layers)?;
+    let kv_heads = keys
+        .opt_per_layer("attention.head_count_kv", n_layers)?
+        .unwrap_or_else(|| heads.clone());
+    let d_ff = keys
+        .opt_per_layer("feed_forward_length", n_layers)?
+        .unwrap_or_else(|| vec![0; n_layers]);
+    let windows = read_windows(keys, arch, n_layers)?;
+    let windowed = windows.iter().any(Option::is_some);
+    let mixers = read_mixers(keys, arch, &kv_heads)?;
+    let finetuned = keys.meta.opt_bool(&keys.full("rope.scaling.finetuned"))?;
+    let unrotated = arch.rope_switch && finetuned == Some(false);
+    let most_heads = heads.iter().copied().max().unwrap_or(0).max(1);
+    let head_dim = keys
+        .opt_size("attention.key_length", MAX_WIDTH)?
+        .unwrap_or(d_model / most_heads);
+    let local_head_dim = keys
+        .opt_size("attention.key_length_swa", MAX_WIDTH)?
+        .unwrap_or(head_dim);
+    for (key, length) in [
+        ("attention.value_length", head_dim),
+        ("attention.value_length_swa", local_head_dim),
+    ] {
+        if keys
+            .opt_size(key, MAX_WIDTH)?
+            .is_some_and(|value| value != length)
+        {
+            return Err(keys.bad(key, "keys and values of different length are not supported"));
+        }
+    }
+    let shared = keys
+        .opt_count("attention.shared_kv_layers", MAX_LAYERS)?
+        .unwrap_or(0);
+    let first_shared = n_layers.saturating_sub(shared);
+    (0..n_layers)
+        .map(|i| {
+            let mixer = mixers[i];
+            if mixer == Mixer::Attention
+                && (heads[i] == 0 || kv_heads[i] == 0 || heads[i] % kv_heads[i] != 0)
+            {
+                return Err(keys.bad(
+                    "attention.head_count_kv",
+                    "must divide the number of query heads",
+                ));
+            }
+            let rotated = !unrotated
+                && arch.unrotated_every.is_none_or(|n| (i + 1) % n != 0)
+                && (!arch.unrotated_without_window || !windowed || windows[i].is_some());
+            // Layers at the end may look at the keys of the last layer of their kind that has own ones.
+            let same_kind = |source: &usize| windows[*source].is_some() == windows[i].is_some();
+            let source = (0..first_shared.min(i)).rev().find(same_kind);
+            if i >= first_shared && source.is_none() {
+                return Err(keys.bad(
+                    "attention.shared_kv_layers",
+                    "leaves no layer to share with",
+                ));
+            }
+            Ok(LayerConfig {
+                mixer,
+                n_heads: heads[i],
+                head_dim: if windows[i].is_some() {
+                    local_head_dim
+                } else {
+                    head_dim
+                },
+                kv_source: source.filter(|_| i >= first_shared),
+                n_kv_heads: kv_heads[i],
+                d_ff: d_ff[i],
+                window: windows[i],
+                rotated,
+            })
+        })
+        .collect()
+}
+
+/// Which layers are recurrent: those without key/value heads, or all but every so many.
+fn read_mixers(keys: &Keys, arch: &Architecture, kv_heads: &[usize]) -> Result<Vec<Mixer>> {
+    let Some(interval) = arch.full_attention_every else {
+        return Ok(kv_heads
+            .iter()
+            .map(|n| {
+                if *n == 0 {
+                    arch.recurrent
+                } else {
+                    Mixer::Attention
+                }
+            })
+            .collect());
+    };
+    let n_layers = kv_heads.len();
+    let flags = keys
+        .meta
+        .int_array(&keys.full("attention.recurrent_layers"))
+        .ok();
+    let interval = keys
+        .opt_size("full_attention_interval", MAX_LAYERS)?
+        .unwrap_or(interval);
+    let recurrent = |i: usize| match &flags {
+        Some(flags) => flags.get(i).is_some_and(|flag| *flag != 0),
+        None => (i + 1) % interval != 0,
+    };
+    Ok((0..n_layers)
+        .map(|i| {
+            if recurrent(i) {
+                arch.recurrent
+            } else {
+                Mixer::Attention
+            }
+        })
+        .collect())
+}
+
+fn read_state(keys: &Keys) -> Result<Option<StateConfig>> {
+    let Some(inner) = keys.opt_size("ssm.inner_size", MAX_WIDTH)? else {
+        return Ok(None);
+    };
+    let size = |key: &str| keys.size(key, MAX_WIDTH);
+    let state = StateConfig {
+        inner,
+        state: size("ssm.state_size")?,
+        heads: size("ssm.time_step_rank")?,
+        groups: size("ssm.group_count")?,
+    };
+    if state.inner % state.heads != 0 || state.heads % state.groups != 0 {
+        return Err(keys.bad(
+            "ssm.time_step_rank",
+            "must divide the inner size and be divided by the groups",
+        ));
+    }
+    Ok(Some(state))
+}
+
+fn read_activation(keys: &Keys, arch: &Architecture) -> Result<Activation> {
+    Ok(match keys.meta.opt_str(&keys.full("hidden_activation"))? {
+        None => arch.activation,
+        Some("silu" | "swish" | "swiglu") => Activation::Silu,
+        Some(name) if name.contains("gelu") || name == "geglu" => Activation::GeluTanh,
+        Some(other) => {
+            let reason = format!("`{other}` is not known; known: gelu, silu");
+            return Err(keys.bad("hidden_activation", &reason));
+        }
+    })
+}
+
+/// Multiplier of `q·k`.
+fn read_attention_scale(
+    keys: &Keys,
+    arch: &Architecture,
+    layers: &[LayerConfig],
+    d_model: usize,
+) -> Result<f32> {
+    let given = keys
+        .opt_f32("attention.scale")?
+        .filter(|scale| *scale > 0.0);
+    let Some(layer) = layers.iter().find(|layer| layer.mixer == Mixer::Attention) else {
+        return Ok(1.0);
+    };
+    let wide = arch.wide_scale_at_layers == Some(layers.len());
+    let dim = if wide {
+        d_model / layer.n_heads
+    } else {
+        layer.head_dim
+    };
+    Ok(given
+        .or(arch.attention_scale)
+        .unwrap_or(1.0 / (dim as f32).sqrt()))
+}
+
+/// Rotated elements of a head, in layers without and with a window.
+fn read_n_rot(keys: &Keys, layers: &[LayerConfig]) -> Result<(usize, usize)> {
+    let head_dim = |windowed: bool| {
+        let layer = layers
+            .iter()
+            .find(|layer| layer.window.is_some() == windowed);
+        layer.or(layers.first()).map_or(0, |layer| layer.head_dim)
+    };
+    let read = |key: &str, head_dim: usize, default: usize| {
+        let n_rot = keys.opt_size(key, MAX_WIDTH)?.unwrap_or(default);
+        if head_dim == 0 || n_rot % 2 != 0 || n_rot > head_dim {
+            return Err(keys.bad(key, "must be even and no larger than the head"));
+        }
+        Ok(n_rot)
+    };
+    let (full, local) = (head_dim(false), head_dim(true));
+    let n_rot = read("rope.dimension_count", full.max(local), full)?;
+    let local_default = if full == local { n_rot } else { local };
+    Ok((
+        n_rot,
+        read("rope.dimension_count_swa", local, local_default)?,
+    ))
+}
+
+fn read_rope_base(keys: &Keys, arch: &Architecture, head_dim: usize) -> Result<f32> {
+    let base = keys.opt_f32("rope.freq_base")?.unwrap_or(10_000.0);
+    let alpha = keys
+        .opt_f32("rope.scaling.alpha")?
+        .filter(|alpha| arch.ntk_alpha && *alpha > 0.0);
+    let dim = head_dim as f32;
+    Ok(alpha.map_or(base, |alpha| base * alpha.powf(dim / (dim - 2.0))))
+}
+
+fn read_experts(keys: &Keys, arch: &Architecture) -> Result<Option<ExpertConfig>> {
+    let count = keys.opt_count("expert_count", MAX_WIDTH)?.unwrap_or(0);
+    if count == 0 {
+        return Ok(None);
+    }
+    let used = keys.size("expert_used_count", MAX_WIDTH)?;
+    if used > count {
+        return Err(keys.bad("expert_used_count", "is more than expert_count"));
+    }
+    let gating = match keys.opt_count("expert_gating_func", u64::from(u32::MAX))? {
+        None | Some(0) => arch.experts.gating,
+        Some(1) => Gating::Softmax,
+        Some(2) => Gating::Sigmoid,
+        Some(3) => Gating::SoftmaxOfChosen,
+        Some(other) => return Err(keys.bad("expert_gating_func", &format!("{other} is not known"))),
+    };
+    let normalize = keys
+        .meta
+        .opt_bool(&keys.full("expert_weights_norm"))?
+        .unwrap_or(arch.experts.normalize);
+    let scale = keys
+        .opt_f32("expert_weights_scale")?
+        .filter(|scale| *scale != 0.0)
+        .unwrap_or(1.0);
+    Ok(Some(ExpertConfig {
+        count,
+        used,
+        gating,
+        normalize,
+        scale,
+    }))
+}
+
+fn read_scales(
+    keys: &Keys,
+    arch: &Architecture,
+    d_model: usize,
+    n_layers: usize,
+) -> Result<StreamScales> {
+    let one = StreamScales {
+        embedding: 1.0,
+        residual: 1.0,
+        logits: 1.0,
+    };
+    let default = match arch.scales {
+        Scales::One => return Ok(one),
+        Scales::FromFile => one,
+        // Hu et al. 2024: scale_emb 12, scale_depth 1.4, dim_model_base 256.
+        Scales::MiniCpm => StreamScales {
+            embedding: 12.0,
+            residual: 1.4 / (n_layers as f32).sqrt(),
+            logits: 256.0 / d_model as f32,
+        },
+    };
+    let given = |key: &str| Ok::<_, crate::Error>(keys.opt_f32(key)?.filter(|scale| *scale != 0.0));
+    Ok(StreamScales {
+        embedding: given("embedding_scale")?.unwrap_or(default.embedding),
+        residual: given("residual_scale")?.unwrap_or(default.residual),
+        logits: given("logit_scale")?.map_or(default.logits, |scale| 1.0 / scale),
+    })
+}
+
+fn read_windows(keys: &Keys, arch: &Architecture, n_layers: usize) -> Result<Vec<Option<usize>>> {
+    let (default, default_window) = match arch.window {
+        WindowPattern::AllButEvery(every, window) => (every, window),
+        WindowPattern::AllButFirstOf(every, window) => (every, window),
+        WindowPattern::AllButEveryAt(layers, every, window) if layers == n_layers => {
+            (every, window)
+        }
+        WindowPattern::AllButEveryAt(..) | WindowPattern::Never => return Ok(vec![None; n_layers]),
+    };
+    let window = keys
+        .opt_count("attention.sliding_window", u64::from(u32::MAX))?
+        .unwrap_or(default_window);
+    if window == 0 {
+        return Ok(vec![None; n_layers]);
+    }
+    let pattern_key = keys.full("attention.sliding_window_pattern");
+    if let Ok(flags) = keys.meta.int_array(&pattern_key) {
+        if flags.len() < n_layers {
+            return Err(keys.bad(
+                "attention.sliding_window_pattern",
+                "has fewer entries than layers",
+            ));
+        }
+        return Ok(flags
+            .iter()
+            .take(n_layers)
+            .map(|flag| (*flag != 0).then_some(window))
+            .collect());
+    }
+    let every = keys
+        .meta
+        .opt_u64(&pattern_key)?
+        .map_or(default, |n| n as usize);
+    let first = matches!(arch.window, WindowPattern::AllButFirstOf(..));
+    let full = if first { 0 } else { every.saturating_sub(1) };
+    let local = |i: usize| every == 0 || i % every != full;
+    Ok((0..n_layers).map(|i| local(i).then_some(window)).collect())
+}
