@@ -1,5 +1,7 @@
 //! T5 against llama.cpp's answers.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{argmax, floats, json, load, rel_l2, tokens};

@@ -157,7 +157,7 @@ impl<'a> Builder<'a> {
         let length = shape.iter().product::<u64>() as usize;
         let width = shape.first().copied().unwrap_or(0) as usize;
         let row = self.plan.buffers[x.0];
-        if width == 0 || row % width != 0 || (length != width && length != row) {
+        if width == 0 || !row.is_multiple_of(width) || (length != width && length != row) {
             return Err(Error::BadTensor {
                 name: tensor.clone(),
                 reason: format!("unexpected shape {shape:?}"),

@@ -226,7 +226,7 @@ fn read_mixers(keys: &Keys, arch: &Architecture, kv_heads: &[usize]) -> Result<V
         .unwrap_or(interval);
     let recurrent = |i: usize| match &flags {
         Some(flags) => flags.get(i).is_some_and(|flag| *flag != 0),
-        None => (i + 1) % interval != 0,
+        None => !(i + 1).is_multiple_of(interval),
     };
     Ok((0..n_layers)
         .map(|i| {
@@ -250,7 +250,7 @@ fn read_state(keys: &Keys) -> Result<Option<StateConfig>> {
         heads: size("ssm.time_step_rank")?,
         groups: size("ssm.group_count")?,
     };
-    if state.inner % state.heads != 0 || state.heads % state.groups != 0 {
+    if !state.inner.is_multiple_of(state.heads) || !state.heads.is_multiple_of(state.groups) {
         return Err(keys.bad(
             "ssm.time_step_rank",
             "must divide the inner size and be divided by the groups",
