@@ -3,8 +3,8 @@
 use super::builder::Builder;
 use super::config::{Activation, ModelConfig};
 use super::plan::{BufId, KvSpec, Mask, Op, Plan, Pooling, RelativeBias};
-use crate::Result;
 use crate::gguf::GgufFile;
+use crate::{Error, Result};
 
 /// Builds encoder and decoder; of a file with an encoder alone, an embedding model.
 ///
@@ -66,6 +66,10 @@ impl Builder<'_> {
             return Ok(None);
         }
         let (n_heads, buckets) = (self.dim(&name, 0)?, self.dim(&name, 1)?);
+        if buckets < 4 || n_heads < self.config.layers[0].n_heads {
+            let reason = format!("{buckets} buckets for {n_heads} heads");
+            return Err(Error::BadTensor { name, reason });
+        }
         let table = self.vector(&name, n_heads * buckets)?;
         Ok(Some(RelativeBias {
             table,
@@ -99,9 +103,10 @@ impl Builder<'_> {
         self.project(&name("attn_q"), &label("Qcur"), normed, 0, q_width, q)?;
         self.project(&name("attn_k"), &label("Kcur"), normed, 0, width, k)?;
         self.project(&name("attn_v"), &label("Vcur"), normed, 0, width, v)?;
+        let beside_decoder = mask == Mask::Full && self.has("dec.blk.0.attn_norm.weight");
         let layer = self.plan.kv.len();
         self.plan.kv.push(KvSpec {
-            memory: mask == Mask::Full,
+            memory: beside_decoder,
             ..kv
         });
         self.push(&label("kv_store"), Op::StoreKv { k, v, layer });

@@ -261,7 +261,7 @@ impl Builder<'_> {
         let tensor = format!("{name}.weight");
         let cols = self.dim(&tensor, 0)?;
         let width = self.plan.buffers[x.0];
-        if width != cols && width != cols * experts.used {
+        if stride == 0 || (width != cols && width != cols * experts.used) {
             let reason = format!("rows of {cols} do not fit an input of {width}");
             return Err(Error::BadTensor {
                 name: tensor,

@@ -27,6 +27,9 @@ impl ModelConfig {
             .opt_count("nextn_predict_layers", MAX_LAYERS)?
             .unwrap_or(0);
         let n_layers = keys.size("block_count", MAX_LAYERS)?.saturating_sub(extra);
+        if n_layers == 0 {
+            return Err(keys.bad("block_count", "leaves no layer to run"));
+        }
         let d_model = keys.size("embedding_length", MAX_WIDTH)?;
         let layers = read_layers(&keys, arch, n_layers, d_model)?;
         let n_ctx_train = keys.size("context_length", u64::from(u32::MAX))?;
@@ -74,7 +77,7 @@ impl ModelConfig {
             mask: read_mask(&keys, arch)?,
             pooling: read_pooling(&keys, arch)?,
             activation: read_activation(&keys, arch)?,
-            temperature: temperature.map(|factor| (factor, rope_scaling.n_ctx_orig)),
+            temperature: temperature.map(|factor| (factor, rope_scaling.n_ctx_orig.max(1))),
             scales: read_scales(&keys, arch, d_model, n_layers)?,
             rope_scaling,
             attention_scale: read_attention_scale(&keys, arch, &layers, d_model)?,
@@ -128,28 +131,45 @@ fn read_layers(
     d_model: usize,
 ) -> Result<Vec<LayerConfig>> {
     let heads = keys.per_layer("attention.head_count", n_layers)?;
-    let kv_heads = keys
-        .opt_per_layer("attention.head_count_kv", n_layers)?
-        .unwrap_or_else(|| heads.clone());
-    let d_ff = keys
-        .opt_per_layer("feed_forward_length", n_layers)?
-        .unwrap_or_else(|| vec![0; n_layers]);
+    let kv_heads = keys.opt_per_layer("attention.head_count_kv", n_layers)?;
+    let kv_heads = kv_heads.unwrap_or_else(|| heads.clone());
+    let d_ff = keys.opt_per_layer("feed_forward_length", n_layers)?;
+    let d_ff = d_ff.unwrap_or_else(|| vec![0; n_layers]);
     let windows = read_windows(keys, arch, n_layers)?;
-    let windowed = windows.iter().any(Option::is_some);
     let mixers = read_mixers(keys, arch, &kv_heads)?;
-    let finetuned = keys.meta.opt_bool(&keys.full("rope.scaling.finetuned"))?;
-    let unrotated = arch.rope_switch && finetuned == Some(false);
+    let rotated = read_rotated(keys, arch, &windows)?;
+    let sources = read_kv_sources(keys, &windows)?;
     let most_heads = heads.iter().copied().max().unwrap_or(0).max(1);
-    let head_dim = keys
-        .opt_size("attention.key_length", MAX_WIDTH)?
-        .unwrap_or(d_model / most_heads);
-    let local_head_dim = keys
-        .opt_size("attention.key_length_swa", MAX_WIDTH)?
-        .unwrap_or(head_dim);
-    for (key, length) in [
-        ("attention.value_length", head_dim),
-        ("attention.value_length_swa", local_head_dim),
-    ] {
+    let (head_dim, local_head_dim) = read_head_dims(keys, d_model / most_heads)?;
+    let uneven = |i: &usize| heads[*i] == 0 || kv_heads[*i] == 0 || heads[*i] % kv_heads[*i] != 0;
+    if (0..n_layers).any(|i| mixers[i] == Mixer::Attention && uneven(&i)) {
+        let reason = "must divide the number of query heads";
+        return Err(keys.bad("attention.head_count_kv", reason));
+    }
+    let layer = |i: usize| LayerConfig {
+        mixer: mixers[i],
+        n_heads: heads[i],
+        head_dim: windows[i].map_or(head_dim, |_| local_head_dim),
+        kv_source: sources[i],
+        n_kv_heads: kv_heads[i],
+        d_ff: d_ff[i],
+        window: windows[i],
+        rotated: rotated[i],
+    };
+    Ok((0..n_layers).map(layer).collect())
+}
+
+/// Length of a head in layers without and with a window.
+fn read_head_dims(keys: &Keys, default: usize) -> Result<(usize, usize)> {
+    let full = keys.opt_size("attention.key_length", MAX_WIDTH)?;
+    let full = full.unwrap_or(default);
+    let local = keys.opt_size("attention.key_length_swa", MAX_WIDTH)?;
+    let local = local.unwrap_or(full);
+    let values = [
+        ("attention.value_length", full),
+        ("attention.value_length_swa", local),
+    ];
+    for (key, length) in values {
         if keys
             .opt_size(key, MAX_WIDTH)?
             .is_some_and(|value| value != length)
@@ -157,49 +177,43 @@ fn read_layers(
             return Err(keys.bad(key, "keys and values of different length are not supported"));
         }
     }
+    Ok((full, local))
+}
+
+/// Which layers have positions.
+fn read_rotated(keys: &Keys, arch: &Architecture, windows: &[Option<usize>]) -> Result<Vec<bool>> {
+    let windowed = windows.iter().any(Option::is_some);
+    let finetuned = keys.meta.opt_bool(&keys.full("rope.scaling.finetuned"))?;
+    let never = arch.rope_switch && finetuned == Some(false);
+    let rotated = |(i, window): (usize, &Option<usize>)| {
+        !never
+            && arch.unrotated_every.is_none_or(|n| (i + 1) % n != 0)
+            && (!arch.unrotated_without_window || !windowed || window.is_some())
+    };
+    Ok(windows.iter().enumerate().map(rotated).collect())
+}
+
+/// Layers at the end may look at the keys of the last layer of their kind (with or without a window) that has own ones.
+fn read_kv_sources(keys: &Keys, windows: &[Option<usize>]) -> Result<Vec<Option<usize>>> {
     let shared = keys
         .opt_count("attention.shared_kv_layers", MAX_LAYERS)?
         .unwrap_or(0);
-    let first_shared = n_layers.saturating_sub(shared);
-    (0..n_layers)
-        .map(|i| {
-            let mixer = mixers[i];
-            if mixer == Mixer::Attention
-                && (heads[i] == 0 || kv_heads[i] == 0 || heads[i] % kv_heads[i] != 0)
-            {
-                return Err(keys.bad(
-                    "attention.head_count_kv",
-                    "must divide the number of query heads",
-                ));
-            }
-            let rotated = !unrotated
-                && arch.unrotated_every.is_none_or(|n| (i + 1) % n != 0)
-                && (!arch.unrotated_without_window || !windowed || windows[i].is_some());
-            // Layers at the end may look at the keys of the last layer of their kind that has own ones.
-            let same_kind = |source: &usize| windows[*source].is_some() == windows[i].is_some();
-            let source = (0..first_shared.min(i)).rev().find(same_kind);
-            if i >= first_shared && source.is_none() {
-                return Err(keys.bad(
-                    "attention.shared_kv_layers",
-                    "leaves no layer to share with",
-                ));
-            }
-            Ok(LayerConfig {
-                mixer,
-                n_heads: heads[i],
-                head_dim: if windows[i].is_some() {
-                    local_head_dim
-                } else {
-                    head_dim
-                },
-                kv_source: source.filter(|_| i >= first_shared),
-                n_kv_heads: kv_heads[i],
-                d_ff: d_ff[i],
-                window: windows[i],
-                rotated,
-            })
-        })
-        .collect()
+    let first = windows.len().saturating_sub(shared);
+    let source = |i: usize| {
+        if i < first {
+            return Ok(None);
+        }
+        let same_kind = |source: &usize| windows[*source].is_some() == windows[i].is_some();
+        let source = (0..first).rev().find(same_kind);
+        let missing = || {
+            keys.bad(
+                "attention.shared_kv_layers",
+                "leaves no layer to share with",
+            )
+        };
+        source.map(Some).ok_or_else(missing)
+    };
+    (0..windows.len()).map(source).collect()
 }
 
 /// Which layers are recurrent: those without key/value heads, or all but every so many.

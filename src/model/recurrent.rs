@@ -194,6 +194,13 @@ impl Builder<'_> {
         let channels = self.plan.buffers[x.0];
         let tensor = format!("{name}.weight");
         let taps = self.dim(&tensor, 0)?;
+        if taps == 0 {
+            let reason = "has no taps".to_owned();
+            return Err(Error::BadTensor {
+                name: tensor,
+                reason,
+            });
+        }
         let weight = self.vector(&tensor, taps * channels)?;
         let bias = self.optional_vector(&format!("{name}.bias"), channels)?;
         let state = self.state(taps.saturating_sub(1) * channels);
