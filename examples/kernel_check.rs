@@ -13,6 +13,7 @@ mod ops_cases;
 use std::cell::RefCell;
 use std::hint::black_box;
 
+use inkling::backend::cpu::ops::{self, AttentionShape, Cached};
 use inkling::backend::cpu::packed::{PackedMatrix, QuantizedActs};
 use inkling::backend::cpu::simd::{self, Lane, U8x16};
 use inkling::quant::DType;
@@ -90,7 +91,7 @@ const KINDS: [(DType, usize); 9] = [
 
 type Bench = (String, f64, Box<dyn FnMut()>);
 
-/// A plain read, then for each type: mat-vec from memory, mat-vec from the L2 cache, 64 tokens.
+/// A plain read, then for each type: mat-vec from memory, mat-vec from the L2 cache, 64 tokens; then attention.
 fn bench(index: usize) -> Option<Bench> {
     if index == 0 {
         let lanes = vec![Lane([1; 16]); 10 << 20];
@@ -100,6 +101,10 @@ fn bench(index: usize) -> Option<Bench> {
             black_box(lanes.iter().fold(U8x16::splat(0), fold).to_array());
         };
         return Some(("GB/s  read  160 MiB".into(), bytes, Box::new(run)));
+    }
+    let attentions = 3 * KINDS.len() + 1;
+    if index >= attentions {
+        return bench_attention(index - attentions);
     }
     let (dtype, big) = *KINDS.get((index - 1) / 3)?;
     let per_row = PackedMatrix::new(dtype, 8, COLS).expect("fits").bytes() / 8;
@@ -125,6 +130,59 @@ fn bench(index: usize) -> Option<Bench> {
         work,
         Box::new(move || matrix.matmul(black_box(&acts), &mut out, 0..rows)),
     ))
+}
+
+/// Attention over a half-float cache: decoding at 2048 positions in GB/s, a chunk of 64 tokens in GFLOP/s.
+fn bench_attention(index: usize) -> Option<Bench> {
+    let shapes = [(9, 3, 64), (14, 2, 64), (16, 8, 128), (32, 8, 64)];
+    let (n_heads, n_kv_heads, head_dim) = *shapes.get(index / 2)?;
+    let (tokens, start) = [(1, 2047), (64, 448)][index % 2];
+    let stride = n_kv_heads * head_dim;
+    let cache = |seed| {
+        let mut rows = vec![half::f16::ZERO; (start + tokens) * stride];
+        ops::store_f16(&cases::Random(seed).values(rows.len()), &mut rows);
+        rows
+    };
+    let (keys, values) = (cache(1), cache(2));
+    let q = cases::Random(3).values(tokens * n_heads * head_dim);
+    let mut out = vec![0.0; q.len()];
+    let mut scratch = ops::Scratch::default();
+    let bytes = 4.0 * keys.len() as f64;
+    let pairs = (tokens * start + tokens * tokens / 2) as f64;
+    let flops = 4.0 * pairs * (n_heads * head_dim) as f64;
+    let (unit, work) = if tokens == 1 {
+        ("GB/s", bytes)
+    } else {
+        ("GFLOP/s", flops)
+    };
+    let run = move || {
+        let shape = AttentionShape {
+            n_heads,
+            n_kv_heads,
+            head_dim,
+            scale: 0.125,
+            visible: &|position| 0..position + 1,
+            softcap: None,
+            sinks: None,
+        };
+        let cached = Cached {
+            keys: &keys,
+            values: &values,
+            stride,
+            offset: 0,
+        };
+        ops::attention(
+            &shape,
+            black_box(&q),
+            &cached,
+            start,
+            &mut scratch,
+            &mut out,
+        );
+    };
+    let name =
+        format!("{unit}  attention  {n_heads}/{n_kv_heads} heads of {head_dim}  {tokens} tokens");
+    Some((name, work, Box::new(run)))
 }
 
 /// A matrix that repeats eight random rows.
