@@ -6,17 +6,24 @@ use crate::backend::cpu::simd::{F32x4, U8x16};
 /// Tokens of a tile.
 pub const TILE: usize = 4;
 
+/// What scales of activations are multiplied with, since scales of weights are used without the `2^112` that half floats
+/// lack (see `F32x4::load_f16x8_tiny`). The rest goes to [`REST`].
+const UP: f32 = f32::from_bits((127 + 64) << 23);
+
+/// What products with `scale` and `offsets` lack.
+pub const REST: f32 = f32::from_bits((127 + 112 - 64) << 23);
+
 /// 32 columns of `N` tokens: `x[c] = scale * q[c]` with `q` in -127..=127.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct ActBlock<const N: usize> {
     /// Bytes, `[column / 4][token][column % 4]`.
     pub quads: [[[i8; 4]; N]; BLOCK / 4],
-    /// Scale of each token.
+    /// Scale of each token, times `UP`.
     pub scale: [f32; N],
-    /// Sums of the bytes of columns 0..16, of columns 16..32 and of all.
+    /// Sums of the bytes of columns 0..16, of columns 16..32 and of all, negated.
     pub sums: [[i32; N]; 3],
-    /// `-scale * sums`: what a minimum of 1 adds to the product.
+    /// `scale * sums`: what a minimum of 1 adds to the product.
     pub offsets: [[f32; N]; 3],
 }
 
@@ -53,17 +60,17 @@ impl<const N: usize> ActBlock<N> {
         for half in 0..2 {
             let floats = std::array::from_fn(|i| F32x4::load(&quads[4 * half + i]) * inverse);
             let bytes = U8x16::from_floats(floats);
-            sums[half] = bytes.sum_i8();
+            sums[half] = -bytes.sum_i8();
             let bytes: [[i8; 4]; 4] = bytemuck::cast(bytes.to_array());
             for (i, quad) in bytes.into_iter().enumerate() {
                 self.quads[4 * half + i][token] = quad;
             }
         }
         sums[2] = sums[0] + sums[1];
-        self.scale[token] = scale;
+        self.scale[token] = scale * UP;
         for (i, sum) in sums.into_iter().enumerate() {
             self.sums[i][token] = sum;
-            self.offsets[i][token] = -scale * sum as f32;
+            self.offsets[i][token] = scale * UP * sum as f32;
         }
     }
 }

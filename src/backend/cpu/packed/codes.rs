@@ -1,14 +1,18 @@
 //! Codes of 8 rows × 32 columns in bit planes.
 //!
-//! Columns are counted in quads of four; rows in halves of four. `quad(half, q)` gives columns `4 * q..4 * q + 4` of rows
-//! `4 * half..4 * half + 4`. A lane of the low plane holds two quads: `q` in the low nibbles and `q + 4` in the high ones.
+//! Columns are counted in quads of four, rows in halves of four. `quad(half, q)` gives columns `4 * q..4 * q + 4` of rows
+//! `4 * half..4 * half + 4`: sixteen bytes. Those of eight quads stand in as few lanes as their bits fill: quads with a
+//! lane of their own in the low bits, the others cut up among the high bits of several. Both halves follow each other.
 //!
 //! ```text
-//! plane   lanes                 bits of a byte
-//! low     2 * (q % 4) + half    7654 quad q + 4 │ 3210 quad q
-//! fifth   half                  bit q: quad q
-//! two     2 * (q / 4) + half    bits 2 * (q % 4): quad q
-//! bytes   2 * q + half          all: quad q
+//! bits of a byte, quads by number       7 6 5 4 3 2 1 0
+//!
+//! 2 bits, 2 lanes, v < 2                └v+6┘└v+4┘└v+2┘└─v─┘   (v counts 0 and 1 as quads 0, 4)
+//! 3 bits, 3 lanes, v < 3                 pieces │2v+1 │ 2v
+//! 4 bits, 4 lanes, v < 4                    v + 4     │ v
+//! 5 bits, 5 lanes, v < 5                 pieces │     v
+//! 6 bits, 6 lanes, v < 6                 pieces │     v
+//! 8 bits, 8 lanes, v < 8                              v
 //! ```
 
 use bytemuck::AnyBitPattern;
@@ -24,54 +28,125 @@ pub trait Codes: AnyBitPattern {
     /// Steps after which 16-bit sums of `code * 127` must be widened.
     const STEPS: usize;
 
-    /// Stores a block of codes. `out` is as many lanes as `Self` is.
-    fn pack(codes: &CodeTable, out: &mut [Lane]);
+    /// Where the bits of codes go; each place of a lane at most once.
+    const PIECES: &'static [Piece];
 
     /// Four columns of four rows.
     fn quad(&self, half: usize, quad: usize) -> U8x16;
+
+    /// Stores a block of codes. `out` is as many lanes as `Self` is.
+    fn pack(codes: &CodeTable, out: &mut [Lane]) {
+        out.fill(Lane::ZERO);
+        for piece in Self::PIECES {
+            for half in 0..2 {
+                let quad = quad_of(codes, half, piece.quad);
+                let lane = &mut out[2 * piece.lane + half];
+                for (byte, code) in lane.0.iter_mut().zip(quad) {
+                    *byte |= (code >> piece.from & piece.mask) << piece.to;
+                }
+            }
+        }
+    }
 }
+
+/// Some bits of a quad's codes: `mask` after moving right by `from`, at bit `to` of a lane.
+pub struct Piece {
+    quad: usize,
+    lane: usize,
+    from: u32,
+    mask: u8,
+    to: u32,
+}
+
+/// A list of pieces: `quad: lane, from, mask, to`.
+macro_rules! pieces {
+    ($($quad:literal: $lane:literal, $from:literal, $mask:literal, $to:literal;)*) => {
+        &[$(Piece { quad: $quad, lane: $lane, from: $from, mask: $mask, to: $to }),*]
+    };
+}
+
+/// Up to two bits.
+#[derive(Debug, Clone, Copy, AnyBitPattern)]
+#[repr(C)]
+pub struct TwoBits([[Lane; 2]; 2]);
+
+/// Up to three bits.
+#[derive(Debug, Clone, Copy, AnyBitPattern)]
+#[repr(C)]
+pub struct ThreeBits([[Lane; 2]; 3]);
 
 /// Up to four bits.
 #[derive(Debug, Clone, Copy, AnyBitPattern)]
 #[repr(C)]
-pub struct Nibbles([Lane; 8]);
+pub struct FourBits([[Lane; 2]; 4]);
 
-/// Five bits: the low plane and a plane of single bits.
+/// Five bits.
 #[derive(Debug, Clone, Copy, AnyBitPattern)]
 #[repr(C)]
-pub struct FiveBits {
-    low: Nibbles,
-    fifth: [Lane; 2],
-}
+pub struct FiveBits([[Lane; 2]; 5]);
 
-/// Six bits: the low plane and a plane of pairs.
+/// Six bits.
 #[derive(Debug, Clone, Copy, AnyBitPattern)]
 #[repr(C)]
-pub struct SixBits {
-    low: Nibbles,
-    two: [Lane; 4],
-}
+pub struct SixBits([[Lane; 2]; 6]);
 
-/// Signed bytes, above -128.
+/// Signed bytes above -128, or any bytes below 128.
 #[derive(Debug, Clone, Copy, AnyBitPattern)]
 #[repr(C)]
-pub struct Bytes([Lane; 16]);
+pub struct Bytes([[Lane; 2]; 8]);
 
-impl Codes for Nibbles {
+impl Codes for TwoBits {
     const STEPS: usize = 8;
-
-    fn pack(codes: &CodeTable, out: &mut [Lane]) {
-        for (i, lane) in out.iter_mut().take(8).enumerate() {
-            let (q, half) = (i / 2, i % 2);
-            let low = quad_of(codes, half, q);
-            let high = quad_of(codes, half, q + 4);
-            lane.0 = std::array::from_fn(|k| low[k] & 15 | (high[k] & 15) << 4);
-        }
-    }
+    #[rustfmt::skip]
+    const PIECES: &'static [Piece] = pieces! {
+        0: 0, 0, 3, 0;  1: 0, 0, 3, 2;  2: 0, 0, 3, 4;  3: 0, 0, 3, 6;
+        4: 1, 0, 3, 0;  5: 1, 0, 3, 2;  6: 1, 0, 3, 4;  7: 1, 0, 3, 6;
+    };
 
     #[inline(always)]
     fn quad(&self, half: usize, quad: usize) -> U8x16 {
-        let lane = U8x16::load(&self.0[2 * (quad % 4) + half]);
+        let lane = U8x16::load(&self.0[quad / 4][half]);
+        match quad % 4 {
+            0 => lane & U8x16::splat(3),
+            1 => lane.bits::<2>(3),
+            2 => lane.bits::<4>(3),
+            _ => lane.shr::<6>(),
+        }
+    }
+}
+
+impl Codes for ThreeBits {
+    const STEPS: usize = 8;
+    #[rustfmt::skip]
+    const PIECES: &'static [Piece] = pieces! {
+        0: 0, 0, 7, 0;  1: 0, 0, 7, 3;  6: 0, 0, 3, 6;
+        2: 1, 0, 7, 0;  3: 1, 0, 7, 3;  6: 1, 2, 1, 6;  7: 1, 2, 1, 7;
+        4: 2, 0, 7, 0;  5: 2, 0, 7, 3;  7: 2, 0, 3, 6;
+    };
+
+    #[inline(always)]
+    fn quad(&self, half: usize, quad: usize) -> U8x16 {
+        let lane = |i: usize| U8x16::load(&self.0[i][half]);
+        match quad {
+            6 => lane(0).shr::<6>() | lane(1).bits::<4>(4),
+            7 => lane(2).shr::<6>() | lane(1).bits::<5>(4),
+            quad if quad % 2 == 0 => lane(quad / 2) & U8x16::splat(7),
+            quad => lane(quad / 2).bits::<3>(7),
+        }
+    }
+}
+
+impl Codes for FourBits {
+    const STEPS: usize = 8;
+    #[rustfmt::skip]
+    const PIECES: &'static [Piece] = pieces! {
+        0: 0, 0, 15, 0;  1: 1, 0, 15, 0;  2: 2, 0, 15, 0;  3: 3, 0, 15, 0;
+        4: 0, 0, 15, 4;  5: 1, 0, 15, 4;  6: 2, 0, 15, 4;  7: 3, 0, 15, 4;
+    };
+
+    #[inline(always)]
+    fn quad(&self, half: usize, quad: usize) -> U8x16 {
+        let lane = U8x16::load(&self.0[quad % 4][half]);
         if quad < 4 {
             lane & U8x16::splat(15)
         } else {
@@ -82,80 +157,58 @@ impl Codes for Nibbles {
 
 impl Codes for FiveBits {
     const STEPS: usize = 8;
-
-    fn pack(codes: &CodeTable, out: &mut [Lane]) {
-        let (low, fifth) = out.split_at_mut(8);
-        Nibbles::pack(codes, low);
-        for (half, lane) in fifth.iter_mut().enumerate() {
-            for q in 0..8 {
-                let quad = quad_of(codes, half, q);
-                lane.0
-                    .iter_mut()
-                    .zip(quad)
-                    .for_each(|(byte, code)| *byte |= (code >> 4 & 1) << q);
-            }
-        }
-    }
+    #[rustfmt::skip]
+    const PIECES: &'static [Piece] = pieces! {
+        0: 0, 0, 31, 0;  1: 1, 0, 31, 0;  2: 2, 0, 31, 0;  3: 3, 0, 31, 0;  4: 4, 0, 31, 0;
+        5: 0, 0, 7, 5;   5: 1, 3, 3, 5;
+        6: 2, 0, 7, 5;   6: 3, 3, 3, 5;
+        7: 4, 0, 7, 5;   7: 1, 3, 1, 7;   7: 3, 4, 1, 7;
+    };
 
     #[inline(always)]
     fn quad(&self, half: usize, quad: usize) -> U8x16 {
-        let bits = U8x16::load(&self.fifth[half]);
-        let bit = match quad {
-            0 => bits.shl::<4>(),
-            1 => bits.shl::<3>(),
-            2 => bits.shl::<2>(),
-            3 => bits.shl::<1>(),
-            4 => bits,
-            5 => bits.shr::<1>(),
-            6 => bits.shr::<2>(),
-            _ => bits.shr::<3>(),
-        };
-        self.low.quad(half, quad) | (bit & U8x16::splat(16))
+        let lane = |i: usize| U8x16::load(&self.0[i][half]);
+        match quad {
+            5 => lane(0).shr::<5>() | lane(1).bits::<2>(0x18),
+            6 => lane(2).shr::<5>() | lane(3).bits::<2>(0x18),
+            7 => lane(4).shr::<5>() | lane(1).bits::<4>(0x08) | lane(3).bits::<3>(0x10),
+            quad => lane(quad) & U8x16::splat(31),
+        }
     }
 }
 
 impl Codes for SixBits {
     const STEPS: usize = 4;
-
-    fn pack(codes: &CodeTable, out: &mut [Lane]) {
-        let (low, two) = out.split_at_mut(8);
-        Nibbles::pack(codes, low);
-        for (i, lane) in two.iter_mut().enumerate() {
-            for k in 0..4 {
-                let quad = quad_of(codes, i % 2, 4 * (i / 2) + k);
-                lane.0
-                    .iter_mut()
-                    .zip(quad)
-                    .for_each(|(byte, code)| *byte |= (code >> 4 & 3) << (2 * k));
-            }
-        }
-    }
+    #[rustfmt::skip]
+    const PIECES: &'static [Piece] = pieces! {
+        0: 0, 0, 63, 0;  1: 1, 0, 63, 0;  2: 2, 0, 63, 0;
+        3: 3, 0, 63, 0;  4: 4, 0, 63, 0;  5: 5, 0, 63, 0;
+        6: 0, 0, 3, 6;   6: 1, 2, 3, 6;   6: 2, 4, 3, 6;
+        7: 3, 0, 3, 6;   7: 4, 2, 3, 6;   7: 5, 4, 3, 6;
+    };
 
     #[inline(always)]
     fn quad(&self, half: usize, quad: usize) -> U8x16 {
-        let pairs = U8x16::load(&self.two[2 * (quad / 4) + half]);
-        let pair = match quad % 4 {
-            0 => pairs.shl::<4>(),
-            1 => pairs.shl::<2>(),
-            2 => pairs,
-            _ => pairs.shr::<2>(),
-        };
-        self.low.quad(half, quad) | (pair & U8x16::splat(0x30))
+        let lane = |i: usize| U8x16::load(&self.0[i][half]);
+        match quad {
+            6 => lane(0).shr::<6>() | lane(1).bits::<4>(0x0C) | lane(2).bits::<2>(0x30),
+            7 => lane(3).shr::<6>() | lane(4).bits::<4>(0x0C) | lane(5).bits::<2>(0x30),
+            quad => lane(quad) & U8x16::splat(63),
+        }
     }
 }
 
 impl Codes for Bytes {
     const STEPS: usize = 2;
-
-    fn pack(codes: &CodeTable, out: &mut [Lane]) {
-        for (i, lane) in out.iter_mut().take(16).enumerate() {
-            lane.0 = quad_of(codes, i % 2, i / 2);
-        }
-    }
+    #[rustfmt::skip]
+    const PIECES: &'static [Piece] = pieces! {
+        0: 0, 0, 255, 0;  1: 1, 0, 255, 0;  2: 2, 0, 255, 0;  3: 3, 0, 255, 0;
+        4: 4, 0, 255, 0;  5: 5, 0, 255, 0;  6: 6, 0, 255, 0;  7: 7, 0, 255, 0;
+    };
 
     #[inline(always)]
     fn quad(&self, half: usize, quad: usize) -> U8x16 {
-        U8x16::load(&self.0[2 * quad + half])
+        U8x16::load(&self.0[quad][half])
     }
 }
 

@@ -12,11 +12,11 @@
 use std::ops::Range;
 
 use super::GROUP;
-use super::acts::{ActBlock, QuantizedActs, TILE};
+use super::acts::{ActBlock, QuantizedActs, REST, TILE};
 use super::codes::Codes;
 use super::layout::{BlockOf, Format, Visitor};
 use super::scales::Scales;
-use crate::backend::cpu::simd::{Dot, F32x4, Lane, TILE_HALVES, U8x16};
+use crate::backend::cpu::simd::{Dot, F32x4, I32x4, Lane, TILE_HALVES, U8x16};
 
 /// Bytes of activations that are worked on before the weights are read again.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -89,7 +89,7 @@ impl Product<'_> {
     #[inline(always)]
     #[allow(clippy::needless_range_loop)] // `t` names a place in two arrays
     fn store<const N: usize>(&mut self, row: usize, token: usize, sums: [[F32x4; N]; 2]) {
-        let factor = F32x4::splat(self.factors[row / GROUP]);
+        let factor = F32x4::splat(self.factors[row / GROUP] * REST);
         let count = (self.rows.end - row).min(GROUP);
         for t in 0..N.min(self.acts.tokens() - token) {
             let out = &mut self.out[(token + t) * self.width + row - self.first..][..count];
@@ -146,12 +146,11 @@ fn part<F: Format, const N: usize, const H: usize, const Q: usize>(
     sums: &mut [[F32x4; N]; H],
 ) {
     let total = if Q == 8 { 2 } else { sub };
-    let zero = i32::from(F::ZERO) + <F::Dot as Dot>::BIAS;
-    let mut dots = [[F::Dot::start(0); N]; H];
-    if zero != 0 {
+    let mut dots = [[F::Dot::start(I32x4::splat(0)); N]; H];
+    if F::ZERO != 0 || <F::Dot as Dot>::BIAS != 0 {
         for dots in &mut dots {
-            for (dot, sum) in dots.iter_mut().zip(acts.sums[total]) {
-                *dot = F::Dot::start(-zero * sum);
+            for (dot, sum) in dots.iter_mut().zip(&acts.sums[total]) {
+                *dot = F::Dot::start(base::<F>(sum));
             }
         }
     }
@@ -167,8 +166,8 @@ fn part<F: Format, const N: usize, const H: usize, const Q: usize>(
         step::<F, N, H>(weights, acts, first, quad + 6, &mut dots);
         step::<F, N, H>(weights, acts, first, quad + 7, &mut dots);
     }
-    let scales = F32x4::load_f16x8(weights.scales.scale(sub));
-    let mins = weights.scales.min(sub).map(F32x4::load_f16x8);
+    let scales = F32x4::load_f16x8_tiny(weights.scales.scale(sub));
+    let mins = weights.scales.min(sub).map(F32x4::load_f16x8_tiny);
     for (h, sums) in sums.iter_mut().enumerate() {
         for (t, sum) in sums.iter_mut().enumerate() {
             let scale = scales[first + h] * F32x4::splat(acts.scale[t]);
@@ -177,6 +176,21 @@ fn part<F: Format, const N: usize, const H: usize, const Q: usize>(
                 *sum = mins[first + h].mul_add(F32x4::splat(acts.offsets[total][t]), *sum);
             }
         }
+    }
+}
+
+/// What the offset of codes takes off a product: `-(ZERO + BIAS)` times the sum of the activations.
+#[inline(always)]
+fn base<F: Format>(sum: &i32) -> I32x4 {
+    // Powers of two in all cases, and constants.
+    match i32::from(F::ZERO) + <F::Dot as Dot>::BIAS {
+        2 => I32x4::splat_times::<2>(sum),
+        4 => I32x4::splat_times::<4>(sum),
+        8 => I32x4::splat_times::<8>(sum),
+        16 => I32x4::splat_times::<16>(sum),
+        32 => I32x4::splat_times::<32>(sum),
+        64 => I32x4::splat_times::<64>(sum),
+        other => I32x4::splat(other * sum),
     }
 }
 
@@ -190,12 +204,10 @@ fn step<F: Format, const N: usize, const H: usize>(
     quad: usize,
     dots: &mut [[F::Dot; N]; H],
 ) {
-    let codes: [_; H] =
-        std::array::from_fn(|h| F::Dot::prepare(weights.codes.quad(first + h, quad)));
-    for t in 0..N {
-        let bytes = U8x16::splat4(&acts.quads[quad][t]);
-        for h in 0..H {
-            dots[h][t].step(codes[h], bytes);
+    for h in 0..H {
+        let codes = F::Dot::prepare(weights.codes.quad(first + h, quad));
+        for t in 0..N {
+            dots[h][t].step(codes, U8x16::splat4(&acts.quads[quad][t]));
         }
     }
     if (quad + 1).is_multiple_of(F::Codes::STEPS) {

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use super::codes::{Bytes, Codes, FiveBits, Nibbles, SixBits};
+use super::codes::{Bytes, Codes, FiveBits, FourBits, SixBits, ThreeBits, TwoBits};
 use super::scales::{Affine, Block, Scales, Symmetric};
 use crate::backend::cpu::simd::{self, ByteDot, Dot, DotI8, DotI8Signed, DotI8Wrapped, DotU7};
 use crate::quant::DType;
@@ -48,14 +48,16 @@ pub trait Visitor {
 /// The formats in use, by their codes and scales.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
+    /// 2 bits, -2..2.
+    Two,
+    /// 2 bits with a minimum, for 16.
+    TwoMin16,
+    /// 3 bits, -4..4, a scale for 16.
+    Three16,
     /// 4 bits, -8..8.
-    Nibbles,
+    Four,
     /// 4 bits with a minimum.
-    NibblesMin,
-    /// 3 bits in nibbles, -4..4, a scale for 16.
-    Nibbles16,
-    /// 2 bits in nibbles with a minimum, for 16.
-    NibblesMin16,
+    FourMin,
     /// 5 bits, -16..16.
     Five,
     /// 5 bits with a minimum.
@@ -71,10 +73,11 @@ impl Layout {
     pub fn of(dtype: DType) -> Option<Self> {
         Some(match dtype {
             DType::F32 | DType::F16 | DType::BF16 => return None,
-            DType::Q4_0 | DType::TQ1_0 | DType::TQ2_0 => Self::Nibbles,
-            DType::Q4_1 | DType::Q4_K => Self::NibblesMin,
-            DType::Q3_K => Self::Nibbles16,
-            DType::Q2_K => Self::NibblesMin16,
+            DType::TQ1_0 | DType::TQ2_0 => Self::Two,
+            DType::Q2_K => Self::TwoMin16,
+            DType::Q3_K => Self::Three16,
+            DType::Q4_0 => Self::Four,
+            DType::Q4_1 | DType::Q4_K => Self::FourMin,
             DType::Q5_0 => Self::Five,
             DType::Q5_1 | DType::Q5_K => Self::FiveMin,
             DType::Q6_K => Self::Six16,
@@ -86,10 +89,11 @@ impl Layout {
     #[rustfmt::skip]
     pub fn visit<V: Visitor>(self, visitor: V) -> V::Output {
         match self {
-            Self::Nibbles => visitor.visit::<Packed<Symmetric<1>, Nibbles, DotU7, 8, 15>>(),
-            Self::NibblesMin => visitor.visit::<Packed<Affine<1>, Nibbles, DotU7, 0, 15>>(),
-            Self::Nibbles16 => visitor.visit::<Packed<Symmetric<2>, Nibbles, DotU7, 4, 7>>(),
-            Self::NibblesMin16 => visitor.visit::<Packed<Affine<2>, Nibbles, DotU7, 0, 15>>(),
+            Self::Two => visitor.visit::<Packed<Symmetric<1>, TwoBits, DotU7, 2, 3>>(),
+            Self::TwoMin16 => visitor.visit::<Packed<Affine<2>, TwoBits, DotU7, 0, 3>>(),
+            Self::Three16 => visitor.visit::<Packed<Symmetric<2>, ThreeBits, DotU7, 4, 7>>(),
+            Self::Four => visitor.visit::<Packed<Symmetric<1>, FourBits, DotU7, 8, 15>>(),
+            Self::FourMin => visitor.visit::<Packed<Affine<1>, FourBits, DotU7, 0, 15>>(),
             Self::Five => visitor.visit::<Packed<Symmetric<1>, FiveBits, DotU7, 16, 31>>(),
             Self::FiveMin => visitor.visit::<Packed<Affine<1>, FiveBits, DotU7, 0, 31>>(),
             Self::Six16 => visitor.visit::<Packed<Symmetric<2>, SixBits, DotU7, 32, 63>>(),

@@ -78,7 +78,7 @@ pub trait Dot: Copy {
     const BIAS: i32;
 
     /// Sums that begin at `base`.
-    fn start(base: i32) -> Self;
+    fn start(base: I32x4) -> Self;
 
     /// Weight bytes in the form of this kind.
     fn prepare(weights: U8x16) -> Self::Weights;

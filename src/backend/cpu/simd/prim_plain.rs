@@ -44,12 +44,12 @@ impl Dot for DotI8 {
     const BIAS: i32 = 0;
 
     #[inline(always)]
-    fn start(base: i32) -> Self {
+    fn start(base: I32x4) -> Self {
         let zero = i32x4_splat(0);
         Self {
             narrow: [zero; 2],
             wide: [zero; 2],
-            base: i32x4_splat(base),
+            base: base.0,
         }
     }
 

@@ -37,8 +37,8 @@ macro_rules! relaxed_dot {
             const BIAS: i32 = $bias;
 
             #[inline(always)]
-            fn start(base: i32) -> Self {
-                Self(i32x4_splat(base))
+            fn start(base: I32x4) -> Self {
+                Self(base.0)
             }
 
             #[inline(always)]

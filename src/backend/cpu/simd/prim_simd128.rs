@@ -58,6 +58,13 @@ impl F32x4 {
         halves.each_ref().map(Self::load_f16x4)
     }
 
+    /// Eight half floats times `2^-112`, which is cheaper.
+    #[inline(always)]
+    pub fn load_f16x8_tiny(lane: &Lane) -> [Self; 2] {
+        let halves: &[[f16; 4]; 2] = bytemuck::cast_ref(lane);
+        halves.each_ref().map(Self::load_f16x4_tiny)
+    }
+
     /// Eight bfloat16 numbers.
     #[inline(always)]
     pub fn load_bf16x8(lane: &Lane) -> [Self; 2] {
@@ -227,6 +234,12 @@ impl I32x4 {
         Self(i32x4_splat(x))
     }
 
+    /// The same number four times, from memory, times a constant.
+    #[inline(always)]
+    pub fn splat_times<const N: i32>(x: &i32) -> Self {
+        Self(i32x4_mul(i32x4_splat(*x), i32x4_splat(N)))
+    }
+
     /// Nearest floats.
     #[inline(always)]
     pub fn to_f32(self) -> F32x4 {
@@ -300,10 +313,11 @@ impl U8x16 {
         Self(u8x16_shr(self.0, N))
     }
 
-    /// Bytes moved left by `N` bits.
+    /// Bytes moved right by `N` bits, of which those of `mask` are taken: at most `8 - N` bits. Shifts of bytes are two
+    /// instructions on x86 already; what this one brings in from the neighbour falls to the mask.
     #[inline(always)]
-    pub fn shl<const N: u32>(self) -> Self {
-        Self(u8x16_shl(self.0, N))
+    pub fn bits<const N: u32>(self, mask: u8) -> Self {
+        Self(v128_and(u16x8_shr(self.0, N), u8x16_splat(mask)))
     }
 
     /// `table[self]`, with every byte below 16.
