@@ -77,16 +77,18 @@ pub extern "C" fn bench_run() {
 }
 
 const COLS: usize = 2048;
-const KINDS: [(DType, usize); 9] = [
-    (DType::Q4_0, 160 << 20),
-    (DType::Q4_K, 160 << 20),
-    (DType::Q5_0, 160 << 20),
-    (DType::Q5_K, 160 << 20),
-    (DType::Q6_K, 160 << 20),
-    (DType::Q8_0, 160 << 20),
-    (DType::Q2_K, 160 << 20),
-    (DType::IQ4_NL, 160 << 20),
-    (DType::F16, 160 << 20),
+const KINDS: [DType; 11] = [
+    DType::Q4_0,
+    DType::Q4_K,
+    DType::Q5_0,
+    DType::Q5_K,
+    DType::Q6_K,
+    DType::Q8_0,
+    DType::Q2_K,
+    DType::Q3_K,
+    DType::IQ4_NL,
+    DType::MXFP4,
+    DType::F16,
 ];
 
 type Bench = (String, f64, Box<dyn FnMut()>);
@@ -106,10 +108,10 @@ fn bench(index: usize) -> Option<Bench> {
     if index >= attentions {
         return bench_attention(index - attentions);
     }
-    let (dtype, big) = *KINDS.get((index - 1) / 3)?;
+    let dtype = *KINDS.get((index - 1) / 3)?;
     let per_row = PackedMatrix::new(dtype, 8, COLS).expect("fits").bytes() / 8;
     let (rows, tokens, place) = match (index - 1) % 3 {
-        0 => (big / per_row / 8 * 8, 1, "memory"),
+        0 => ((160 << 20) / per_row / 8 * 8, 1, "memory"),
         1 => (128, 1, "L2"),
         _ => (COLS, 64, "tile"),
     };

@@ -28,6 +28,7 @@ mod tests;
 
 use crate::{Error, Result};
 use block::Format;
+pub(crate) use nonlinear::{E2M1, IQ4};
 
 macro_rules! dtypes {
     ($($(#[$doc:meta])* $name:ident = $id:literal => $format:expr;)*) => {

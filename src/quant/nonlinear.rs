@@ -8,12 +8,12 @@ use super::block::rounding::{extreme, nearest, super_scale};
 use super::block::{Block, Half};
 
 /// Levels of IQ4_NL and IQ4_XS, denser around zero as weights are.
-const IQ4: [i8; 16] = [
+pub(crate) const IQ4: [i8; 16] = [
     -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
 ];
 
 /// Twice the values of the 4-bit float E2M1 (sign, 2 bits of exponent, 1 of mantissa); the scale is halved in return.
-const E2M1: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+pub(crate) const E2M1: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
 
 /// `w = d * IQ4[q]`.
 #[derive(Clone, Copy, Pod, Zeroable)]

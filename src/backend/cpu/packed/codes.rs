@@ -14,11 +14,14 @@
 //! 6 bits, 6 lanes, v < 6                 pieces │     v
 //! 8 bits, 8 lanes, v < 8                              v
 //! ```
+//!
+//! Formats whose 4-bit codes are numbers of levels in a table look them up as they are read.
 
 use bytemuck::AnyBitPattern;
 
 use super::{BLOCK, GROUP};
 use crate::backend::cpu::simd::{Lane, U8x16};
+use crate::quant;
 
 /// Codes of one block: `[row][column]`.
 pub type CodeTable = [[u8; BLOCK]; GROUP];
@@ -94,6 +97,16 @@ pub struct SixBits([[Lane; 2]; 6]);
 #[derive(Debug, Clone, Copy, AnyBitPattern)]
 #[repr(C)]
 pub struct Bytes([[Lane; 2]; 8]);
+
+/// Codes that number the levels of IQ4_NL, which are signed bytes.
+#[derive(Debug, Clone, Copy, AnyBitPattern)]
+#[repr(C)]
+pub struct Iq4Levels(FourBits);
+
+/// Codes that number the levels of MXFP4, which are -12..=12, plus 12.
+#[derive(Debug, Clone, Copy, AnyBitPattern)]
+#[repr(C)]
+pub struct E2m1Levels(FourBits);
 
 impl Codes for TwoBits {
     const STEPS: usize = 8;
@@ -210,6 +223,51 @@ impl Codes for Bytes {
     fn quad(&self, half: usize, quad: usize) -> U8x16 {
         U8x16::load(&self.0[quad][half])
     }
+}
+
+/// [`Codes`] by a table of levels, each increased by `$zero`.
+macro_rules! levels {
+    ($name:ident, $levels:expr, $zero:literal, $steps:literal) => {
+        impl Codes for $name {
+            const STEPS: usize = $steps;
+            const PIECES: &'static [Piece] = FourBits::PIECES;
+
+            #[inline(always)]
+            fn quad(&self, half: usize, quad: usize) -> U8x16 {
+                const LEVELS: Lane = Lane(raised(&$levels, $zero));
+                self.0.quad(half, quad).look_up(U8x16::load(&LEVELS))
+            }
+
+            fn pack(levels: &CodeTable, out: &mut [Lane]) {
+                const NUMBERS: [u8; 256] = numbers(&raised(&$levels, $zero));
+                let number = |level| NUMBERS[usize::from(level)];
+                FourBits::pack(&levels.map(|row| row.map(number)), out);
+            }
+        }
+    };
+}
+
+levels!(Iq4Levels, quant::IQ4, 0, 2);
+levels!(E2m1Levels, quant::E2M1, 12, 8);
+
+/// Levels plus `zero`, as bytes.
+const fn raised(levels: &[i8; 16], zero: u8) -> [u8; 16] {
+    let (mut bytes, mut i) = ([0; 16], 0);
+    while i < 16 {
+        bytes[i] = (levels[i] as u8).wrapping_add(zero);
+        i += 1;
+    }
+    bytes
+}
+
+/// Number of each level.
+const fn numbers(levels: &[u8; 16]) -> [u8; 256] {
+    let (mut numbers, mut i) = ([0; 256], 0);
+    while i < 16 {
+        numbers[levels[i] as usize] = i as u8;
+        i += 1;
+    }
+    numbers
 }
 
 /// Columns `4 * quad..4 * quad + 4` of rows `4 * half..4 * half + 4`, as they stand in a lane.

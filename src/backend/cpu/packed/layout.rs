@@ -2,7 +2,9 @@
 
 use std::marker::PhantomData;
 
-use super::codes::{Bytes, Codes, FiveBits, FourBits, SixBits, ThreeBits, TwoBits};
+use super::codes::{
+    Bytes, Codes, E2m1Levels, FiveBits, FourBits, Iq4Levels, SixBits, ThreeBits, TwoBits,
+};
 use super::scales::{Affine, Block, Scales, Symmetric};
 use crate::backend::cpu::simd::{self, ByteDot, Dot, DotI8, DotI8Signed, DotI8Wrapped, DotU7};
 use crate::quant::DType;
@@ -15,7 +17,7 @@ pub trait Format {
     type Codes: Codes;
     /// Multiplication.
     type Dot: Dot;
-    /// The code of weight zero in symmetric formats: `q = code - ZERO`. A power of two, or 0.
+    /// The code of weight zero in symmetric formats: `q = code - ZERO`.
     const ZERO: u8;
     /// Bits of a code that count.
     const MASK: u8;
@@ -66,6 +68,10 @@ pub enum Layout {
     Six16,
     /// Signed bytes.
     Bytes,
+    /// 4 bits, signed bytes from a table.
+    Iq4,
+    /// 4 bits, -12..=12 from a table.
+    E2m1,
 }
 
 impl Layout {
@@ -81,7 +87,9 @@ impl Layout {
             DType::Q5_0 => Self::Five,
             DType::Q5_1 | DType::Q5_K => Self::FiveMin,
             DType::Q6_K => Self::Six16,
-            DType::Q8_0 | DType::IQ4_NL | DType::IQ4_XS | DType::MXFP4 => Self::Bytes,
+            DType::Q8_0 => Self::Bytes,
+            DType::IQ4_NL | DType::IQ4_XS => Self::Iq4,
+            DType::MXFP4 => Self::E2m1,
         })
     }
 
@@ -97,11 +105,18 @@ impl Layout {
             Self::Five => visitor.visit::<Packed<Symmetric<1>, FiveBits, DotU7, 16, 31>>(),
             Self::FiveMin => visitor.visit::<Packed<Affine<1>, FiveBits, DotU7, 0, 31>>(),
             Self::Six16 => visitor.visit::<Packed<Symmetric<2>, SixBits, DotU7, 32, 63>>(),
-            Self::Bytes => match simd::byte_dot() {
-                ByteDot::Magnitude => visitor.visit::<Packed<Symmetric<1>, Bytes, DotI8, 0, 255>>(),
-                ByteDot::Wrapped => visitor.visit::<Packed<Symmetric<1>, Bytes, DotI8Wrapped, 0, 255>>(),
-                ByteDot::Signed => visitor.visit::<Packed<Symmetric<1>, Bytes, DotI8Signed, 0, 255>>(),
-            },
+            Self::Bytes => visit_bytes::<V, Bytes>(visitor),
+            Self::Iq4 => visit_bytes::<V, Iq4Levels>(visitor),
+            Self::E2m1 => visitor.visit::<Packed<Symmetric<1>, E2m1Levels, DotU7, 12, 31>>(),
         }
+    }
+}
+
+/// Calls `visitor` with the multiplication of signed bytes that is exact here.
+fn visit_bytes<V: Visitor, C: Codes>(visitor: V) -> V::Output {
+    match simd::byte_dot() {
+        ByteDot::Magnitude => visitor.visit::<Packed<Symmetric<1>, C, DotI8, 0, 255>>(),
+        ByteDot::Wrapped => visitor.visit::<Packed<Symmetric<1>, C, DotI8Wrapped, 0, 255>>(),
+        ByteDot::Signed => visitor.visit::<Packed<Symmetric<1>, C, DotI8Signed, 0, 255>>(),
     }
 }

@@ -279,11 +279,9 @@ impl Visitor for PackGroup<'_> {
         for (b, out) in self.out.chunks_exact_mut(lanes).enumerate() {
             for (r, codes) in codes.iter_mut().enumerate() {
                 let q = &q[r * cols + b * BLOCK..][..BLOCK];
-                // Adding a power of two to a number of so many bits is flipping that bit.
-                codes
-                    .iter_mut()
-                    .zip(q)
-                    .for_each(|(code, q)| *code = (*q.max(&-127) as u8 & F::MASK) ^ F::ZERO);
+                for (code, q) in codes.iter_mut().zip(q) {
+                    *code = (*q.max(&-127) as u8).wrapping_add(F::ZERO) & F::MASK;
+                }
             }
             let (scale_lanes, code_lanes) =
                 out.split_at_mut(lanes - size_of::<F::Codes>() / size_of::<Lane>());

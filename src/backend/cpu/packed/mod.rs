@@ -24,9 +24,9 @@
 //! sum over a block of w * a  =  s * d * (sum(c * p) - zero * sum(p))  -  m * d * sum(p)
 //! ```
 //!
-//! where the inner sums are integers and exact. Bits per weight, GGUF's in brackets: Q4_0 4.5 (4.5), Q4_1 and Q4_K 5.0
-//! (5.0, 4.5), Q5_0 5.5 (5.5), Q5_1 and Q5_K 6.0 (6.0, 5.5), Q6_K 7.0 (6.56), Q8_0 8.5 (8.5), Q2_K 6.0 (2.63), Q3_K 5.0
-//! (3.44), the tables IQ4_NL, IQ4_XS and MXFP4 8.5 (4.5, 4.25, 4.25), TQ1_0 and TQ2_0 4.5 (1.69, 2.06).
+//! where the inner sums are integers and exact. Bits per weight, GGUF's in brackets: TQ1_0 and TQ2_0 2.5 (1.69, 2.06),
+//! Q2_K 4.0 (2.63), Q3_K 4.0 (3.44), Q4_0, IQ4_NL, IQ4_XS and MXFP4 4.5 (4.5, 4.5, 4.25, 4.25), Q4_1 and Q4_K 5.0 (5.0,
+//! 4.5), Q5_0 5.5 (5.5), Q5_1 and Q5_K 6.0 (6.0, 5.5), Q6_K 7.0 (6.56), Q8_0 8.5 (8.5).
 
 pub mod acts;
 mod codes;
