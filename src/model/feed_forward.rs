@@ -174,13 +174,47 @@ impl Builder<'_> {
         route: BufId,
         out: BufId,
     ) -> Result<()> {
-        let (d, used, act) = (self.config.d_model, experts.used, self.config.activation);
+        let (d, used) = (self.config.d_model, experts.used);
         let down_name = format!("blk.{i}.ffn_down_exps");
         let d_ff = self.dim(&format!("{down_name}.weight"), 0)?;
         let (gate, up) = (
             self.scratch("moe_gate", used * d_ff),
             self.scratch("moe_up", used * d_ff),
         );
+        self.expert_inner(i, experts, (x, route), d_ff, gate, up)?;
+        let down = self.scratch("moe_down", used * d);
+        self.expert_product(
+            &down_name,
+            &format!("ffn_moe_down-{i}"),
+            experts,
+            up,
+            route,
+            (d, 0),
+            down,
+        )?;
+        self.push(
+            &format!("ffn_moe_out-{i}"),
+            Op::MoeSum {
+                x: down,
+                route,
+                used,
+                out,
+            },
+        );
+        Ok(())
+    }
+
+    /// `up = act(gate) * up` of the chosen experts, or `act(up)` where they have no gate.
+    fn expert_inner(
+        &mut self,
+        i: usize,
+        experts: &ExpertConfig,
+        (x, route): (BufId, BufId),
+        d_ff: usize,
+        gate: BufId,
+        up: BufId,
+    ) -> Result<()> {
+        let act = self.config.activation;
         let fused = format!("blk.{i}.ffn_gate_up_exps");
         let (gate_name, up_name) = (
             format!("blk.{i}.ffn_gate_exps"),
@@ -224,25 +258,6 @@ impl Builder<'_> {
         } else {
             self.push(&format!("ffn_moe_act-{i}"), Op::Act { act, x: up });
         }
-        let down = self.scratch("moe_down", used * d);
-        self.expert_product(
-            &down_name,
-            &format!("ffn_moe_down-{i}"),
-            experts,
-            up,
-            route,
-            (d, 0),
-            down,
-        )?;
-        self.push(
-            &format!("ffn_moe_out-{i}"),
-            Op::MoeSum {
-                x: down,
-                route,
-                used,
-                out,
-            },
-        );
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::forward::Pass;
 use super::ops::AttentionShape;
 use super::reference::{self, HeadView, Scoring};
-use super::{CpuBackend, Precision, parallel};
+use super::{CpuBackend, LayerCache, Precision, parallel};
 use crate::Result;
 use crate::model::{Mask, Op, RelativeBias};
 
@@ -52,40 +52,25 @@ impl CpuBackend {
             };
             let q = &self.buffers[q.0][..pass.rows * width];
             parallel::attention(&shape, q, layer, pass.start, &mut scratch, &mut values);
-            self.scratch = scratch;
-            self.put(out, values);
-            return Ok(());
-        }
-        let group = n_heads / layer.spec.n_kv_heads;
-        let queries = self.buffers[q.0].chunks_exact(width);
-        for (t, (q, out)) in queries.zip(values.chunks_exact_mut(width)).enumerate() {
-            let position = pass.start + t;
-            let range = visible(mask, window, position, len);
-            for head in 0..n_heads {
-                let view = HeadView {
-                    keys: &layer.keys,
-                    values: &layer.values,
-                    stride: layer.spec.width(),
-                    offset: head / group * head_dim,
-                };
-                let bias = bias
-                    .map(|bias| self.relative(&bias, n_heads, head, position, &range))
-                    .transpose()?;
-                let sink = sinks.map(|sinks| sinks[head]);
-                let scoring = Scoring {
-                    scale,
-                    softcap,
-                    sink,
-                    bias: bias.as_deref(),
-                };
-                let part = head * head_dim..(head + 1) * head_dim;
-                reference::attend(
-                    &q[part.clone()],
-                    &view,
-                    range.clone(),
-                    &scoring,
-                    &mut out[part],
-                );
+        } else {
+            let queries = self.buffers[q.0].chunks_exact(width);
+            for (t, (q, out)) in queries.zip(values.chunks_exact_mut(width)).enumerate() {
+                let position = pass.start + t;
+                let range = visible(mask, window, position, len);
+                for head in 0..n_heads {
+                    let bias = match bias {
+                        Some(bias) => Some(self.relative(&bias, n_heads, head, position, &range)?),
+                        None => None,
+                    };
+                    let (sink, bias) = (sinks.map(|sinks| sinks[head]), bias.as_deref());
+                    let scoring = Scoring {
+                        scale,
+                        softcap,
+                        sink,
+                        bias,
+                    };
+                    attend_head(q, layer, head, n_heads, range.clone(), &scoring, out);
+                }
             }
         }
         self.scratch = scratch;
@@ -113,6 +98,27 @@ impl CpuBackend {
         };
         Ok(range.clone().map(of).collect())
     }
+}
+
+/// One head of one token by the reference.
+fn attend_head(
+    q: &[f32],
+    layer: &LayerCache,
+    head: usize,
+    n_heads: usize,
+    range: Range<usize>,
+    scoring: &Scoring<'_>,
+    out: &mut [f32],
+) {
+    let head_dim = layer.spec.head_dim;
+    let view = HeadView {
+        keys: &layer.keys,
+        values: &layer.values,
+        stride: layer.spec.width(),
+        offset: head / (n_heads / layer.spec.n_kv_heads) * head_dim,
+    };
+    let part = head * head_dim..(head + 1) * head_dim;
+    reference::attend(&q[part.clone()], &view, range, scoring, &mut out[part]);
 }
 
 /// Positions that a query at `position` sees of the `len` that there are.
