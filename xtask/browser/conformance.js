@@ -60,7 +60,7 @@ async function each(items, answer) {
 }
 
 const templates = (answers) => (content) =>
-  withEngine('/model.gguf', { vocabOnly: true }, (engine) =>
+  withEngine('/model.gguf', { vocabOnly: true, threads: 1 }, (engine) =>
     answers(content, async (template, context) => {
       if (typeof template !== 'string') return { error: 'there is no template' };
       try {
@@ -80,7 +80,12 @@ async function answerModel(content, url, job) {
 }
 
 function answerContext(content, url, job) {
-  const options = { backend: job.backend, kvType: job.kvType, contextLength: content.n_ctx };
+  const options = {
+    backend: job.backend,
+    kvType: job.kvType,
+    contextLength: content.n_ctx,
+    threads: job.threads ?? undefined,
+  };
   return withEngine(url, options, async (engine) => ({
     sequences: await each(content.sequences, async ({ tokens }) => ({
       logits: Array.from(await engine.logits(tokens)),
@@ -101,7 +106,7 @@ async function greedy(engine, { prompt, tokens }) {
 }
 
 function answerTokenizer(content, url) {
-  return withEngine(url, { vocabOnly: true }, async (engine) => ({
+  return withEngine(url, { vocabOnly: true, threads: 1 }, async (engine) => ({
     cases: await each(content.cases, async ({ text }) => {
       const ids = await engine.tokenize(text, { addSpecial: false, parseSpecial: false });
       const special = await engine.tokenize(text, { addSpecial: true, parseSpecial: true });

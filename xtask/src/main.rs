@@ -38,7 +38,7 @@ Usage: cargo xtask COMMAND
           [--model FILE.gguf …] [--native] [--browser]
   conformance EXPECTED_DIR RESULTS_DIR
           Answer a folder of questions, one result file each
-          [--backend cpu|reference] [--browser] [--check] [--kv f32|f16]
+          [--backend cpu|reference] [--kv f32|f16] [--browser] [--threads N] [--check]
   setup   Only install what the other commands need
 ";
 
@@ -155,7 +155,7 @@ fn conformance_options(mut args: lexopt::Parser) -> Result<conformance::Options>
     let mut folders = Vec::new();
     let mut backend = Backend::Cpu;
     let mut kv_type = "f32".to_owned();
-    let (mut browser, mut check) = (false, false);
+    let (mut browser, mut check, mut threads) = (false, false, None);
     while let Some(arg) = args.next()? {
         match arg {
             Long("backend") => {
@@ -167,6 +167,7 @@ fn conformance_options(mut args: lexopt::Parser) -> Result<conformance::Options>
             }
             Long("kv") => kv_type = args.value()?.string()?,
             Long("browser") => browser = true,
+            Long("threads") => threads = Some(args.value()?.parse()?),
             Long("check") => check = true,
             Value(folder) => folders.push(PathBuf::from(folder)),
             other => return Err(other.unexpected().into()),
@@ -181,6 +182,7 @@ fn conformance_options(mut args: lexopt::Parser) -> Result<conformance::Options>
         backend,
         kv_type,
         browser,
+        threads,
         check,
     })
 }

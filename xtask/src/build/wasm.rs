@@ -86,21 +86,26 @@ const WASM_FEATURES: [&str; 6] = [
     "--enable-reference-types",
 ];
 
-/// Builds the variants that `effort` asks for into `pkg/wasm/`, with the list of those that are there. All at once: the
-/// end of each build (link-time optimisation, wasm-opt) keeps only one core busy.
+/// Builds the variants that `effort` asks for into `pkg/wasm/`, all at once: the end of each build (link-time
+/// optimisation, wasm-opt) keeps only one core busy.
 pub fn build(project: &Project, toolchain: &WasmToolchain, effort: Effort) -> Result<()> {
-    let wanted = VARIANTS
+    let wanted: Vec<&Variant> = VARIANTS
         .iter()
-        .filter(|variant| variant.everyday || effort == Effort::Publish);
+        .filter(|variant| variant.everyday || effort == Effort::Publish)
+        .collect();
     std::thread::scope(|scope| {
-        let builds: Vec<_> = wanted
-            .map(|variant| scope.spawn(move || build_variant(project, toolchain, variant, effort)))
-            .collect();
+        let start =
+            |&variant| scope.spawn(move || build_variant(project, toolchain, variant, effort));
+        let builds: Vec<_> = wanted.iter().map(start).collect();
         builds
             .into_iter()
             .try_for_each(|build| build.join().map_err(|_| anyhow!("a build panicked"))?)
     })?;
-    write_list(project)
+    for variant in &wanted {
+        let twins = wanted.iter().filter(|other| other.glue == variant.glue);
+        copy_glue(project, variant, twins)?;
+    }
+    write_list(project, &wanted)
 }
 
 fn build_variant(
@@ -124,19 +129,47 @@ impl Variant {
     }
 }
 
-/// `builds.js`: which variants the package carries.
-fn write_list(project: &Project) -> Result<()> {
-    let there = VARIANTS
-        .iter()
-        .filter(|variant| variant.file(project).exists());
-    let names: Vec<String> = there.map(|variant| format!("'{}'", variant.name)).collect();
-    let text = format!("export const builds = [{}];\n", names.join(", "));
-    let file = project.path("pkg/wasm/builds.js");
-    // Left alone when nothing changed, so that what is made from it stays up to date.
-    if std::fs::read_to_string(&file).is_ok_and(|old| old == text) {
-        return Ok(());
+/// The JavaScript of a variant, which must be that of all variants whose glue has the same name.
+fn copy_glue<'a>(
+    project: &Project,
+    variant: &Variant,
+    twins: impl Iterator<Item = &'a &'a Variant>,
+) -> Result<()> {
+    let script = std::fs::read_to_string(bindings(project, variant).join("inkling.js"))?;
+    for twin in twins {
+        if std::fs::read_to_string(bindings(project, twin).join("inkling.js"))? != script {
+            bail!(
+                "{} and {} cannot share one glue file any longer: give one its own in VARIANTS",
+                variant.name,
+                twin.name
+            );
+        }
     }
-    Ok(std::fs::write(file, text)?)
+    for extension in ["js", "d.ts"] {
+        std::fs::copy(
+            bindings(project, variant).join(format!("inkling.{extension}")),
+            project
+                .path("pkg/wasm")
+                .join(format!("{}.{extension}", variant.glue)),
+        )?;
+    }
+    Ok(())
+}
+
+/// Where wasm-bindgen and wasm-opt work on a variant.
+fn bindings(project: &Project, variant: &Variant) -> PathBuf {
+    project.cache(&format!("bindings-{}", variant.name))
+}
+
+/// `builds.js`: which variants the package carries. Not those of an earlier run that asked for more: they are of another
+/// state of the source, and the glue would not fit them.
+fn write_list(project: &Project, wanted: &[&Variant]) -> Result<()> {
+    let names: Vec<String> = wanted
+        .iter()
+        .map(|variant| format!("'{}'", variant.name))
+        .collect();
+    let text = format!("export const builds = [{}];\n", names.join(", "));
+    Ok(std::fs::write(project.path("pkg/wasm/builds.js"), text)?)
 }
 
 /// `cargo clippy` over the code that only exists for wasm.
@@ -237,7 +270,8 @@ fn finish(project: &Project, variant: &Variant, module: &Path, effort: Effort) -
     }
     let result = variant.file(project);
     let stamp = project.cache(&format!("wasm-{}", variant.name));
-    if result.exists() && inputs.matches(&stamp) {
+    let made = result.exists() && bindings(project, variant).join("inkling.js").exists();
+    if made && inputs.matches(&stamp) {
         ready(&format!(
             "{} is up to date ({})",
             variant.name,
@@ -246,7 +280,7 @@ fn finish(project: &Project, variant: &Variant, module: &Path, effort: Effort) -
         return Ok(());
     }
 
-    let work = project.cache(&format!("bindings-{}", variant.name));
+    let work = bindings(project, variant);
     std::fs::create_dir_all(&work)?;
     let name = variant.name;
     step(&format!("Writing the JavaScript bindings ({name})"), || {
@@ -260,13 +294,6 @@ fn finish(project: &Project, variant: &Variant, module: &Path, effort: Effort) -
     }
     std::fs::create_dir_all(project.path("pkg/wasm"))?;
     std::fs::copy(&bound, &result)?;
-    for extension in ["js", "d.ts"] {
-        let glue = format!("{}.{extension}", variant.glue);
-        std::fs::copy(
-            work.join(format!("inkling.{extension}")),
-            project.path("pkg/wasm").join(glue),
-        )?;
-    }
     ready(&format!("{}: {}", variant.name, size(&result)?));
     inputs.write(&stamp)
 }

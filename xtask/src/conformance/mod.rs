@@ -28,6 +28,8 @@ pub struct Options {
     /// Type of the KV cache: `f32` (as the known answers have it) or `f16`.
     pub kv_type: String,
     pub browser: bool,
+    /// In the browser: picks between the builds for one thread and for several. Absent: as the package does.
+    pub threads: Option<usize>,
     pub check: bool,
 }
 
@@ -101,6 +103,7 @@ pub fn in_browser(project: &Project, browser: &Path, options: &Options) -> Resul
             "kind": "conformance",
             "backend": options.backend.name(),
             "kvType": options.kv_type,
+            "threads": options.threads,
             "files": files,
         }),
         files: options.expected.clone(),

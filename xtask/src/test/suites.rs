@@ -126,31 +126,40 @@ fn kernels(context: &Context) -> Result<Outcome> {
 fn conformance_on_host(context: &Context) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     for backend in [Backend::Reference, Backend::Cpu] {
-        outcome.add(conformance(context, backend, false)?);
+        outcome.add(conformance(context, backend, None)?);
     }
     Ok(outcome)
 }
 
+/// With one thread and with two: these are different builds of the engine.
 fn conformance_in_browser(context: &Context) -> Result<Outcome> {
-    conformance(context, Backend::Cpu, true)
+    let mut outcome = Outcome::default();
+    for threads in [1, 2] {
+        outcome.add(conformance(context, Backend::Cpu, Some(threads))?);
+    }
+    Ok(outcome)
 }
 
-/// Each folder of fixtures; a file counts as one test.
-fn conformance(context: &Context, backend: Backend, browser: bool) -> Result<Outcome> {
-    let place = if browser { "browser" } else { "host" };
+/// Each folder of fixtures, in the browser if a number of threads is given; a file counts as one test.
+fn conformance(context: &Context, backend: Backend, threads: Option<usize>) -> Result<Outcome> {
+    let name = backend.name();
+    let place = threads.map_or(format!("host-{name}"), |count| {
+        format!("browser-{name}-{count}")
+    });
     let mut outcome = Outcome::default();
     for folder in ["models", "tokenizers", "chat"] {
         let options = conformance::Options {
             expected: context.project.path("tests/fixtures").join(folder),
             results: context
                 .project
-                .cache(&format!("conformance/{place}-{}/{folder}", backend.name())),
+                .cache(&format!("conformance/{place}/{folder}")),
             backend,
             kv_type: "f32".to_owned(),
-            browser,
+            browser: threads.is_some(),
+            threads,
             check: true,
         };
-        if browser {
+        if options.browser {
             conformance::in_browser(context.project, &context.tools.browser, &options)?;
         } else {
             conformance::on_host(context.project, &options)?;
