@@ -136,9 +136,11 @@ fn models_dequantize_bit_for_bit_as_in_llama_cpp() {
         .iter()
         .filter(|dtype| !seen.contains(dtype))
         .collect();
+    let codebooks = |dtype: &DType| matches!(dtype.ggml_id(), 16..=19 | 21 | 22 | 29);
+    let (codebooks, unseen): (Vec<_>, Vec<_>) = unseen.into_iter().partition(|d| codebooks(d));
     assert_eq!(
-        unseen,
-        [&DType::Q5_K, &DType::TQ1_0],
+        (unseen, codebooks.len()),
+        (vec![&DType::Q5_K, &DType::TQ1_0], 7),
         "types that no model of the fixtures has"
     );
 }
@@ -146,14 +148,14 @@ fn models_dequantize_bit_for_bit_as_in_llama_cpp() {
 #[test]
 fn random_blocks_dequantize_as_in_gguf_py() {
     let file = json(&fixtures().join("quant/blocks.json"));
-    let elements = file["elements"].as_u64().unwrap() as usize;
     let mut seen = BTreeSet::new();
     for case in file["cases"].as_array().unwrap() {
         let dtype = dtype(case["type"].as_str().unwrap());
         let hex = case["bytes_hex"].as_str().unwrap();
         let digits = |i: usize| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap();
         let bytes: Vec<u8> = (0..hex.len() / 2).map(digits).collect();
-        let mut weights = vec![f32::NAN; elements];
+        let blocks = bytes.len() / dtype.block_bytes();
+        let mut weights = vec![f32::NAN; blocks * dtype.block_len()];
         quant::dequantize(dtype, &bytes, &mut weights).unwrap();
         for (i, expected) in case["every_31st"].as_array().unwrap().iter().enumerate() {
             let what = format!("{dtype}[{}]", 31 * i);

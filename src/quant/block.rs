@@ -40,19 +40,30 @@ impl Half {
     }
 }
 
-/// What the rest of the crate needs of a format, as a table entry.
+/// What the rest of the crate needs of a format, as a table entry. Reading and writing are apart, so that a program that
+/// only reads holds no code for writing.
 pub(super) struct Format {
+    pub(super) reader: Reader,
+    pub(super) quantize: fn(&[f32], &mut Vec<u8>),
+}
+
+/// Measures of a format, and how it is read.
+pub(super) struct Reader {
     pub(super) len: usize,
     pub(super) bytes: usize,
     /// 0 for floats.
     pub(super) sub: usize,
     pub(super) has_min: bool,
-    pub(super) affine: Option<AffineFn>,
-    pub(super) dequantize: fn(&[u8], &mut [f32]),
-    pub(super) quantize: fn(&[f32], &mut Vec<u8>),
+    pub(super) read: Read,
 }
 
-/// `(bytes, q, scales, mins)` of whole blocks.
+/// How whole blocks are read.
+pub(super) enum Read {
+    Floats(fn(&[u8], &mut [f32])),
+    Affine(AffineFn),
+}
+
+/// `(bytes, q, scales, mins)`
 type AffineFn = fn(&[u8], &mut [i8], &mut [f32], &mut [f32]);
 
 impl Format {
@@ -64,14 +75,15 @@ impl Format {
         );
         assert!(align_of::<B>() == 1, "blocks lie at any address");
         assert!(B::SUB == 16 || B::SUB == 32);
-        assert!(B::LEN <= MAX_LEN && B::LEN.is_multiple_of(B::SUB));
+        assert!(MAX_LEN.is_multiple_of(B::LEN) && B::LEN.is_multiple_of(B::SUB));
         Self {
-            len: B::LEN,
-            bytes,
-            sub: B::SUB,
-            has_min: B::HAS_MIN,
-            affine: Some(affine_blocks::<B>),
-            dequantize: dequantize_blocks::<B>,
+            reader: Reader {
+                len: B::LEN,
+                bytes,
+                sub: B::SUB,
+                has_min: B::HAS_MIN,
+                read: Read::Affine(affine_blocks::<B>),
+            },
             quantize: quantize_blocks::<B>,
         }
     }
@@ -79,13 +91,38 @@ impl Format {
     /// A plain float format.
     pub(super) const fn float<T: Float>() -> Self {
         Self {
-            len: 1,
-            bytes: size_of::<T>(),
-            sub: 0,
-            has_min: false,
-            affine: None,
-            dequantize: T::read_all,
+            reader: Reader {
+                len: 1,
+                bytes: size_of::<T>(),
+                sub: 0,
+                has_min: false,
+                read: Read::Floats(T::read_all),
+            },
             quantize: T::write_all,
+        }
+    }
+}
+
+impl Reader {
+    /// Evaluates the integer form, some blocks at a time. One function for all formats.
+    pub(super) fn dequantize(&self, bytes: &[u8], out: &mut [f32]) {
+        let affine = match self.read {
+            Read::Floats(read) => return read(bytes, out),
+            Read::Affine(affine) => affine,
+        };
+        let mut q = [0; MAX_LEN];
+        let mut scales = [0.0; MAX_LEN / MIN_SUB];
+        let mut mins = [0.0; MAX_LEN / MIN_SUB];
+        let chunk_bytes = MAX_LEN / self.len * self.bytes;
+        for (bytes, out) in bytes.chunks(chunk_bytes).zip(out.chunks_mut(MAX_LEN)) {
+            let (len, subs) = (out.len(), out.len() / self.sub);
+            affine(bytes, &mut q[..len], &mut scales[..subs], &mut mins[..subs]);
+            let sub_blocks = out.chunks_exact_mut(self.sub).zip(q.chunks_exact(self.sub));
+            for ((out, q), (scale, min)) in sub_blocks.zip(scales.iter().zip(&mins)) {
+                for (w, q) in out.iter_mut().zip(q) {
+                    *w = scale * f32::from(*q) - min;
+                }
+            }
         }
     }
 }
@@ -104,22 +141,6 @@ fn affine_blocks<B: Block>(bytes: &[u8], q: &mut [i8], scales: &mut [f32], mins:
         .zip(mins.chunks_exact_mut(subs));
     for (block, ((q, scales), mins)) in blocks::<B>(bytes).iter().zip(parts) {
         block.affine(q, scales, mins);
-    }
-}
-
-fn dequantize_blocks<B: Block>(bytes: &[u8], out: &mut [f32]) {
-    let mut q = [0; MAX_LEN];
-    let mut scales = [0.0; MAX_LEN / MIN_SUB];
-    let mut mins = [0.0; MAX_LEN / MIN_SUB];
-    let subs = B::LEN / B::SUB;
-    for (block, out) in blocks::<B>(bytes).iter().zip(out.chunks_exact_mut(B::LEN)) {
-        block.affine(&mut q[..B::LEN], &mut scales[..subs], &mut mins[..subs]);
-        let sub_blocks = out.chunks_exact_mut(B::SUB).zip(q.chunks_exact(B::SUB));
-        for ((out, q), (scale, min)) in sub_blocks.zip(scales.iter().zip(&mins)) {
-            for (w, q) in out.iter_mut().zip(q) {
-                *w = scale * f32::from(*q) - min;
-            }
-        }
     }
 }
 

@@ -17,6 +17,7 @@
 //! Source of the layouts: `ggml-common.h` and `ggml-quants.c` of the GGML project.
 
 mod block;
+mod codebook;
 mod float;
 mod k_quants;
 mod legacy;
@@ -27,7 +28,10 @@ mod ternary;
 mod tests;
 
 use crate::{Error, Result};
-use block::Format;
+use block::{Format, Read, Reader};
+pub(crate) use codebook::iq1::IQ1;
+pub(crate) use codebook::iq2::IQ2;
+pub(crate) use codebook::iq3::{IQ3_S, IQ3_XXS};
 pub(crate) use nonlinear::{E2M1, IQ4};
 
 macro_rules! dtypes {
@@ -57,12 +61,18 @@ macro_rules! dtypes {
                 }
             }
 
-            fn format(self) -> &'static Format {
+            fn reader(self) -> &'static Reader {
                 match self {
                     $(Self::$name => {
-                        const FORMAT: Format = $format;
-                        &FORMAT
+                        const READER: Reader = $format.reader;
+                        &READER
                     })*
+                }
+            }
+
+            fn quantizer(self) -> fn(&[f32], &mut Vec<u8>) {
+                match self {
+                    $(Self::$name => const { $format.quantize },)*
                 }
             }
         }
@@ -95,10 +105,24 @@ dtypes! {
     Q5_K = 13 => Format::block::<k_quants::BlockQ5K>(176);
     /// 6 bits, symmetric, 8-bit scales for 16.
     Q6_K = 14 => Format::block::<k_quants::BlockQ6K>(210);
+    /// 2 bits from a codebook of 256 vectors, 4-bit scales for 32.
+    IQ2_XXS = 16 => Format::block::<codebook::iq2::BlockIQ2XXS>(66);
+    /// 2 bits from a codebook of 512 vectors, 4-bit scales for 16.
+    IQ2_XS = 17 => Format::block::<codebook::iq2::BlockIQ2XS>(74);
+    /// 3 bits from a codebook of 256 vectors, 4-bit scales for 32.
+    IQ3_XXS = 18 => Format::block::<codebook::iq3::BlockIQ3XXS>(98);
+    /// 1.5 bits from a codebook of 2048 vectors, 3-bit scales for 32.
+    IQ1_S = 19 => Format::block::<codebook::iq1::BlockIQ1S>(50);
     /// 4 bits into a fixed uneven table, one scale for 32.
     IQ4_NL = 20 => Format::block::<nonlinear::BlockIQ4NL>(18);
+    /// 3 bits from a codebook of 512 vectors, 4-bit scales for 32.
+    IQ3_S = 21 => Format::block::<codebook::iq3::BlockIQ3S>(110);
+    /// 2 bits from a codebook of 1024 vectors, 4-bit scales for 16.
+    IQ2_S = 22 => Format::block::<codebook::iq2::BlockIQ2S>(82);
     /// The table of IQ4_NL with 6-bit scales for 32.
     IQ4_XS = 23 => Format::block::<nonlinear::BlockIQ4XS>(136);
+    /// The codebook of IQ1_S, 3-bit scales for 16.
+    IQ1_M = 29 => Format::block::<codebook::iq1::BlockIQ1M>(56);
     /// bfloat16: the upper half of an f32.
     BF16 = 30 => Format::float::<half::bf16>();
     /// Three values, packed five to a byte, one scale for 256.
@@ -113,18 +137,11 @@ dtypes! {
 const UNREAD: &[(u32, &str)] = &[
     (9, "Q8_1"),
     (15, "Q8_K"),
-    (16, "IQ2_XXS"),
-    (17, "IQ2_XS"),
-    (18, "IQ3_XXS"),
-    (19, "IQ1_S"),
-    (21, "IQ3_S"),
-    (22, "IQ2_S"),
     (24, "I8"),
     (25, "I16"),
     (26, "I32"),
     (27, "I64"),
     (28, "F64"),
-    (29, "IQ1_M"),
     (40, "NVFP4"),
 ];
 
@@ -149,12 +166,12 @@ impl DType {
 
     /// Elements of a block; 1 for floats.
     pub fn block_len(self) -> usize {
-        self.format().len
+        self.reader().len
     }
 
     /// Bytes of a block.
     pub fn block_bytes(self) -> usize {
-        self.format().bytes
+        self.reader().bytes
     }
 
     /// Bytes of a row of `cols` elements. Fails where blocks do not fill the row exactly.
@@ -172,12 +189,12 @@ impl DType {
 
     /// Elements that share a scale in the form of [`affine`]: 16 or 32; 0 for floats, which have no such form.
     pub fn sub_block(self) -> usize {
-        self.format().sub
+        self.reader().sub
     }
 
     /// Whether [`affine`] gives minima other than zero.
     pub fn has_min(self) -> bool {
-        self.format().has_min
+        self.reader().has_min
     }
 
     /// Whether the type consists of integers and scales; false for floats.
@@ -196,7 +213,7 @@ impl std::fmt::Display for DType {
 pub fn dequantize(dtype: DType, bytes: &[u8], out: &mut [f32]) -> Result<()> {
     let blocks = whole_blocks(dtype, bytes)?;
     expect_len("out", out.len(), blocks * dtype.block_len())?;
-    (dtype.format().dequantize)(bytes, out);
+    dtype.reader().dequantize(bytes, out);
     Ok(())
 }
 
@@ -209,14 +226,14 @@ pub fn affine(
     scales: &mut [f32],
     mins: &mut [f32],
 ) -> Result<()> {
-    let Some(function) = dtype.format().affine else {
+    let Read::Affine(affine) = dtype.reader().read else {
         return Err(Error::Internal(format!("{dtype} has no integer form")));
     };
     let elements = whole_blocks(dtype, bytes)? * dtype.block_len();
     expect_len("q", q.len(), elements)?;
     expect_len("scales", scales.len(), elements / dtype.sub_block())?;
     expect_len("mins", mins.len(), elements / dtype.sub_block())?;
-    function(bytes, q, scales, mins);
+    affine(bytes, q, scales, mins);
     Ok(())
 }
 
@@ -227,7 +244,7 @@ pub fn quantize(dtype: DType, values: &[f32], out: &mut Vec<u8>) -> Result<()> {
     out.try_reserve(bytes).map_err(|_| Error::OutOfMemory {
         bytes: bytes as u64,
     })?;
-    (dtype.format().quantize)(values, out);
+    dtype.quantizer()(values, out);
     Ok(())
 }
 

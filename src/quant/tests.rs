@@ -21,9 +21,11 @@ fn round_trip_limit(dtype: DType) -> f32 {
         DType::Q6_K => 0.05,
         DType::Q5_0 | DType::Q5_1 | DType::Q5_K => 0.08,
         DType::Q4_0 | DType::Q4_1 | DType::Q4_K | DType::IQ4_NL | DType::IQ4_XS => 0.15,
-        DType::Q3_K | DType::MXFP4 => 0.35,
+        DType::Q3_K | DType::MXFP4 | DType::IQ3_S => 0.35,
         DType::Q2_K => 0.45,
-        DType::TQ1_0 | DType::TQ2_0 => 0.51,
+        DType::TQ1_0 | DType::TQ2_0 | DType::IQ3_XXS | DType::IQ2_XS | DType::IQ2_S => 0.51,
+        DType::IQ2_XXS => 0.65,
+        DType::IQ1_S | DType::IQ1_M => 0.8,
     }
 }
 
@@ -90,10 +92,10 @@ fn every_number_maps_back() {
 
 #[test]
 fn unread_types_are_named() {
-    let error = DType::from_ggml(16).unwrap_err();
+    let error = DType::from_ggml(40).unwrap_err();
     assert_eq!(error.code(), "unsupported_type");
     assert!(
-        error.to_string().contains("IQ2_XXS") && error.to_string().contains("Q4_K"),
+        error.to_string().contains("NVFP4") && error.to_string().contains("Q4_K"),
         "{error}"
     );
     assert!(

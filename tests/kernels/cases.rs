@@ -223,9 +223,9 @@ impl Matrix {
 /// Relative error of a scale: nested scales are rounded to f16, single ones are f16 already.
 fn scale_error(dtype: DType) -> f64 {
     match dtype {
-        DType::Q2_K | DType::Q3_K | DType::Q4_K | DType::Q5_K | DType::Q6_K | DType::IQ4_XS => {
-            1.0 / 2048.0
-        }
+        DType::Q2_K | DType::Q3_K | DType::Q4_K | DType::Q5_K | DType::Q6_K => 1.0 / 2048.0,
+        DType::IQ1_S | DType::IQ1_M | DType::IQ2_XXS | DType::IQ2_XS => 1.0 / 2048.0,
+        DType::IQ2_S | DType::IQ3_XXS | DType::IQ3_S | DType::IQ4_XS => 1.0 / 2048.0,
         _ => 0.0,
     }
 }

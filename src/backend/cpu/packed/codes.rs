@@ -15,7 +15,7 @@
 //! 8 bits, 8 lanes, v < 8                              v
 //! ```
 //!
-//! Formats whose 4-bit codes are numbers of levels in a table look them up as they are read.
+//! Formats with at most 16 different levels store their numbers in 3 or 4 bits, and look them up as they are read.
 
 use bytemuck::AnyBitPattern;
 
@@ -107,6 +107,26 @@ pub struct Iq4Levels(FourBits);
 #[derive(Debug, Clone, Copy, AnyBitPattern)]
 #[repr(C)]
 pub struct E2m1Levels(FourBits);
+
+/// Codes that number the values of IQ1, which are -9..=9, plus 9.
+#[derive(Debug, Clone, Copy, AnyBitPattern)]
+#[repr(C)]
+pub struct Iq1Levels(ThreeBits);
+
+/// Codes that number the values of IQ2, which are -43..=43, plus 43.
+#[derive(Debug, Clone, Copy, AnyBitPattern)]
+#[repr(C)]
+pub struct Iq2Levels(ThreeBits);
+
+/// Codes that number the values of IQ3_XXS, which are -62..=62, plus 62.
+#[derive(Debug, Clone, Copy, AnyBitPattern)]
+#[repr(C)]
+pub struct Iq3XxsLevels(FourBits);
+
+/// Codes that number the values of IQ3_S, which are -15..=15, plus 15.
+#[derive(Debug, Clone, Copy, AnyBitPattern)]
+#[repr(C)]
+pub struct Iq3SLevels(FourBits);
 
 impl Codes for TwoBits {
     const STEPS: usize = 8;
@@ -225,12 +245,12 @@ impl Codes for Bytes {
     }
 }
 
-/// [`Codes`] by a table of levels, each increased by `$zero`.
+/// [`Codes`] by a table of levels, each increased by `$zero`, whose numbers are stored as `$codes`.
 macro_rules! levels {
-    ($name:ident, $levels:expr, $zero:literal, $steps:literal) => {
+    ($name:ident, $codes:ty, $levels:expr, $zero:literal, $steps:literal) => {
         impl Codes for $name {
             const STEPS: usize = $steps;
-            const PIECES: &'static [Piece] = FourBits::PIECES;
+            const PIECES: &'static [Piece] = <$codes>::PIECES;
 
             #[inline(always)]
             fn quad(&self, half: usize, quad: usize) -> U8x16 {
@@ -241,14 +261,18 @@ macro_rules! levels {
             fn pack(levels: &CodeTable, out: &mut [Lane]) {
                 const NUMBERS: [u8; 256] = numbers(&raised(&$levels, $zero));
                 let number = |level| NUMBERS[usize::from(level)];
-                FourBits::pack(&levels.map(|row| row.map(number)), out);
+                <$codes>::pack(&levels.map(|row| row.map(number)), out);
             }
         }
     };
 }
 
-levels!(Iq4Levels, quant::IQ4, 0, 2);
-levels!(E2m1Levels, quant::E2M1, 12, 8);
+levels!(Iq4Levels, FourBits, quant::IQ4, 0, 2);
+levels!(E2m1Levels, FourBits, quant::E2M1, 12, 8);
+levels!(Iq1Levels, ThreeBits, quant::IQ1, 9, 8);
+levels!(Iq2Levels, ThreeBits, quant::IQ2, 43, 2);
+levels!(Iq3XxsLevels, FourBits, quant::IQ3_XXS, 62, 2);
+levels!(Iq3SLevels, FourBits, quant::IQ3_S, 15, 8);
 
 /// Levels plus `zero`, as bytes.
 const fn raised(levels: &[i8; 16], zero: u8) -> [u8; 16] {

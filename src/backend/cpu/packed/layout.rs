@@ -3,7 +3,8 @@
 use std::marker::PhantomData;
 
 use super::codes::{
-    Bytes, Codes, E2m1Levels, FiveBits, FourBits, Iq4Levels, SixBits, ThreeBits, TwoBits,
+    Bytes, Codes, E2m1Levels, FiveBits, FourBits, Iq1Levels, Iq2Levels, Iq3SLevels, Iq3XxsLevels,
+    Iq4Levels, SixBits, ThreeBits, TwoBits,
 };
 use super::scales::{Affine, Block, Scales, Symmetric};
 use crate::backend::cpu::simd::{self, ByteDot, Dot, DotI8, DotI8Signed, DotI8Wrapped, DotU7};
@@ -72,6 +73,18 @@ pub enum Layout {
     Iq4,
     /// 4 bits, -12..=12 from a table.
     E2m1,
+    /// 3 bits, -9..=9 from a table.
+    Iq1,
+    /// The same, a scale for 16.
+    Iq1For16,
+    /// 3 bits, -43..=43 from a table.
+    Iq2,
+    /// The same, a scale for 16.
+    Iq2For16,
+    /// 4 bits, -62..=62 from a table.
+    Iq3Xxs,
+    /// 4 bits, -15..=15 from a table.
+    Iq3S,
 }
 
 impl Layout {
@@ -90,6 +103,12 @@ impl Layout {
             DType::Q8_0 => Self::Bytes,
             DType::IQ4_NL | DType::IQ4_XS => Self::Iq4,
             DType::MXFP4 => Self::E2m1,
+            DType::IQ1_S => Self::Iq1,
+            DType::IQ1_M => Self::Iq1For16,
+            DType::IQ2_XXS => Self::Iq2,
+            DType::IQ2_XS | DType::IQ2_S => Self::Iq2For16,
+            DType::IQ3_XXS => Self::Iq3Xxs,
+            DType::IQ3_S => Self::Iq3S,
         })
     }
 
@@ -108,6 +127,12 @@ impl Layout {
             Self::Bytes => visit_bytes::<V, Bytes>(visitor),
             Self::Iq4 => visit_bytes::<V, Iq4Levels>(visitor),
             Self::E2m1 => visitor.visit::<Packed<Symmetric<1>, E2m1Levels, DotU7, 12, 31>>(),
+            Self::Iq1 => visitor.visit::<Packed<Symmetric<1>, Iq1Levels, DotU7, 9, 31>>(),
+            Self::Iq1For16 => visitor.visit::<Packed<Symmetric<2>, Iq1Levels, DotU7, 9, 31>>(),
+            Self::Iq2 => visitor.visit::<Packed<Symmetric<1>, Iq2Levels, DotU7, 43, 127>>(),
+            Self::Iq2For16 => visitor.visit::<Packed<Symmetric<2>, Iq2Levels, DotU7, 43, 127>>(),
+            Self::Iq3Xxs => visitor.visit::<Packed<Symmetric<1>, Iq3XxsLevels, DotU7, 62, 127>>(),
+            Self::Iq3S => visitor.visit::<Packed<Symmetric<1>, Iq3SLevels, DotU7, 15, 31>>(),
         }
     }
 }

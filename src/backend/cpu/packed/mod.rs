@@ -25,8 +25,9 @@
 //! ```
 //!
 //! where the inner sums are integers and exact. Bits per weight, GGUF's in brackets: TQ1_0 and TQ2_0 2.5 (1.69, 2.06),
-//! Q2_K 4.0 (2.63), Q3_K 4.0 (3.44), Q4_0, IQ4_NL, IQ4_XS and MXFP4 4.5 (4.5, 4.5, 4.25, 4.25), Q4_1 and Q4_K 5.0 (5.0,
-//! 4.5), Q5_0 5.5 (5.5), Q5_1 and Q5_K 6.0 (6.0, 5.5), Q6_K 7.0 (6.56), Q8_0 8.5 (8.5).
+//! IQ1_S and IQ2_XXS 3.5 (1.56, 2.06), IQ1_M, IQ2_XS and IQ2_S 4.0 (1.75, 2.31, 2.56), Q2_K 4.0 (2.63), Q3_K 4.0
+//! (3.44), IQ3_XXS and IQ3_S 4.5 (3.06, 3.44), Q4_0, IQ4_NL, IQ4_XS and MXFP4 4.5 (4.5, 4.5, 4.25, 4.25), Q4_1 and Q4_K
+//! 5.0 (5.0, 4.5), Q5_0 5.5 (5.5), Q5_1 and Q5_K 6.0 (6.0, 5.5), Q6_K 7.0 (6.56), Q8_0 8.5 (8.5).
 
 pub mod acts;
 mod codes;
