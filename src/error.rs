@@ -98,6 +98,12 @@ pub enum Error {
         /// Size of the allocation that failed.
         bytes: u64,
     },
+    /// There is no GPU to be had: use the CPU.
+    #[error("no usable GPU: {0}")]
+    GpuUnavailable(String),
+    /// The GPU refused or failed: use the CPU.
+    #[error("the GPU failed: {0}")]
+    Gpu(String),
     /// The caller asked to stop.
     #[error("cancelled")]
     Cancelled,
@@ -128,6 +134,8 @@ impl Error {
             Self::ContextFull { .. } => "context_full",
             Self::InvalidRequest(_) => "invalid_request",
             Self::OutOfMemory { .. } => "out_of_memory",
+            Self::GpuUnavailable(_) => "gpu_unavailable",
+            Self::Gpu(_) => "gpu",
             Self::Cancelled => "cancelled",
             Self::Source(_) => "source",
             Self::Internal(_) => "internal",

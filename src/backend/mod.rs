@@ -1,11 +1,15 @@
 //! Backends: interpreters of a [`Plan`](crate::model::Plan).
 
 pub mod cpu;
+#[cfg(feature = "webgpu")]
+pub mod gpu;
 
 use crate::Result;
 use crate::model::{Plan, Pooling, WeightId};
 use crate::quant::DType;
 
+#[cfg(feature = "webgpu")]
+pub use gpu::{GpuBackend, GpuOptions};
 pub use cpu::{CpuBackend, CpuOptions, KvType, Precision};
 
 /// Which rows of logits a forward pass is to compute.
@@ -39,12 +43,18 @@ pub fn pool(rows: &[f32], pooling: Pooling, out: &mut [f32]) {
 pub enum Backend {
     /// The CPU, in this thread.
     Cpu(CpuBackend),
+    /// A GPU, through WebGPU.
+    #[cfg(feature = "webgpu")]
+    Gpu(Box<GpuBackend>),
 }
 
 /// Keys and values of one session, on the side of the backend that made it.
 pub enum KvCache {
     /// In this process's memory.
     Cpu(cpu::KvCache),
+    /// On the GPU.
+    #[cfg(feature = "webgpu")]
+    Gpu(gpu::KvCache),
 }
 
 impl Backend {
@@ -52,6 +62,8 @@ impl Backend {
     pub fn max_chunk(&self) -> usize {
         match self {
             Self::Cpu(cpu) => cpu.max_chunk(),
+            #[cfg(feature = "webgpu")]
+            Self::Gpu(gpu) => gpu.max_chunk(),
         }
     }
 
@@ -59,6 +71,8 @@ impl Backend {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Cpu(cpu) => cpu.name(),
+            #[cfg(feature = "webgpu")]
+            Self::Gpu(gpu) => gpu.name(),
         }
     }
 
@@ -66,6 +80,8 @@ impl Backend {
     pub fn plan(&self) -> &Plan {
         match self {
             Self::Cpu(cpu) => cpu.plan(),
+            #[cfg(feature = "webgpu")]
+            Self::Gpu(gpu) => gpu.plan(),
         }
     }
 
@@ -73,6 +89,8 @@ impl Backend {
     pub fn weight_bytes(&self) -> usize {
         match self {
             Self::Cpu(cpu) => cpu.weight_bytes(),
+            #[cfg(feature = "webgpu")]
+            Self::Gpu(gpu) => gpu.weight_bytes(),
         }
     }
 
@@ -83,6 +101,9 @@ impl Backend {
     pub fn allocate(&mut self, id: WeightId, dtype: DType) -> Result<()> {
         match self {
             Self::Cpu(cpu) => cpu.allocate(id, dtype),
+            // The GPU has made room for the whole model at once.
+            #[cfg(feature = "webgpu")]
+            Self::Gpu(_) => Ok(()),
         }
     }
 
@@ -93,6 +114,8 @@ impl Backend {
     pub fn write_rows(&mut self, id: WeightId, row_start: usize, bytes: &[u8]) -> Result<()> {
         match self {
             Self::Cpu(cpu) => cpu.write_rows(id, row_start, bytes),
+            #[cfg(feature = "webgpu")]
+            Self::Gpu(gpu) => gpu.write_rows(id, row_start, bytes),
         }
     }
 
@@ -103,6 +126,8 @@ impl Backend {
     pub fn finish(&mut self) -> Result<()> {
         match self {
             Self::Cpu(cpu) => cpu.finish(),
+            #[cfg(feature = "webgpu")]
+            Self::Gpu(gpu) => gpu.finish(),
         }
     }
 
@@ -110,6 +135,8 @@ impl Backend {
     pub fn new_cache(&self, n_ctx: usize) -> KvCache {
         match self {
             Self::Cpu(cpu) => KvCache::Cpu(cpu.new_cache(n_ctx)),
+            #[cfg(feature = "webgpu")]
+            Self::Gpu(gpu) => KvCache::Gpu(gpu.new_cache(n_ctx)),
         }
     }
 
@@ -126,6 +153,10 @@ impl Backend {
     ) -> Result<()> {
         match (self, cache) {
             (Self::Cpu(cpu), KvCache::Cpu(cache)) => cpu.forward(cache, tokens, rows),
+            #[cfg(feature = "webgpu")]
+            (Self::Gpu(gpu), KvCache::Gpu(cache)) => gpu.forward(cache, tokens, rows).await,
+            #[cfg(feature = "webgpu")]
+            _ => Err(crate::Error::Internal("the cache belongs to another backend".into())),
         }
     }
 
@@ -143,6 +174,8 @@ impl Backend {
     pub fn logits(&mut self) -> &mut [f32] {
         match self {
             Self::Cpu(cpu) => cpu.logits(),
+            #[cfg(feature = "webgpu")]
+            Self::Gpu(gpu) => gpu.logits(),
         }
     }
 }
@@ -152,6 +185,8 @@ impl KvCache {
     pub fn len(&self) -> usize {
         match self {
             Self::Cpu(cache) => cache.len(),
+            #[cfg(feature = "webgpu")]
+            Self::Gpu(cache) => cache.len(),
         }
     }
 
@@ -165,6 +200,8 @@ impl KvCache {
     pub fn truncate(&mut self, len: usize) {
         match self {
             Self::Cpu(cache) => cache.truncate(len),
+            #[cfg(feature = "webgpu")]
+            Self::Gpu(cache) => cache.truncate(len),
         }
     }
 
@@ -172,6 +209,8 @@ impl KvCache {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Cpu(cache) => cache.bytes(),
+            #[cfg(feature = "webgpu")]
+            Self::Gpu(cache) => cache.bytes(),
         }
     }
 }

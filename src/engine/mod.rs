@@ -35,6 +35,9 @@ pub enum BackendChoice {
     Cpu,
     /// The scalar reference: exact and slow.
     Reference,
+    /// The GPU, through WebGPU.
+    #[cfg(feature = "webgpu")]
+    Gpu,
 }
 
 /// Storage type of the KV cache.
@@ -66,6 +69,10 @@ pub struct LoadOptions {
     pub pre_tokenizer: Option<String>,
     /// Use this Jinja chat template instead of the file's.
     pub chat_template: Option<String>,
+    /// What the GPU backend is to do without; for tests.
+    #[cfg(feature = "webgpu")]
+    #[serde(skip)]
+    pub gpu: crate::backend::GpuOptions,
 }
 
 /// What a caller may want to know of a model.
@@ -154,10 +161,7 @@ impl Engine {
         crate::backend::cpu::pool::spawn(options.threads.unwrap_or(1));
         let n_ctx = options.context_length.unwrap_or(DEFAULT_CONTEXT);
         let config = ModelConfig::from_gguf(&file, Some(n_ctx))?;
-        let mut backend = Backend::Cpu(CpuBackend::new(
-            model::build(&config, &file)?,
-            cpu_options(options),
-        ));
+        let mut backend = open_backend(&config, &file, options).await?;
         loader::load_weights(&sources, &file, &mut backend, &mut progress).await?;
         engine.info.context_length = config.n_ctx;
         engine.info.backend = backend.name().to_owned();
@@ -270,10 +274,29 @@ fn no_weights() -> Error {
     Error::InvalidRequest("only the vocabulary of this model was loaded".into())
 }
 
+/// The chosen backend, without weights yet.
+async fn open_backend(config: &ModelConfig, file: &GgufFile, options: &LoadOptions) -> Result<Backend> {
+    let plan = model::build(config, file)?;
+    #[cfg(feature = "webgpu")]
+    if options.backend == BackendChoice::Gpu {
+        let dtype = |spec: &model::WeightSpec| {
+            file.tensor(&spec.tensor).map(|t| t.dtype).ok_or_else(|| Error::MissingTensor(spec.tensor.clone()))
+        };
+        let dtypes = plan.weights.iter().map(dtype).collect::<Result<_>>()?;
+        let kv_type = if options.kv_type == Some(KvChoice::F32) { KvType::F32 } else { KvType::F16 };
+        let gpu_options = crate::backend::GpuOptions { kv_type, ..options.gpu };
+        let gpu = crate::backend::GpuBackend::new(plan, dtypes, config.n_ctx, gpu_options).await?;
+        return Ok(Backend::Gpu(Box::new(gpu)));
+    }
+    Ok(Backend::Cpu(CpuBackend::new(plan, cpu_options(options))))
+}
+
 fn cpu_options(options: &LoadOptions) -> CpuOptions {
     let precision = match options.backend {
         BackendChoice::Cpu => Precision::Fast,
         BackendChoice::Reference => Precision::Exact,
+        #[cfg(feature = "webgpu")]
+        BackendChoice::Gpu => Precision::Fast,
     };
     let kv_type = match (options.kv_type, precision) {
         (Some(KvChoice::F16), _) | (None, Precision::Fast) => KvType::F16,

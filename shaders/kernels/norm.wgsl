@@ -1,0 +1,53 @@
+// RMSNorm or LayerNorm of each run of `width` values. Grid: (runs in a row, tokens).
+// NORM      1 RMSNorm, 2 LayerNorm
+// TARGET    0 out = norm(x), 1 out = norm(out), 2 out += norm(x) (post-norm and residual in one)
+struct Params {
+    width: u32,
+    stride: u32, // row length of the buffers
+    eps: f32,
+    tail: u32,   // see row_count
+}
+@group(0) @binding(1) var<uniform> params: Params;
+@group(0) @binding(2) var<storage, read> x: array<f32>;
+@group(0) @binding(3) var<storage, read> weight: array<f32>;
+@group(0) @binding(4) var<storage, read> bias: array<f32>;
+@group(0) @binding(5) var<storage, read_write> out: array<f32>;
+
+fn load(i: u32) -> f32 {
+    if (TARGET == 1u) {
+        return out[i];
+    }
+    return x[i];
+}
+
+fn run(group: vec3<u32>, index: u32) {
+    if (group.y >= row_count(params.tail)) {
+        return;
+    }
+    let base = group.y * params.stride + group.x * params.width;
+    let n = f32(params.width);
+    var mean = 0.0;
+    if (NORM == 2u) {
+        var sum = 0.0;
+        for (var i = index; i < params.width; i += WG) {
+            sum += load(base + i);
+        }
+        mean = workgroup_sum(sum) / n;
+    }
+    var squares = 0.0;
+    for (var i = index; i < params.width; i += WG) {
+        let v = load(base + i) - mean;
+        squares += v * v;
+    }
+    let inverse = inverseSqrt(workgroup_sum(squares) / n + params.eps);
+    for (var i = index; i < params.width; i += WG) {
+        var value = (load(base + i) - mean) * inverse * weight[i];
+        if (NORM == 2u) {
+            value += bias[i];
+        }
+        if (TARGET == 2u) {
+            value += out[base + i];
+        }
+        out[base + i] = value;
+    }
+}

@@ -1,0 +1,24 @@
+// bfloat16 in pairs: the upper half of an f32: a unit of 16 weights is two vectors of four words.
+@group(0) @binding(2) var<storage, read> w_quants: array<vec4<u32>>;
+
+fn two_floats(word: u32) -> vec2<f32> {
+    return bitcast<vec2<f32>>(vec2<u32>(word << 16u, word & 0xFFFF0000u));
+}
+
+fn four_floats(words: vec2<u32>) -> vec4<f32> {
+    return vec4<f32>(two_floats(words.x), two_floats(words.y));
+}
+
+// Dot product of a unit with `x`.
+fn unit_dot(unit: u32, x: mat4x4<f32>, x_sum: f32) -> f32 {
+    let a = w_quants[unit * 2u];
+    let b = w_quants[unit * 2u + 1u];
+    return dot(four_floats(a.xy), x[0]) + dot(four_floats(a.zw), x[1])
+        + dot(four_floats(b.xy), x[2]) + dot(four_floats(b.zw), x[3]);
+}
+
+// Weights `4 * quad ..` of a unit.
+fn unit_quad(unit: u32, quad: u32) -> vec4<f32> {
+    let words = w_quants[unit * 2u + quad / 2u];
+    return four_floats(select(words.xy, words.zw, (quad & 1u) == 1u));
+}

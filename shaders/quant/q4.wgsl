@@ -1,0 +1,26 @@
+// 4-bit integers 0..15 less ZERO. A unit of 16 weights is two words; byte `i` of a word holds weight `i` in its low
+// nibble and weight `i + 4` in its high one, so that four weights are one mask away.
+@group(0) @binding(2) var<storage, read> w_quants: array<vec2<u32>>;
+
+fn bytes_to_f32(word: u32) -> vec4<f32> {
+    return vec4<f32>(vec4<u32>(word & 255u, (word >> 8u) & 255u, (word >> 16u) & 255u, word >> 24u));
+}
+
+// Dot product of a unit with `x`; `x_sum` is the sum of `x`.
+fn unit_dot(unit: u32, x: mat4x4<f32>, x_sum: f32) -> f32 {
+    let words = w_quants[unit];
+    let low = words & vec2<u32>(0x0F0F0F0Fu);
+    let high = (words >> vec2<u32>(4u)) & vec2<u32>(0x0F0F0F0Fu);
+    let sum = dot(bytes_to_f32(low.x), x[0]) + dot(bytes_to_f32(high.x), x[1])
+        + dot(bytes_to_f32(low.y), x[2]) + dot(bytes_to_f32(high.y), x[3]);
+    let s = scale_min(unit);
+    return s.x * (sum - ZERO * x_sum) - s.y * x_sum;
+}
+
+// Weights `4 * quad ..` of a unit.
+fn unit_quad(unit: u32, quad: u32) -> vec4<f32> {
+    let words = w_quants[unit];
+    let word = select(words.x, words.y, quad >= 2u) >> ((quad & 1u) * 4u);
+    let s = scale_min(unit);
+    return s.x * (bytes_to_f32(word & 0x0F0F0F0Fu) - ZERO) - s.y;
+}

@@ -1,0 +1,163 @@
+//! The adapter and its device: opened once, with the limits that the adapter has rather than the defaults.
+
+use super::kernel::{Bind, Dialect, Kernel, Reduce};
+use crate::{Error, Result};
+
+/// Features and limits to leave unused, for tests of what weak adapters do.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Restrictions {
+    /// Ask for WebGPU's default limits only.
+    pub default_limits: bool,
+    /// Cap of a storage binding, to make small tensors split.
+    pub max_binding: Option<u64>,
+    /// Do without subgroup operations.
+    pub no_subgroups: bool,
+}
+
+/// A device with what the rest needs to know of it.
+pub struct Gpu {
+    /// The device.
+    pub device: wgpu::Device,
+    /// Its queue.
+    pub queue: wgpu::Queue,
+    /// Largest storage binding.
+    pub max_binding: u64,
+    /// How workgroups reduce.
+    pub reduce: Reduce,
+    /// Name of the adapter.
+    pub adapter: String,
+}
+
+/// A compiled kernel.
+pub struct Pipeline {
+    /// The pipeline.
+    pub pipeline: wgpu::ComputePipeline,
+    /// Layout of its bind group.
+    pub layout: wgpu::BindGroupLayout,
+}
+
+impl Gpu {
+    /// Opens the best adapter.
+    ///
+    /// # Errors
+    /// [`Error::GpuUnavailable`].
+    pub async fn open(restrictions: Restrictions) -> Result<Self> {
+        let unavailable = |reason: String| Error::GpuUnavailable(reason);
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+        let wanted = wgpu::RequestAdapterOptions {
+            power_preference: wgpu::PowerPreference::HighPerformance,
+            ..wgpu::RequestAdapterOptions::default()
+        };
+        let adapter = instance.request_adapter(&wanted).await.map_err(|error| unavailable(error.to_string()))?;
+        let features = adapter.features() & wgpu::Features::SUBGROUP;
+        let subgroups = !restrictions.no_subgroups && features.contains(wgpu::Features::SUBGROUP);
+        let limits = if restrictions.default_limits { wgpu::Limits::default() } else { adapter.limits() };
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("inkling"),
+            required_features: if subgroups { features } else { wgpu::Features::empty() },
+            required_limits: limits.clone(),
+            ..wgpu::DeviceDescriptor::default()
+        };
+        let (device, queue) =
+            adapter.request_device(&descriptor).await.map_err(|error| unavailable(error.to_string()))?;
+        let binding = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+        Ok(Self {
+            device,
+            queue,
+            max_binding: restrictions.max_binding.unwrap_or(binding).min(binding),
+            reduce: if subgroups { Reduce::Subgroup } else { Reduce::Workgroup },
+            adapter: adapter.get_info().name,
+        })
+    }
+
+    /// A storage buffer.
+    pub fn storage(&self, label: &str, bytes: u64) -> wgpu::Buffer {
+        self.buffer(
+            label,
+            bytes,
+            wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
+        )
+    }
+
+    /// Any buffer; at least 16 bytes, whole words.
+    pub fn buffer(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+        self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size: bytes.max(16).next_multiple_of(16),
+            usage,
+            mapped_at_creation: false,
+        })
+    }
+
+    /// Runs `make`, which creates buffers, and turns a refusal into an error.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] with `bytes`, the amount that is asked for.
+    pub async fn allocating<T>(&self, bytes: u64, make: impl FnOnce() -> T) -> Result<T> {
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let made = make();
+        match scope.pop().await {
+            None => Ok(made),
+            Some(_) => Err(Error::OutOfMemory { bytes }),
+        }
+    }
+
+    /// Compiles a kernel. Layouts are explicit, so that a page may compile the same text ahead of us.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] with the compiler's message.
+    pub async fn compile(&self, kernel: &Kernel) -> Result<Pipeline> {
+        let dialect = if cfg!(target_arch = "wasm32") { Dialect::Browser } else { Dialect::Naga };
+        let source = kernel.source(self.reduce, dialect);
+        let name = kernel.name();
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: Some(name),
+            source: wgpu::ShaderSource::Wgsl(source.into()),
+        });
+        let state = if kernel.writes_state() { Bind::Write } else { Bind::Read };
+        let entries: Vec<_> = [state, Bind::Uniform]
+            .iter()
+            .chain(kernel.bindings())
+            .enumerate()
+            .map(|(binding, bind)| layout_entry(binding as u32, *bind))
+            .collect();
+        let layout = self
+            .device
+            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(name), entries: &entries });
+        let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(name),
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(name),
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                zero_initialize_workgroup_memory: false,
+                ..Default::default()
+            },
+            cache: None,
+        });
+        match scope.pop().await {
+            None => Ok(Pipeline { pipeline, layout }),
+            Some(error) => Err(Error::Gpu(format!("{name}: {error}"))),
+        }
+    }
+}
+
+fn layout_entry(binding: u32, bind: Bind) -> wgpu::BindGroupLayoutEntry {
+    let ty = match bind {
+        Bind::Uniform => wgpu::BufferBindingType::Uniform,
+        Bind::Read => wgpu::BufferBindingType::Storage { read_only: true },
+        Bind::Write => wgpu::BufferBindingType::Storage { read_only: false },
+    };
+    wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+        count: None,
+    }
+}

@@ -1,0 +1,254 @@
+//! Formats in which weights lie on the GPU, and the way there from GGUF blocks.
+//!
+//! Every quantized type is brought to its integer form first (`quant::affine`), so all types work at once: integers
+//! of 4 or 8 bits in one plane, scales (and minima) in another. A unit is 16 weights of a row; planes are indexed by
+//! `row * units_per_row + unit`. The WGSL twins are `shaders/quant/*.wgsl`.
+
+use half::f16;
+
+use crate::quant::{DType, affine, dequantize};
+use crate::{Error, Result};
+
+/// How the integers or floats are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Plane {
+    /// Nibbles: 8 bytes a unit.
+    Q4,
+    /// Signed bytes: 16 bytes a unit.
+    Q8,
+    /// 64 bytes a unit.
+    F32,
+    /// 32 bytes a unit.
+    F16,
+    /// 32 bytes a unit.
+    Bf16,
+}
+
+/// How the scale of a sub-block is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scale {
+    /// Floats have none.
+    None,
+    /// f16.
+    Half,
+    /// f16 scale and f16 minimum.
+    HalfMin,
+    /// f32, for types whose scales do not fit f16.
+    Single,
+}
+
+/// Storage of a weight matrix on the GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Format {
+    /// Plane of integers or floats.
+    pub plane: Plane,
+    /// Plane of scales.
+    pub scale: Scale,
+    /// Weights that share a scale: 16 or 32 (16 for floats, where it means nothing).
+    pub sub: usize,
+}
+
+/// Weights in a unit.
+pub const UNIT: usize = 16;
+
+/// Scales are stored times this: GPUs may flush subnormal f16 to zero, and scales of real models are that small.
+const SCALE_FACTOR: f32 = 256.0;
+
+impl Format {
+    /// The format for a GGUF type.
+    pub fn of(dtype: DType) -> Self {
+        let float = |plane| Self { plane, scale: Scale::None, sub: UNIT };
+        let plane = match dtype {
+            DType::F32 => return float(Plane::F32),
+            DType::F16 => return float(Plane::F16),
+            DType::BF16 => return float(Plane::Bf16),
+            DType::Q4_0 | DType::Q4_1 | DType::Q4_K | DType::Q2_K | DType::Q3_K | DType::TQ1_0 | DType::TQ2_0 => {
+                Plane::Q4
+            }
+            _ => Plane::Q8,
+        };
+        let scale = match dtype {
+            DType::MXFP4 => Scale::Single,
+            _ if dtype.has_min() => Scale::HalfMin,
+            _ => Scale::Half,
+        };
+        Self { plane, scale, sub: dtype.sub_block() }
+    }
+
+    /// Every format that some type has.
+    pub fn all() -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for format in DType::ALL.iter().map(|dtype| Self::of(*dtype)) {
+            if !all.contains(&format) {
+                all.push(format);
+            }
+        }
+        all
+    }
+
+    /// What is subtracted from a nibble.
+    pub fn zero(self) -> i32 {
+        if self.plane == Plane::Q4 && self.scale != Scale::HalfMin { 8 } else { 0 }
+    }
+
+    /// Bytes of the first plane for `units` units.
+    pub fn quant_bytes(self, units: usize) -> usize {
+        units
+            * match self.plane {
+                Plane::Q4 => 8,
+                Plane::Q8 => 16,
+                Plane::F16 | Plane::Bf16 => 32,
+                Plane::F32 => 64,
+            }
+    }
+
+    /// Bytes of the second plane for `units` units, whole words.
+    pub fn scale_bytes(self, units: usize) -> usize {
+        let subs = units.div_ceil(self.sub / UNIT);
+        match self.scale {
+            Scale::None => 0,
+            Scale::Half => (subs * 2).next_multiple_of(4),
+            Scale::HalfMin | Scale::Single => subs * 4,
+        }
+    }
+}
+
+/// The planes of some rows, ready to be written to buffers. Reused from chunk to chunk.
+#[derive(Default)]
+pub struct Planes {
+    /// First plane.
+    pub quants: Vec<u8>,
+    /// Second plane.
+    pub scales: Vec<u8>,
+    q: Vec<i8>,
+    s: Vec<f32>,
+    m: Vec<f32>,
+}
+
+impl Planes {
+    /// Packs whole rows of `cols` elements. The scales end on a whole word.
+    ///
+    /// # Errors
+    /// [`Error::BadTensor`] for scales beyond the range of f16, [`Error::Internal`] for misshapen input.
+    pub fn pack(&mut self, dtype: DType, bytes: &[u8], cols: usize) -> Result<()> {
+        self.quants.clear();
+        self.scales.clear();
+        let format = Format::of(dtype);
+        for row in bytes.chunks_exact(dtype.row_bytes(cols)?) {
+            match format.plane {
+                Plane::F32 | Plane::F16 | Plane::Bf16 => self.quants.extend_from_slice(row),
+                Plane::Q4 | Plane::Q8 => self.pack_row(dtype, format, row, cols)?,
+            }
+        }
+        self.scales.resize(self.scales.len().next_multiple_of(4), 0);
+        Ok(())
+    }
+
+    fn pack_row(&mut self, dtype: DType, format: Format, row: &[u8], cols: usize) -> Result<()> {
+        self.q.resize(cols, 0);
+        self.s.resize(cols / format.sub, 0.0);
+        self.m.resize(cols / format.sub, 0.0);
+        affine(dtype, row, &mut self.q, &mut self.s, &mut self.m)?;
+        if format.plane == Plane::Q8 {
+            self.quants.extend(self.q.iter().map(|q| *q as u8));
+        } else {
+            let zero = format.zero();
+            let nibble = |q: i8| (i32::from(q) + zero) as u8 & 15;
+            debug_assert!(self.q.iter().all(|q| (0..16).contains(&(i32::from(*q) + zero))));
+            for eight in self.q.chunks_exact(8) {
+                let (low, high) = eight.split_at(4);
+                self.quants.extend(low.iter().zip(high).map(|(low, high)| nibble(*low) | (nibble(*high) << 4)));
+            }
+        }
+        for (scale, min) in self.s.iter().zip(&self.m) {
+            match format.scale {
+                Scale::None => {}
+                Scale::Single => self.scales.extend(scale.to_le_bytes()),
+                Scale::Half => self.scales.extend(half_bytes(*scale)?),
+                Scale::HalfMin => {
+                    self.scales.extend(half_bytes(*scale)?);
+                    self.scales.extend(half_bytes(*min)?);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn half_bytes(value: f32) -> Result<[u8; 2]> {
+    let half = f16::from_f32(value * SCALE_FACTOR);
+    if half.is_finite() {
+        return Ok(half.to_le_bytes());
+    }
+    Err(Error::BadTensor {
+        name: "of the model".into(),
+        reason: format!("the scale {value} is beyond what the GPU format holds"),
+    })
+}
+
+/// Values of a vector of any float type.
+///
+/// # Errors
+/// [`Error::Internal`] for misshapen input.
+pub fn floats(dtype: DType, bytes: &[u8], len: usize) -> Result<Vec<f32>> {
+    let mut values = vec![0.0; len];
+    dequantize(dtype, bytes, &mut values)?;
+    Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quant::quantize;
+
+    /// Reads the planes back as the shaders do.
+    fn unpack(format: Format, planes: &Planes, n: usize) -> Vec<f32> {
+        let half = |at: usize| {
+            f16::from_le_bytes([planes.scales[at], planes.scales[at + 1]]).to_f32() / SCALE_FACTOR
+        };
+        (0..n)
+            .map(|i| {
+                let sub = i / format.sub;
+                let q = match format.plane {
+                    Plane::Q8 => f32::from(planes.quants[i] as i8),
+                    _ => {
+                        let (word, at) = (i / 8, i % 8);
+                        let byte = planes.quants[word * 4 + at % 4];
+                        f32::from((byte >> (at / 4 * 4)) & 15) - format.zero() as f32
+                    }
+                };
+                match format.scale {
+                    Scale::Half => half(sub * 2) * q,
+                    Scale::HalfMin => half(sub * 4) * q - half(sub * 4 + 2),
+                    Scale::Single => {
+                        let bytes = planes.scales[sub * 4..sub * 4 + 4].try_into().unwrap();
+                        f32::from_le_bytes(bytes) * q
+                    }
+                    Scale::None => unreachable!(),
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_quantized_type_survives_packing() {
+        let values: Vec<f32> = (0..1536).map(|i| ((i * 7919) % 2003) as f32 / 9e4 - 0.011).collect();
+        for dtype in DType::ALL.iter().copied().filter(|dtype| dtype.is_quantized()) {
+            let mut bytes = Vec::new();
+            quantize(dtype, &values, &mut bytes).unwrap();
+            let mut want = vec![0.0; values.len()];
+            dequantize(dtype, &bytes, &mut want).unwrap();
+            let mut planes = Planes::default();
+            planes.pack(dtype, &bytes, 256).unwrap();
+            let format = Format::of(dtype);
+            let units = values.len() / UNIT;
+            assert_eq!(planes.quants.len(), format.quant_bytes(units), "{dtype}");
+            assert_eq!(planes.scales.len(), format.scale_bytes(units), "{dtype}");
+            let got = unpack(format, &planes, values.len());
+            let norm = want.iter().fold(0.0f32, |max, w| max.max(w.abs()));
+            for (got, want) in got.iter().zip(&want) {
+                assert!((got - want).abs() < 2e-3 * norm, "{dtype}: {got} for {want}");
+            }
+        }
+    }
+}

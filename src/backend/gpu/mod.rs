@@ -1,0 +1,298 @@
+//! The GPU backend: compiles a [`Plan`] once into a list of dispatches and replays it for each step.
+//!
+//! Right within WebGPU's default limits, without `shader-f16` and without `subgroups`. Buffers, bind groups and
+//! pipelines are made when the model is loaded (those of the cache when it grows); a step writes 32 bytes and its tokens
+//! and replays the list in one compute pass.
+
+mod compile;
+mod device;
+mod format;
+mod fuse;
+pub mod kernel;
+mod kv_cache;
+mod layout;
+mod program;
+mod readback;
+mod replay;
+mod weights;
+
+use crate::backend::{KvType, LogitRows};
+use crate::model::{Plan, RopeSpec, WeightId};
+use crate::quant::DType;
+use crate::{Error, Result};
+
+use compile::{CANDIDATE_BYTES, Target};
+use device::{Gpu, Pipeline};
+use kernel::MAX_TOKENS;
+pub use device::Restrictions;
+pub use kv_cache::KvCache;
+use program::{Params, Program};
+use readback::Staging;
+use replay::Replay;
+use weights::Weights;
+
+/// Choices of the GPU backend.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GpuOptions {
+    /// Storage of the cache.
+    pub kv_type: KvType,
+    /// What to do without.
+    pub restrictions: Restrictions,
+}
+
+/// Words of the state before its tokens.
+const STATE_HEAD: usize = 8;
+
+/// Bytes of the state: head, tokens, chosen tokens.
+const STATE_BYTES: u64 = ((STATE_HEAD + 2 * MAX_TOKENS) * 4) as u64;
+
+/// Rows of a rotary table for the low part of a position.
+const ROTARY_LOW: usize = 256;
+
+/// A model on the GPU.
+pub struct GpuBackend {
+    gpu: Gpu,
+    plan: Plan,
+    options: GpuOptions,
+    program: Program,
+    pipelines: Vec<Pipeline>,
+    weights: Weights,
+    buffers: Buffers,
+    /// Made by [`GpuBackend::finish`].
+    replay: Option<Replay>,
+    staging: Staging,
+    logits: Vec<f32>,
+    n_ctx: usize,
+    name: &'static str,
+}
+
+/// Buffers that belong to no weight and no session.
+struct Buffers {
+    state: wgpu::Buffer,
+    activations: Vec<wgpu::Buffer>,
+    rotary: Vec<wgpu::Buffer>,
+    parts: wgpu::Buffer,
+    candidates: wgpu::Buffer,
+    unused: wgpu::Buffer,
+}
+
+impl GpuBackend {
+    /// Opens a device, compiles the kernels that `plan` needs and makes room for its weights, which are stored as
+    /// `dtypes` in the file. Sessions will have up to `n_ctx` positions.
+    ///
+    /// # Errors
+    /// [`Error::GpuUnavailable`] without an adapter, [`Error::OutOfMemory`], [`Error::Gpu`] when a kernel does not
+    /// compile, [`Error::BadTensor`] for shapes that the kernels do not take. In each case the CPU may still do.
+    pub async fn new(plan: Plan, dtypes: Vec<DType>, n_ctx: usize, options: GpuOptions) -> Result<Self> {
+        let gpu = Gpu::open(options.restrictions).await?;
+        let target = Target { max_binding: gpu.max_binding, kv: options.kv_type };
+        let (program, layout) = compile::compile(&plan, &dtypes, target)?;
+        let mut pipelines = Vec::new();
+        for kernel in &program.kernels {
+            pipelines.push(gpu.compile(kernel).await?);
+        }
+        let weights = Weights::new(&gpu, layout, dtypes).await?;
+        let buffers = Buffers::new(&gpu, &plan, &program, n_ctx).await?;
+        let (width, rows) = program.buffers[plan.logits.0];
+        let staging = Staging::new(&gpu, (width * rows * 4) as u64);
+        let name = if gpu.reduce == kernel::Reduce::Subgroup { "webgpu-subgroups" } else { "webgpu" };
+        Ok(Self {
+            gpu,
+            plan,
+            options,
+            program,
+            pipelines,
+            weights,
+            buffers,
+            replay: None,
+            staging,
+            logits: Vec::new(),
+            n_ctx,
+            name,
+        })
+    }
+
+    /// See [`Backend::max_chunk`](super::Backend::max_chunk).
+    pub fn max_chunk(&self) -> usize {
+        MAX_TOKENS
+    }
+
+    /// See [`Backend::name`](super::Backend::name).
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The adapter's name.
+    pub fn adapter(&self) -> &str {
+        &self.gpu.adapter
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Bytes that the weights take.
+    pub fn weight_bytes(&self) -> usize {
+        self.weights.bytes()
+    }
+
+    /// See [`Backend::write_rows`](super::Backend::write_rows).
+    ///
+    /// # Errors
+    /// [`Error::Internal`], [`Error::BadTensor`].
+    pub fn write_rows(&mut self, id: WeightId, row_start: usize, bytes: &[u8]) -> Result<()> {
+        self.weights.write_rows(&self.gpu, &self.plan, id, row_start, bytes)
+    }
+
+    /// See [`Backend::finish`](super::Backend::finish).
+    ///
+    /// # Errors
+    /// [`Error::Internal`].
+    pub fn finish(&mut self) -> Result<()> {
+        if let Some(id) = self.weights.missing() {
+            return Err(Error::Internal(format!("weight {} was never loaded", self.plan.weights[id.0].tensor)));
+        }
+        for (spec, buffer) in self.plan.ropes.iter().zip(&self.buffers.rotary) {
+            let factors = spec.factors.and_then(|id| self.weights.factors(id));
+            let table = rotary_table(spec, factors, self.n_ctx);
+            self.gpu.queue.write_buffer(buffer, 0, bytemuck::cast_slice(&table));
+        }
+        self.replay = Some(Replay::new(self));
+        Ok(())
+    }
+
+    /// See [`Backend::new_cache`](super::Backend::new_cache).
+    pub fn new_cache(&self, n_ctx: usize) -> KvCache {
+        KvCache::new(&self.plan.kv, self.options.kv_type, n_ctx.min(self.n_ctx))
+    }
+
+    /// See [`Backend::logits`](super::Backend::logits).
+    pub fn logits(&mut self) -> &mut [f32] {
+        &mut self.logits
+    }
+
+    fn check(&self, start: usize, tokens: &[u32]) -> Result<()> {
+        if tokens.is_empty() || tokens.len() > MAX_TOKENS {
+            return Err(Error::Internal(format!("a pass takes 1 to {MAX_TOKENS} tokens")));
+        }
+        let n_vocab = self.plan.n_vocab;
+        if let Some(token) = tokens.iter().find(|token| **token as usize >= n_vocab) {
+            return Err(Error::InvalidRequest(format!("token {token} is outside the vocabulary of {n_vocab}")));
+        }
+        let n_ctx = self.plan.max_positions.unwrap_or(self.n_ctx).min(self.n_ctx);
+        if start + tokens.len() > n_ctx {
+            return Err(Error::ContextFull { needed: start + tokens.len(), n_ctx });
+        }
+        Ok(())
+    }
+
+    /// See [`Backend::forward`](super::Backend::forward).
+    ///
+    /// # Errors
+    /// As there, and [`Error::Gpu`] when the device fails.
+    pub async fn forward(&mut self, cache: &mut KvCache, tokens: &[u32], wanted: LogitRows) -> Result<()> {
+        self.check(cache.len(), tokens)?;
+        self.reserve(cache, tokens.len()).await?;
+        self.logits.clear();
+        // Every row at once may be more than the buffer of logits holds.
+        let at_once = if wanted == LogitRows::All { self.program.buffers[self.plan.logits.0].1 } else { tokens.len() };
+        for tokens in tokens.chunks(at_once) {
+            let rows = match wanted {
+                LogitRows::None => 0,
+                LogitRows::Last => 1,
+                LogitRows::All => tokens.len(),
+            };
+            self.submit(cache, tokens, rows)?;
+            if rows > 0 {
+                let from = self.logits.len();
+                self.logits.resize(from + rows * self.plan.n_vocab, 0.0);
+                self.staging.read(&self.gpu, &mut self.logits[from..]).await?;
+            }
+            cache.advance(tokens.len());
+        }
+        Ok(())
+    }
+
+    async fn reserve(&self, cache: &mut KvCache, count: usize) -> Result<()> {
+        if cache.reserve(&self.gpu, count).await? {
+            cache.groups = self.ready()?.cache_groups(self, cache);
+        }
+        Ok(())
+    }
+
+    fn ready(&self) -> Result<&Replay> {
+        self.replay.as_ref().ok_or_else(|| Error::Internal("the weights are not loaded yet".into()))
+    }
+
+    /// Runs one chunk at the end of the cache and copies `rows` rows of logits to the staging buffer.
+    fn submit(&self, cache: &KvCache, tokens: &[u32], rows: usize) -> Result<()> {
+        self.write_state(cache.len(), tokens, rows);
+        let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let list = if tokens.len() == 1 { self.ready()?.decode() } else { self.ready()?.chunk() };
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            self.ready()?.record(self, &mut pass, list, cache, tokens.len(), rows);
+        }
+        if rows > 0 {
+            let logits = &self.buffers.activations[self.plan.logits.0];
+            self.staging.copy(&mut encoder, logits, 0, (rows * self.plan.n_vocab * 4) as u64);
+        }
+        self.gpu.queue.submit([encoder.finish()]);
+        Ok(())
+    }
+
+    fn write_state(&self, position: usize, tokens: &[u32], rows: usize) {
+        let mut state = [0u32; STATE_HEAD + MAX_TOKENS];
+        let first_row = tokens.len() - rows;
+        for (word, value) in state.iter_mut().zip([position, tokens.len(), first_row, rows]) {
+            *word = value as u32;
+        }
+        state[STATE_HEAD..STATE_HEAD + tokens.len()].copy_from_slice(tokens);
+        let used = STATE_HEAD + tokens.len();
+        self.gpu.queue.write_buffer(&self.buffers.state, 0, bytemuck::cast_slice(&state[..used]));
+    }
+}
+
+impl Buffers {
+    async fn new(gpu: &Gpu, plan: &Plan, program: &Program, n_ctx: usize) -> Result<Self> {
+        let sizes: Vec<u64> = program.buffers.iter().map(|(width, rows)| (width * rows * 4) as u64).collect();
+        let rotary_size = |spec: &RopeSpec| (rotary_rows(n_ctx) * spec.n_rot / 2 * 8) as u64;
+        let total = sizes.iter().sum::<u64>() + plan.ropes.iter().map(rotary_size).sum::<u64>();
+        let make = || Self {
+            state: gpu.storage("state", STATE_BYTES),
+            activations: sizes.iter().map(|bytes| gpu.storage("activations", *bytes)).collect(),
+            rotary: plan.ropes.iter().map(|spec| gpu.storage("rotary", rotary_size(spec))).collect(),
+            parts: gpu.storage("attention parts", program.parts_floats as u64 * 4),
+            candidates: gpu.storage("candidates", CANDIDATE_BYTES as u64),
+            unused: gpu.storage("unused", 16),
+        };
+        gpu.allocating(total, make).await
+    }
+}
+
+fn rotary_rows(n_ctx: usize) -> usize {
+    ROTARY_LOW + n_ctx.div_ceil(ROTARY_LOW)
+}
+
+/// `(cos, sin)` of each pair for the low part of a position, with the magnitude, then for the multiples of it.
+fn rotary_table(spec: &RopeSpec, factors: Option<&[f32]>, n_ctx: usize) -> Vec<f32> {
+    let mut table = Vec::with_capacity(rotary_rows(n_ctx) * spec.n_rot);
+    for row in 0..rotary_rows(n_ctx) {
+        let low = row < ROTARY_LOW;
+        let position = if low { row } else { (row - ROTARY_LOW) * ROTARY_LOW };
+        for (i, freq) in spec.freqs.iter().enumerate() {
+            let freq = factors.and_then(|factors| factors.get(i)).map_or(*freq, |factor| freq / factor);
+            let (sin, cos) = (position as f64 * f64::from(freq)).sin_cos();
+            let magnitude = if low { spec.magnitude } else { 1.0 };
+            table.extend([cos as f32 * magnitude, sin as f32 * magnitude]);
+        }
+    }
+    table
+}
+
+/// Bytes between parameter structs: the largest alignment of uniforms that an adapter may ask for.
+const PARAMS_STRIDE: u64 = 256;
+
+/// Bytes of a parameter struct.
+const PARAMS_BYTES: u64 = (Params::WORDS * 4) as u64;

@@ -1,0 +1,139 @@
+//! The compiled plan as data: every dispatch with its kernel, parameters, bindings and grid. Made once per model and
+//! replayed for each step; nothing here touches a device, so tests can count and inspect without one.
+
+use super::kernel::Kernel;
+use crate::model::BufId;
+
+/// What a binding shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slot {
+    /// Activations.
+    Buffer(BufId),
+    /// Integers or floats of a part of a matrix.
+    Quants(usize, usize),
+    /// Scales of a part of a matrix.
+    Scales(usize, usize),
+    /// A vector.
+    Vector(usize),
+    /// Angles of a rotary embedding.
+    Rotary(usize),
+    /// Keys of a layer.
+    Keys(usize),
+    /// Values of a layer.
+    Values(usize),
+    /// What attention leaves when it splits the keys.
+    Parts,
+    /// Candidates of the arg-max.
+    Candidates,
+    /// Nothing: the kernel does not look at it.
+    Unused,
+}
+
+/// Size of a grid in one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Always the same.
+    Fixed(u32),
+    /// One for so many tokens of the chunk.
+    Tokens(u32),
+    /// One for so many rows of logits.
+    Rows(u32),
+}
+
+/// When a dispatch runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// Always.
+    Always,
+    /// Up to [`SPLIT_FROM`] visible positions.
+    Short,
+    /// Beyond.
+    Long,
+}
+
+/// Visible positions from which attention splits the keys over several workgroups.
+pub const SPLIT_FROM: usize = 512;
+
+/// Parts into which attention splits the keys.
+pub const SPLITS: usize = 8;
+
+/// One dispatch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dispatch {
+    /// Label of the plan's step whose result it makes.
+    pub label: String,
+    /// Index into [`Program::kernels`].
+    pub kernel: usize,
+    /// Contents of the parameter struct.
+    pub params: Params,
+    /// Bindings from 2 on.
+    pub slots: Vec<Slot>,
+    /// Workgroups in x, y and z.
+    pub grid: [Extent; 3],
+    /// Whether the length of the context decides.
+    pub when: When,
+}
+
+/// Parameters of a dispatch: words of a uniform struct.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Params {
+    words: [u32; Self::WORDS],
+    len: usize,
+}
+
+impl Params {
+    /// Words of the struct, at most.
+    pub const WORDS: usize = 12;
+
+    /// An empty struct.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends a number.
+    #[must_use]
+    pub fn u(mut self, value: usize) -> Self {
+        self.words[self.len] = value as u32;
+        self.len += 1;
+        self
+    }
+
+    /// Appends a float.
+    #[must_use]
+    pub fn f(self, value: f32) -> Self {
+        self.u(value.to_bits() as usize)
+    }
+
+    /// The bytes for the device.
+    pub fn bytes(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.words)
+    }
+}
+
+/// A compiled plan.
+#[derive(Debug, Default)]
+pub struct Program {
+    /// Kernels in use.
+    pub kernels: Vec<Kernel>,
+    /// One token, fused.
+    pub decode: Vec<Dispatch>,
+    /// A chunk of tokens, one dispatch or more for each operation of the plan.
+    pub chunk: Vec<Dispatch>,
+    /// Arg-max of the first row of logits into the state, behind `decode`.
+    pub choose: Vec<Dispatch>,
+    /// Width of each activation buffer and how many rows it must hold.
+    pub buffers: Vec<(usize, usize)>,
+    /// Floats that split attention leaves at most.
+    pub parts_floats: usize,
+}
+
+impl Program {
+    /// Index of a kernel, added if it is new.
+    pub fn kernel(&mut self, kernel: Kernel) -> usize {
+        if let Some(index) = self.kernels.iter().position(|known| *known == kernel) {
+            return index;
+        }
+        self.kernels.push(kernel);
+        self.kernels.len() - 1
+    }
+}

@@ -1,0 +1,157 @@
+//! The program with its bind groups: what a step encodes.
+
+use super::program::{Dispatch, Extent, SPLIT_FROM, Slot, When};
+use super::{GpuBackend, KvCache, PARAMS_BYTES, PARAMS_STRIDE};
+
+/// Bind groups of every dispatch. Those that show a session's cache live in the cache.
+pub struct Replay {
+    /// All dispatches: decode, chunk, choose.
+    dispatches: Vec<Dispatch>,
+    groups: Vec<Option<wgpu::BindGroup>>,
+    params: wgpu::Buffer,
+    decode_end: usize,
+    chunk_end: usize,
+}
+
+impl Replay {
+    /// Makes all bind groups that do not depend on a session.
+    pub fn new(backend: &GpuBackend) -> Self {
+        let program = &backend.program;
+        let dispatches: Vec<Dispatch> =
+            [&program.decode, &program.chunk, &program.choose].into_iter().flatten().cloned().collect();
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let params = backend.gpu.buffer("params", dispatches.len() as u64 * PARAMS_STRIDE, usage);
+        for (i, dispatch) in dispatches.iter().enumerate() {
+            backend.gpu.queue.write_buffer(&params, i as u64 * PARAMS_STRIDE, dispatch.params.bytes());
+        }
+        let mut replay = Self {
+            decode_end: program.decode.len(),
+            chunk_end: program.decode.len() + program.chunk.len(),
+            groups: Vec::new(),
+            dispatches,
+            params,
+        };
+        replay.groups = replay.make_groups(backend, None);
+        replay
+    }
+
+    /// Makes the bind groups that show `cache`.
+    pub fn cache_groups(&self, backend: &GpuBackend, cache: &KvCache) -> Vec<Option<wgpu::BindGroup>> {
+        self.make_groups(backend, Some(cache))
+    }
+
+    fn make_groups(&self, backend: &GpuBackend, cache: Option<&KvCache>) -> Vec<Option<wgpu::BindGroup>> {
+        let make = |(i, dispatch): (usize, &Dispatch)| {
+            let shows_cache = dispatch.slots.iter().any(|slot| matches!(slot, Slot::Keys(_) | Slot::Values(_)));
+            (shows_cache == cache.is_some()).then(|| self.group(backend, cache, i, dispatch))
+        };
+        self.dispatches.iter().enumerate().map(make).collect()
+    }
+
+    fn group(&self, backend: &GpuBackend, cache: Option<&KvCache>, index: usize, dispatch: &Dispatch) -> wgpu::BindGroup {
+        let params = wgpu::BufferBinding {
+            buffer: &self.params,
+            offset: index as u64 * PARAMS_STRIDE,
+            size: wgpu::BufferSize::new(PARAMS_BYTES),
+        };
+        let resources = [backend.buffers.state.as_entire_binding(), wgpu::BindingResource::Buffer(params)]
+            .into_iter()
+            .chain(dispatch.slots.iter().map(|slot| backend.resource(*slot, cache)));
+        let entries: Vec<_> = resources
+            .enumerate()
+            .map(|(binding, resource)| wgpu::BindGroupEntry { binding: binding as u32, resource })
+            .collect();
+        backend.gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(&dispatch.label),
+            layout: &backend.pipelines[dispatch.kernel].layout,
+            entries: &entries,
+        })
+    }
+
+    /// Range of the dispatches for one token.
+    pub fn decode(&self) -> std::ops::Range<usize> {
+        0..self.decode_end
+    }
+
+    /// Range of the dispatches for a chunk.
+    pub fn chunk(&self) -> std::ops::Range<usize> {
+        self.decode_end..self.chunk_end
+    }
+
+    /// Range of the dispatches that choose a token.
+    pub fn choose(&self) -> std::ops::Range<usize> {
+        self.chunk_end..self.dispatches.len()
+    }
+
+    /// Encodes a list for `tokens` tokens at the end of `cache`, of which `rows` rows of logits are wanted.
+    pub fn record(
+        &self,
+        backend: &GpuBackend,
+        pass: &mut wgpu::ComputePass<'_>,
+        list: std::ops::Range<usize>,
+        cache: &KvCache,
+        tokens: usize,
+        rows: usize,
+    ) {
+        self.record_at(backend, pass, list, cache, (cache.len(), tokens, rows));
+    }
+
+    /// As [`Self::record`], at a position that the cache has not counted yet.
+    pub fn record_at(
+        &self,
+        backend: &GpuBackend,
+        pass: &mut wgpu::ComputePass<'_>,
+        list: std::ops::Range<usize>,
+        cache: &KvCache,
+        (position, tokens, rows): (usize, usize, usize),
+    ) {
+        let long = position + tokens > SPLIT_FROM;
+        let mut kernel = usize::MAX;
+        for i in list {
+            let dispatch = &self.dispatches[i];
+            let skip = match dispatch.when {
+                When::Always => false,
+                When::Short => long,
+                When::Long => !long,
+            };
+            let [x, y, z] = dispatch.grid.map(|extent| match extent {
+                Extent::Fixed(n) => n,
+                Extent::Tokens(per) => (tokens as u32).div_ceil(per),
+                Extent::Rows(per) => (rows as u32).div_ceil(per),
+            });
+            let group = self.groups[i].as_ref().or_else(|| cache.groups.get(i).and_then(Option::as_ref));
+            let Some(group) = group.filter(|_| !skip && x * y * z > 0) else { continue };
+            if kernel != dispatch.kernel {
+                kernel = dispatch.kernel;
+                pass.set_pipeline(&backend.pipelines[kernel].pipeline);
+            }
+            pass.set_bind_group(0, group, &[]);
+            pass.dispatch_workgroups(x, y, z);
+        }
+    }
+}
+
+impl GpuBackend {
+    fn resource<'a>(&'a self, slot: Slot, cache: Option<&'a KvCache>) -> wgpu::BindingResource<'a> {
+        let unused = || self.buffers.unused.as_entire_binding();
+        match slot {
+            Slot::Buffer(id) => self.buffers.activations[id.0].as_entire_binding(),
+            Slot::Quants(matrix, part) => self.weights.matrices[matrix][part].quants.as_entire_binding(),
+            Slot::Scales(matrix, part) => self.weights.matrices[matrix][part].scales.as_entire_binding(),
+            Slot::Vector(index) => {
+                let (first, len) = self.weights.layout.vectors[index];
+                wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer: &self.weights.vectors,
+                    offset: first as u64 * 4,
+                    size: wgpu::BufferSize::new(len.next_multiple_of(4) as u64 * 4),
+                })
+            }
+            Slot::Rotary(index) => self.buffers.rotary[index].as_entire_binding(),
+            Slot::Keys(layer) => cache.map_or_else(unused, |cache| cache.layers[layer].keys.as_entire_binding()),
+            Slot::Values(layer) => cache.map_or_else(unused, |cache| cache.layers[layer].values.as_entire_binding()),
+            Slot::Parts => self.buffers.parts.as_entire_binding(),
+            Slot::Candidates => self.buffers.candidates.as_entire_binding(),
+            Slot::Unused => unused(),
+        }
+    }
+}
