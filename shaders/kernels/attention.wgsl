@@ -4,6 +4,7 @@
 // 1. each invocation scores one key of the block
 // 2. the block's maximum and sum update the running ones
 // 3. invocations share the quads of the head; groups of them ("slots") share the keys
+// SINKS: each head has a score that takes its share of the softmax and adds nothing.
 // With SPLIT the keys are divided over the grid's z; each part leaves (sum of weighted values, maximum, sum of weights)
 // for attention_combine.wgsl.
 struct Params {
@@ -21,7 +22,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> keys: array<KvQuad>;
 @group(0) @binding(4) var<storage, read> values: array<KvQuad>;
-@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read> sinks: array<f32>;
+@group(0) @binding(6) var<storage, read_write> out: array<vec4<f32>>;
 
 var<workgroup> query: array<vec4<f32>, MAX_HEAD_QUADS>;
 var<workgroup> weights: array<f32, WG>;
@@ -85,6 +87,13 @@ fn run(group: vec3<u32>, index: u32) {
                 sum += weights[j] * unpack_kv(values[(block + j) * params.kv_stride + kv_base + quad]);
             }
         }
+    }
+    if (SINKS && group.z == 0u) {
+        let new_largest = max(largest, sinks[head]);
+        let shrink = exp(largest - new_largest);
+        total = total * shrink + exp(sinks[head] - new_largest);
+        sum *= shrink;
+        largest = new_largest;
     }
     slot_sums[index] = sum;
     workgroupBarrier();

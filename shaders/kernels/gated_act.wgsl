@@ -1,7 +1,8 @@
-// out = act(gate) * out. Grid: (values of a row / WG, rows).
+// out = act(gate) * out; a gate of fewer values is spread over equal parts of out. Grid: (values of a row / WG, rows).
 struct Params {
     width: u32, // of a row
     tail: u32,  // see row_count
+    share: u32, // values of out that share one of gate
 }
 @group(0) @binding(1) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> gate: array<f32>;
@@ -13,5 +14,5 @@ fn run(group: vec3<u32>, index: u32) {
         return;
     }
     let i = group.y * params.width + column;
-    out[i] = activate(gate[i]) * out[i];
+    out[i] = gated(gate[i / params.share], out[i]);
 }

@@ -4,7 +4,7 @@
 //
 // NORM      0 none, 1 RMSNorm, 2 LayerNorm of x, computed anew by every workgroup: x is small and in the cache,
 //           and a dispatch costs more than that.
-// EPILOGUE  0 store, 1 add to out (residual), 2 act(row) * (row + up_offset) (gated feed-forward)
+// EPILOGUE  0 store, 1 add to out (residual), 2 act(row) * row up_offset further on (gated feed-forward)
 struct Params {
     units: u32,       // 16-column units per row
     rows: u32,        // outputs
@@ -97,13 +97,14 @@ fn finish(row: u32, sum: f32, sum_up: f32) {
     if (HAS_BIAS) {
         value += bias[params.bias_offset + row];
     }
-    value = activate(value);
     if (EPILOGUE == 2u) {
         var up = sum_up;
         if (HAS_BIAS) {
             up += bias[params.bias_offset + params.up_offset + row];
         }
-        value *= up;
+        value = gated(value, up);
+    } else {
+        value = activate(value);
     }
     let at = params.out_offset + row;
     if (EPILOGUE == 1u) {

@@ -1,11 +1,13 @@
 // RMSNorm or LayerNorm of each run of `width` values. Grid: (runs in a row, tokens).
 // NORM      1 RMSNorm, 2 LayerNorm
+// WEIGHT    whether there are weights; BIAS likewise
 // TARGET    0 out = norm(x), 1 out = norm(out), 2 out += norm(x) (post-norm and residual in one)
 struct Params {
     width: u32,
     stride: u32, // row length of the buffers
     eps: f32,
     tail: u32,   // see row_count
+    own: u32,    // runs of a row that have weights of their own; 1 where all share them
 }
 @group(0) @binding(1) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> x: array<f32>;
@@ -25,6 +27,7 @@ fn run(group: vec3<u32>, index: u32) {
         return;
     }
     let base = group.y * params.stride + group.x * params.width;
+    let own_base = group.x % params.own * params.width;
     let n = f32(params.width);
     var mean = 0.0;
     if (NORM == 2u) {
@@ -41,8 +44,11 @@ fn run(group: vec3<u32>, index: u32) {
     }
     let inverse = inverseSqrt(workgroup_sum(squares) / n + params.eps);
     for (var i = index; i < params.width; i += WG) {
-        var value = (load(base + i) - mean) * inverse * weight[i];
-        if (NORM == 2u) {
+        var value = (load(base + i) - mean) * inverse;
+        if (WEIGHT) {
+            value *= weight[own_base + i];
+        }
+        if (BIAS) {
             value += bias[i];
         }
         if (TARGET == 2u) {

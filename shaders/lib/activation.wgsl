@@ -1,4 +1,5 @@
-// Activations, chosen by the constant ACT: 0 none, 1 SiLU, 2 GELU in its tanh form.
+// Activations, chosen by the constant ACT: 0 none (a plain product, as a gate), 1 SiLU, 2 GELU in its tanh form,
+// 3 sigmoid, 4 clamped SwiGLU (gpt-oss).
 fn activate(x: f32) -> f32 {
     if (ACT == 1u) {
         return x / (1.0 + exp(-x));
@@ -8,5 +9,19 @@ fn activate(x: f32) -> f32 {
         let inner = clamp(0.7978845608 * (x + 0.044715 * x * x * x), -10.0, 10.0);
         return 0.5 * x * (1.0 + tanh(inner));
     }
+    if (ACT == 3u) {
+        return 1.0 / (1.0 + exp(-x));
+    }
+    if (ACT == 4u) {
+        let clamped = min(x, 7.0);
+        return clamped / (1.0 + exp(-1.702 * clamped));
+    }
     return x;
+}
+
+fn gated(gate: f32, up: f32) -> f32 {
+    if (ACT == 4u) {
+        return activate(gate) * (clamp(up, -7.0, 7.0) + 1.0);
+    }
+    return activate(gate) * up;
 }

@@ -8,9 +8,9 @@ use crate::Result;
 use crate::model::{Plan, Pooling, WeightId};
 use crate::quant::DType;
 
+pub use cpu::{CpuBackend, CpuOptions, KvType, Precision};
 #[cfg(feature = "webgpu")]
 pub use gpu::{GpuBackend, GpuOptions};
-pub use cpu::{CpuBackend, CpuOptions, KvType, Precision};
 
 /// Which rows of logits a forward pass is to compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,7 +156,9 @@ impl Backend {
             #[cfg(feature = "webgpu")]
             (Self::Gpu(gpu), KvCache::Gpu(cache)) => gpu.forward(cache, tokens, rows).await,
             #[cfg(feature = "webgpu")]
-            _ => Err(crate::Error::Internal("the cache belongs to another backend".into())),
+            _ => Err(crate::Error::Internal(
+                "the cache belongs to another backend".into(),
+            )),
         }
     }
 

@@ -275,16 +275,29 @@ fn no_weights() -> Error {
 }
 
 /// The chosen backend, without weights yet.
-async fn open_backend(config: &ModelConfig, file: &GgufFile, options: &LoadOptions) -> Result<Backend> {
+async fn open_backend(
+    config: &ModelConfig,
+    file: &GgufFile,
+    options: &LoadOptions,
+) -> Result<Backend> {
     let plan = model::build(config, file)?;
     #[cfg(feature = "webgpu")]
     if options.backend == BackendChoice::Gpu {
         let dtype = |spec: &model::WeightSpec| {
-            file.tensor(&spec.tensor).map(|t| t.dtype).ok_or_else(|| Error::MissingTensor(spec.tensor.clone()))
+            file.tensor(&spec.tensor)
+                .map(|t| t.dtype)
+                .ok_or_else(|| Error::MissingTensor(spec.tensor.clone()))
         };
         let dtypes = plan.weights.iter().map(dtype).collect::<Result<_>>()?;
-        let kv_type = if options.kv_type == Some(KvChoice::F32) { KvType::F32 } else { KvType::F16 };
-        let gpu_options = crate::backend::GpuOptions { kv_type, ..options.gpu };
+        let kv_type = if options.kv_type == Some(KvChoice::F32) {
+            KvType::F32
+        } else {
+            KvType::F16
+        };
+        let gpu_options = crate::backend::GpuOptions {
+            kv_type,
+            ..options.gpu
+        };
         let gpu = crate::backend::GpuBackend::new(plan, dtypes, config.n_ctx, gpu_options).await?;
         return Ok(Backend::Gpu(Box::new(gpu)));
     }

@@ -12,9 +12,12 @@ pub struct Restrictions {
     pub max_binding: Option<u64>,
     /// Do without subgroup operations.
     pub no_subgroups: bool,
+    /// Visible positions from which attention splits the keys.
+    pub split_from: Option<usize>,
 }
 
-/// A device with what the rest needs to know of it.
+/// A device with what the rest needs to know of it. Clones share it.
+#[derive(Clone)]
 pub struct Gpu {
     /// The device.
     pub device: wgpu::Device,
@@ -48,24 +51,43 @@ impl Gpu {
             power_preference: wgpu::PowerPreference::HighPerformance,
             ..wgpu::RequestAdapterOptions::default()
         };
-        let adapter = instance.request_adapter(&wanted).await.map_err(|error| unavailable(error.to_string()))?;
+        let adapter = instance
+            .request_adapter(&wanted)
+            .await
+            .map_err(|error| unavailable(error.to_string()))?;
         let features = adapter.features() & wgpu::Features::SUBGROUP;
         let subgroups = !restrictions.no_subgroups && features.contains(wgpu::Features::SUBGROUP);
-        let limits = if restrictions.default_limits { wgpu::Limits::default() } else { adapter.limits() };
+        let limits = if restrictions.default_limits {
+            wgpu::Limits::default()
+        } else {
+            adapter.limits()
+        };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("inkling"),
-            required_features: if subgroups { features } else { wgpu::Features::empty() },
+            required_features: if subgroups {
+                features
+            } else {
+                wgpu::Features::empty()
+            },
             required_limits: limits.clone(),
             ..wgpu::DeviceDescriptor::default()
         };
-        let (device, queue) =
-            adapter.request_device(&descriptor).await.map_err(|error| unavailable(error.to_string()))?;
-        let binding = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+        let (device, queue) = adapter
+            .request_device(&descriptor)
+            .await
+            .map_err(|error| unavailable(error.to_string()))?;
+        let binding = limits
+            .max_storage_buffer_binding_size
+            .min(limits.max_buffer_size);
         Ok(Self {
             device,
             queue,
             max_binding: restrictions.max_binding.unwrap_or(binding).min(binding),
-            reduce: if subgroups { Reduce::Subgroup } else { Reduce::Workgroup },
+            reduce: if subgroups {
+                Reduce::Subgroup
+            } else {
+                Reduce::Workgroup
+            },
             adapter: adapter.get_info().name,
         })
     }
@@ -75,7 +97,9 @@ impl Gpu {
         self.buffer(
             label,
             bytes,
-            wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
+            wgpu::BufferUsages::STORAGE
+                | wgpu::BufferUsages::COPY_DST
+                | wgpu::BufferUsages::COPY_SRC,
         )
     }
 
@@ -107,15 +131,25 @@ impl Gpu {
     /// # Errors
     /// [`Error::Gpu`] with the compiler's message.
     pub async fn compile(&self, kernel: &Kernel) -> Result<Pipeline> {
-        let dialect = if cfg!(target_arch = "wasm32") { Dialect::Browser } else { Dialect::Naga };
+        let dialect = if cfg!(target_arch = "wasm32") {
+            Dialect::Browser
+        } else {
+            Dialect::Naga
+        };
         let source = kernel.source(self.reduce, dialect);
         let name = kernel.name();
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
-            label: Some(name),
-            source: wgpu::ShaderSource::Wgsl(source.into()),
-        });
-        let state = if kernel.writes_state() { Bind::Write } else { Bind::Read };
+        let module = self
+            .device
+            .create_shader_module(wgpu::ShaderModuleDescriptor {
+                label: Some(name),
+                source: wgpu::ShaderSource::Wgsl(source.into()),
+            });
+        let state = if kernel.writes_state() {
+            Bind::Write
+        } else {
+            Bind::Read
+        };
         let entries: Vec<_> = [state, Bind::Uniform]
             .iter()
             .chain(kernel.bindings())
@@ -124,23 +158,30 @@ impl Gpu {
             .collect();
         let layout = self
             .device
-            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(name), entries: &entries });
-        let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: Some(name),
-            bind_group_layouts: &[Some(&layout)],
-            immediate_size: 0,
-        });
-        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(name),
-            layout: Some(&pipeline_layout),
-            module: &module,
-            entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                zero_initialize_workgroup_memory: false,
-                ..Default::default()
-            },
-            cache: None,
-        });
+            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+                label: Some(name),
+                entries: &entries,
+            });
+        let pipeline_layout = self
+            .device
+            .create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: Some(name),
+                bind_group_layouts: &[Some(&layout)],
+                immediate_size: 0,
+            });
+        let pipeline = self
+            .device
+            .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(name),
+                layout: Some(&pipeline_layout),
+                module: &module,
+                entry_point: Some("main"),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    zero_initialize_workgroup_memory: false,
+                    ..Default::default()
+                },
+                cache: None,
+            });
         match scope.pop().await {
             None => Ok(Pipeline { pipeline, layout }),
             Some(error) => Err(Error::Gpu(format!("{name}: {error}"))),
@@ -157,7 +198,11 @@ fn layout_entry(binding: u32, bind: Bind) -> wgpu::BindGroupLayoutEntry {
     wgpu::BindGroupLayoutEntry {
         binding,
         visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+        ty: wgpu::BindingType::Buffer {
+            ty,
+            has_dynamic_offset: false,
+            min_binding_size: None,
+        },
         count: None,
     }
 }

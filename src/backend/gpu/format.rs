@@ -57,14 +57,22 @@ const SCALE_FACTOR: f32 = 256.0;
 impl Format {
     /// The format for a GGUF type.
     pub fn of(dtype: DType) -> Self {
-        let float = |plane| Self { plane, scale: Scale::None, sub: UNIT };
+        let float = |plane| Self {
+            plane,
+            scale: Scale::None,
+            sub: UNIT,
+        };
         let plane = match dtype {
             DType::F32 => return float(Plane::F32),
             DType::F16 => return float(Plane::F16),
             DType::BF16 => return float(Plane::Bf16),
-            DType::Q4_0 | DType::Q4_1 | DType::Q4_K | DType::Q2_K | DType::Q3_K | DType::TQ1_0 | DType::TQ2_0 => {
-                Plane::Q4
-            }
+            DType::Q4_0
+            | DType::Q4_1
+            | DType::Q4_K
+            | DType::Q2_K
+            | DType::Q3_K
+            | DType::TQ1_0
+            | DType::TQ2_0 => Plane::Q4,
             _ => Plane::Q8,
         };
         let scale = match dtype {
@@ -72,7 +80,11 @@ impl Format {
             _ if dtype.has_min() => Scale::HalfMin,
             _ => Scale::Half,
         };
-        Self { plane, scale, sub: dtype.sub_block() }
+        Self {
+            plane,
+            scale,
+            sub: dtype.sub_block(),
+        }
     }
 
     /// Every format that some type has.
@@ -88,7 +100,11 @@ impl Format {
 
     /// What is subtracted from a nibble.
     pub fn zero(self) -> i32 {
-        if self.plane == Plane::Q4 && self.scale != Scale::HalfMin { 8 } else { 0 }
+        if self.plane == Plane::Q4 && self.scale != Scale::HalfMin {
+            8
+        } else {
+            0
+        }
     }
 
     /// Bytes of the first plane for `units` units.
@@ -154,10 +170,18 @@ impl Planes {
         } else {
             let zero = format.zero();
             let nibble = |q: i8| (i32::from(q) + zero) as u8 & 15;
-            debug_assert!(self.q.iter().all(|q| (0..16).contains(&(i32::from(*q) + zero))));
+            debug_assert!(
+                self.q
+                    .iter()
+                    .all(|q| (0..16).contains(&(i32::from(*q) + zero)))
+            );
             for eight in self.q.chunks_exact(8) {
                 let (low, high) = eight.split_at(4);
-                self.quants.extend(low.iter().zip(high).map(|(low, high)| nibble(*low) | (nibble(*high) << 4)));
+                self.quants.extend(
+                    low.iter()
+                        .zip(high)
+                        .map(|(low, high)| nibble(*low) | (nibble(*high) << 4)),
+                );
             }
         }
         for (scale, min) in self.s.iter().zip(&self.m) {
@@ -232,8 +256,14 @@ mod tests {
 
     #[test]
     fn every_quantized_type_survives_packing() {
-        let values: Vec<f32> = (0..1536).map(|i| ((i * 7919) % 2003) as f32 / 9e4 - 0.011).collect();
-        for dtype in DType::ALL.iter().copied().filter(|dtype| dtype.is_quantized()) {
+        let values: Vec<f32> = (0..1536)
+            .map(|i| ((i * 7919) % 2003) as f32 / 9e4 - 0.011)
+            .collect();
+        for dtype in DType::ALL
+            .iter()
+            .copied()
+            .filter(|dtype| dtype.is_quantized())
+        {
             let mut bytes = Vec::new();
             quantize(dtype, &values, &mut bytes).unwrap();
             let mut want = vec![0.0; values.len()];
@@ -247,7 +277,10 @@ mod tests {
             let got = unpack(format, &planes, values.len());
             let norm = want.iter().fold(0.0f32, |max, w| max.max(w.abs()));
             for (got, want) in got.iter().zip(&want) {
-                assert!((got - want).abs() < 2e-3 * norm, "{dtype}: {got} for {want}");
+                assert!(
+                    (got - want).abs() < 2e-3 * norm,
+                    "{dtype}: {got} for {want}"
+                );
             }
         }
     }

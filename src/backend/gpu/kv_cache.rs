@@ -34,7 +34,15 @@ pub struct KvCache {
 impl KvCache {
     /// An empty cache for up to `n_ctx` positions.
     pub fn new(specs: &[KvSpec], kind: KvType, n_ctx: usize) -> Self {
-        Self { layers: Vec::new(), groups: Vec::new(), specs: specs.to_vec(), kind, len: 0, capacity: 0, n_ctx }
+        Self {
+            layers: Vec::new(),
+            groups: Vec::new(),
+            specs: specs.to_vec(),
+            kind,
+            len: 0,
+            capacity: 0,
+            n_ctx,
+        }
     }
 
     /// Positions held.
@@ -59,7 +67,10 @@ impl KvCache {
 
     /// Bytes on the GPU.
     pub fn bytes(&self) -> usize {
-        self.specs.iter().map(|spec| 2 * self.row_bytes(spec) * self.capacity).sum()
+        self.specs
+            .iter()
+            .map(|spec| 2 * self.row_bytes(spec) * self.capacity)
+            .sum()
     }
 
     fn row_bytes(&self, spec: &KvSpec) -> usize {
@@ -73,19 +84,32 @@ impl KvCache {
     pub async fn reserve(&mut self, gpu: &Gpu, count: usize) -> Result<bool> {
         let needed = self.len + count;
         if needed > self.n_ctx {
-            return Err(Error::ContextFull { needed, n_ctx: self.n_ctx });
+            return Err(Error::ContextFull {
+                needed,
+                n_ctx: self.n_ctx,
+            });
         }
         if needed <= self.capacity {
             return Ok(false);
         }
-        let capacity = needed.max(self.capacity * 2).next_multiple_of(GROWTH).min(self.n_ctx);
-        let sizes: Vec<u64> = self.specs.iter().map(|spec| (self.row_bytes(spec) * capacity) as u64).collect();
+        let capacity = needed
+            .max(self.capacity * 2)
+            .next_multiple_of(GROWTH)
+            .min(self.n_ctx);
+        let sizes: Vec<u64> = self
+            .specs
+            .iter()
+            .map(|spec| (self.row_bytes(spec) * capacity) as u64)
+            .collect();
         let total = sizes.iter().sum::<u64>() * 2;
         if let Some(bytes) = sizes.iter().copied().find(|bytes| *bytes > gpu.max_binding) {
             return Err(Error::OutOfMemory { bytes });
         }
         let make = || {
-            let layer = |bytes: &u64| LayerCache { keys: gpu.storage("keys", *bytes), values: gpu.storage("values", *bytes) };
+            let layer = |bytes: &u64| LayerCache {
+                keys: gpu.storage("keys", *bytes),
+                values: gpu.storage("values", *bytes),
+            };
             sizes.iter().map(layer).collect::<Vec<_>>()
         };
         let layers = gpu.allocating(total, make).await?;
@@ -99,7 +123,9 @@ impl KvCache {
         if self.len == 0 {
             return;
         }
-        let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut encoder = gpu
+            .device
+            .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         for ((old, new), spec) in self.layers.iter().zip(layers).zip(&self.specs) {
             let bytes = (self.row_bytes(spec) * self.len).next_multiple_of(4) as u64;
             encoder.copy_buffer_to_buffer(&old.keys, 0, &new.keys, 0, bytes);

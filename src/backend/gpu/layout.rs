@@ -76,7 +76,10 @@ pub struct Layout {
 /// Most rows of a matrix that fit one binding.
 pub fn rows_per_part(format: Format, cols: usize, max_binding: u64) -> usize {
     let group = cols / UNIT * ROW_GROUP;
-    let bytes = format.quant_bytes(group).max(format.scale_bytes(group)).max(1) as u64;
+    let bytes = format
+        .quant_bytes(group)
+        .max(format.scale_bytes(group))
+        .max(1) as u64;
     let groups = usize::try_from(max_binding / bytes).unwrap_or(usize::MAX / ROW_GROUP);
     groups.saturating_mul(ROW_GROUP)
 }
@@ -92,7 +95,10 @@ impl Layout {
         groups: &[Vec<(WeightId, Option<WeightId>)>],
         max_binding: u64,
     ) -> Result<Self> {
-        let mut layout = Self { places: vec![None; plan.weights.len()], ..Self::default() };
+        let mut layout = Self {
+            places: vec![None; plan.weights.len()],
+            ..Self::default()
+        };
         for group in groups {
             layout.add_matrix(plan, dtypes, group, max_binding)?;
         }
@@ -106,7 +112,9 @@ impl Layout {
         for (index, spec) in plan.weights.iter().enumerate() {
             match spec.kind {
                 _ if layout.places[index].is_some() => {}
-                WeightKind::Matrix => layout.add_matrix(plan, dtypes, &[(WeightId(index), None)], max_binding)?,
+                WeightKind::Matrix => {
+                    layout.add_matrix(plan, dtypes, &[(WeightId(index), None)], max_binding)?
+                }
                 WeightKind::Vector => {
                     let vector = layout.add_vector(spec.cols);
                     layout.places[index] = Some(Place::Vector { vector, offset: 0 });
@@ -118,7 +126,9 @@ impl Layout {
 
     /// Floats in the buffer of vectors.
     pub fn vector_floats(&self) -> usize {
-        self.vectors.last().map_or(VECTOR_ALIGN, |(first, len)| first + len.next_multiple_of(VECTOR_ALIGN))
+        self.vectors.last().map_or(VECTOR_ALIGN, |(first, len)| {
+            first + len.next_multiple_of(VECTOR_ALIGN)
+        })
     }
 
     /// Matrix and row of a weight.
@@ -128,7 +138,9 @@ impl Layout {
     pub fn matrix(&self, id: WeightId) -> Result<(usize, usize)> {
         match self.places[id.0] {
             Some(Place::Matrix { matrix, row }) => Ok((matrix, row)),
-            _ => Err(Error::Internal("a vector stands where a matrix should".into())),
+            _ => Err(Error::Internal(
+                "a vector stands where a matrix should".into(),
+            )),
         }
     }
 
@@ -139,12 +151,17 @@ impl Layout {
     pub fn vector(&self, id: WeightId) -> Result<usize> {
         match self.places[id.0] {
             Some(Place::Vector { vector, offset: 0 }) => Ok(vector),
-            _ => Err(Error::Internal("a matrix stands where a vector should".into())),
+            _ => Err(Error::Internal(
+                "a matrix stands where a vector should".into(),
+            )),
         }
     }
 
     fn add_vector(&mut self, len: usize) -> usize {
-        self.vectors.push((self.vector_floats() * usize::from(!self.vectors.is_empty()), len));
+        self.vectors.push((
+            self.vector_floats() * usize::from(!self.vectors.is_empty()),
+            len,
+        ));
         self.vectors.len() - 1
     }
 
@@ -155,30 +172,52 @@ impl Layout {
         members: &[(WeightId, Option<WeightId>)],
         max_binding: u64,
     ) -> Result<()> {
-        let Some((first, _)) = members.first() else { return Ok(()) };
+        let Some((first, _)) = members.first() else {
+            return Ok(());
+        };
         let spec = &plan.weights[first.0];
         let format = Format::of(dtypes[first.0]);
-        let refuse = |reason: String| Err(Error::BadTensor { name: spec.tensor.clone(), reason });
+        let refuse = |reason: String| {
+            Err(Error::BadTensor {
+                name: spec.tensor.clone(),
+                reason,
+            })
+        };
         if !spec.cols.is_multiple_of(UNIT) {
-            return refuse(format!("rows of {} elements: the GPU wants multiples of {UNIT}", spec.cols));
+            return refuse(format!(
+                "rows of {} elements: the GPU wants multiples of {UNIT}",
+                spec.cols
+            ));
         }
         let rows: usize = members.iter().map(|(id, _)| plan.weights[id.0].rows).sum();
         let per_part = rows_per_part(format, spec.cols, max_binding);
         if per_part == 0 {
             return refuse("a row does not fit a GPU binding".into());
         }
-        let bias = members.iter().any(|(_, bias)| bias.is_some()).then(|| self.add_vector(rows));
+        let bias = members
+            .iter()
+            .any(|(_, bias)| bias.is_some())
+            .then(|| self.add_vector(rows));
         let matrix = self.matrices.len();
         let mut row = 0;
         for (id, bias_id) in members {
             self.places[id.0] = Some(Place::Matrix { matrix, row });
             if let (Some(vector), Some(bias_id)) = (bias, bias_id) {
-                self.places[bias_id.0] = Some(Place::Vector { vector, offset: row });
+                self.places[bias_id.0] = Some(Place::Vector {
+                    vector,
+                    offset: row,
+                });
             }
             row += plan.weights[id.0].rows;
         }
         let parts = (0..rows).step_by(per_part).collect();
-        self.matrices.push(Matrix { format, cols: spec.cols, rows, parts, bias });
+        self.matrices.push(Matrix {
+            format,
+            cols: spec.cols,
+            rows,
+            parts,
+            bias,
+        });
         Ok(())
     }
 }

@@ -8,12 +8,15 @@ mod compile;
 mod device;
 mod format;
 mod fuse;
+mod generate;
 pub mod kernel;
 mod kv_cache;
 mod layout;
 mod program;
 mod readback;
 mod replay;
+#[cfg(test)]
+mod tests;
 mod weights;
 
 use crate::backend::{KvType, LogitRows};
@@ -22,9 +25,10 @@ use crate::quant::DType;
 use crate::{Error, Result};
 
 use compile::{CANDIDATE_BYTES, Target};
-use device::{Gpu, Pipeline};
-use kernel::MAX_TOKENS;
 pub use device::Restrictions;
+use device::{Gpu, Pipeline};
+pub use generate::{MAX_STEPS, Pending, Run};
+use kernel::MAX_TOKENS;
 pub use kv_cache::KvCache;
 use program::{Params, Program};
 use readback::Staging;
@@ -39,6 +43,9 @@ pub struct GpuOptions {
     /// What to do without.
     pub restrictions: Restrictions,
 }
+
+/// Positions from which attention splits the keys over several workgroups.
+const SPLIT_FROM: usize = 512;
 
 /// Words of the state before its tokens.
 const STATE_HEAD: usize = 8;
@@ -61,6 +68,7 @@ pub struct GpuBackend {
     /// Made by [`GpuBackend::finish`].
     replay: Option<Replay>,
     staging: Staging,
+    chosen: [Staging; generate::IN_FLIGHT],
     logits: Vec<f32>,
     n_ctx: usize,
     name: &'static str,
@@ -83,9 +91,35 @@ impl GpuBackend {
     /// # Errors
     /// [`Error::GpuUnavailable`] without an adapter, [`Error::OutOfMemory`], [`Error::Gpu`] when a kernel does not
     /// compile, [`Error::BadTensor`] for shapes that the kernels do not take. In each case the CPU may still do.
-    pub async fn new(plan: Plan, dtypes: Vec<DType>, n_ctx: usize, options: GpuOptions) -> Result<Self> {
-        let gpu = Gpu::open(options.restrictions).await?;
-        let target = Target { max_binding: gpu.max_binding, kv: options.kv_type };
+    pub async fn new(
+        plan: Plan,
+        dtypes: Vec<DType>,
+        n_ctx: usize,
+        options: GpuOptions,
+    ) -> Result<Self> {
+        Self::on(
+            Gpu::open(options.restrictions).await?,
+            plan,
+            dtypes,
+            n_ctx,
+            options,
+        )
+        .await
+    }
+
+    /// As [`GpuBackend::new`], on a device that is open already.
+    async fn on(
+        gpu: Gpu,
+        plan: Plan,
+        dtypes: Vec<DType>,
+        n_ctx: usize,
+        options: GpuOptions,
+    ) -> Result<Self> {
+        let target = Target {
+            max_binding: gpu.max_binding,
+            kv: options.kv_type,
+            split_from: options.restrictions.split_from.unwrap_or(SPLIT_FROM),
+        };
         let (program, layout) = compile::compile(&plan, &dtypes, target)?;
         let mut pipelines = Vec::new();
         for kernel in &program.kernels {
@@ -95,7 +129,12 @@ impl GpuBackend {
         let buffers = Buffers::new(&gpu, &plan, &program, n_ctx).await?;
         let (width, rows) = program.buffers[plan.logits.0];
         let staging = Staging::new(&gpu, (width * rows * 4) as u64);
-        let name = if gpu.reduce == kernel::Reduce::Subgroup { "webgpu-subgroups" } else { "webgpu" };
+        let chosen = [(); generate::IN_FLIGHT].map(|()| Staging::new(&gpu, STATE_BYTES));
+        let name = if gpu.reduce == kernel::Reduce::Subgroup {
+            "webgpu-subgroups"
+        } else {
+            "webgpu"
+        };
         Ok(Self {
             gpu,
             plan,
@@ -106,6 +145,7 @@ impl GpuBackend {
             buffers,
             replay: None,
             staging,
+            chosen,
             logits: Vec::new(),
             n_ctx,
             name,
@@ -142,7 +182,8 @@ impl GpuBackend {
     /// # Errors
     /// [`Error::Internal`], [`Error::BadTensor`].
     pub fn write_rows(&mut self, id: WeightId, row_start: usize, bytes: &[u8]) -> Result<()> {
-        self.weights.write_rows(&self.gpu, &self.plan, id, row_start, bytes)
+        self.weights
+            .write_rows(&self.gpu, &self.plan, id, row_start, bytes)
     }
 
     /// See [`Backend::finish`](super::Backend::finish).
@@ -151,12 +192,17 @@ impl GpuBackend {
     /// [`Error::Internal`].
     pub fn finish(&mut self) -> Result<()> {
         if let Some(id) = self.weights.missing() {
-            return Err(Error::Internal(format!("weight {} was never loaded", self.plan.weights[id.0].tensor)));
+            return Err(Error::Internal(format!(
+                "weight {} was never loaded",
+                self.plan.weights[id.0].tensor
+            )));
         }
         for (spec, buffer) in self.plan.ropes.iter().zip(&self.buffers.rotary) {
             let factors = spec.factors.and_then(|id| self.weights.factors(id));
             let table = rotary_table(spec, factors, self.n_ctx);
-            self.gpu.queue.write_buffer(buffer, 0, bytemuck::cast_slice(&table));
+            self.gpu
+                .queue
+                .write_buffer(buffer, 0, bytemuck::cast_slice(&table));
         }
         self.replay = Some(Replay::new(self));
         Ok(())
@@ -174,15 +220,26 @@ impl GpuBackend {
 
     fn check(&self, start: usize, tokens: &[u32]) -> Result<()> {
         if tokens.is_empty() || tokens.len() > MAX_TOKENS {
-            return Err(Error::Internal(format!("a pass takes 1 to {MAX_TOKENS} tokens")));
+            return Err(Error::Internal(format!(
+                "a pass takes 1 to {MAX_TOKENS} tokens"
+            )));
         }
         let n_vocab = self.plan.n_vocab;
         if let Some(token) = tokens.iter().find(|token| **token as usize >= n_vocab) {
-            return Err(Error::InvalidRequest(format!("token {token} is outside the vocabulary of {n_vocab}")));
+            return Err(Error::InvalidRequest(format!(
+                "token {token} is outside the vocabulary of {n_vocab}"
+            )));
         }
-        let n_ctx = self.plan.max_positions.unwrap_or(self.n_ctx).min(self.n_ctx);
+        let n_ctx = self
+            .plan
+            .max_positions
+            .unwrap_or(self.n_ctx)
+            .min(self.n_ctx);
         if start + tokens.len() > n_ctx {
-            return Err(Error::ContextFull { needed: start + tokens.len(), n_ctx });
+            return Err(Error::ContextFull {
+                needed: start + tokens.len(),
+                n_ctx,
+            });
         }
         Ok(())
     }
@@ -191,12 +248,21 @@ impl GpuBackend {
     ///
     /// # Errors
     /// As there, and [`Error::Gpu`] when the device fails.
-    pub async fn forward(&mut self, cache: &mut KvCache, tokens: &[u32], wanted: LogitRows) -> Result<()> {
+    pub async fn forward(
+        &mut self,
+        cache: &mut KvCache,
+        tokens: &[u32],
+        wanted: LogitRows,
+    ) -> Result<()> {
         self.check(cache.len(), tokens)?;
         self.reserve(cache, tokens.len()).await?;
         self.logits.clear();
         // Every row at once may be more than the buffer of logits holds.
-        let at_once = if wanted == LogitRows::All { self.program.buffers[self.plan.logits.0].1 } else { tokens.len() };
+        let at_once = if wanted == LogitRows::All {
+            self.program.buffers[self.plan.logits.0].1
+        } else {
+            tokens.len()
+        };
         for tokens in tokens.chunks(at_once) {
             let rows = match wanted {
                 LogitRows::None => 0,
@@ -207,7 +273,9 @@ impl GpuBackend {
             if rows > 0 {
                 let from = self.logits.len();
                 self.logits.resize(from + rows * self.plan.n_vocab, 0.0);
-                self.staging.read(&self.gpu, &mut self.logits[from..]).await?;
+                self.staging
+                    .read(&self.gpu, &mut self.logits[from..])
+                    .await?;
             }
             cache.advance(tokens.len());
         }
@@ -222,21 +290,41 @@ impl GpuBackend {
     }
 
     fn ready(&self) -> Result<&Replay> {
-        self.replay.as_ref().ok_or_else(|| Error::Internal("the weights are not loaded yet".into()))
+        self.replay
+            .as_ref()
+            .ok_or_else(|| Error::Internal("the weights are not loaded yet".into()))
     }
 
     /// Runs one chunk at the end of the cache and copies `rows` rows of logits to the staging buffer.
     fn submit(&self, cache: &KvCache, tokens: &[u32], rows: usize) -> Result<()> {
         self.write_state(cache.len(), tokens, rows);
-        let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        let list = if tokens.len() == 1 { self.ready()?.decode() } else { self.ready()?.chunk() };
+        let mut encoder = self
+            .gpu
+            .device
+            .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let list = if tokens.len() == 1 {
+            self.ready()?.decode()
+        } else {
+            self.ready()?.chunk()
+        };
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            self.ready()?.record(self, &mut pass, list, cache, tokens.len(), rows);
+            self.ready()?.record(
+                self,
+                &mut pass,
+                list,
+                cache,
+                (cache.len(), tokens.len(), rows),
+            );
         }
         if rows > 0 {
             let logits = &self.buffers.activations[self.plan.logits.0];
-            self.staging.copy(&mut encoder, logits, 0, (rows * self.plan.n_vocab * 4) as u64);
+            self.staging.copy(
+                &mut encoder,
+                logits,
+                0,
+                (rows * self.plan.n_vocab * 4) as u64,
+            );
         }
         self.gpu.queue.submit([encoder.finish()]);
         Ok(())
@@ -245,24 +333,40 @@ impl GpuBackend {
     fn write_state(&self, position: usize, tokens: &[u32], rows: usize) {
         let mut state = [0u32; STATE_HEAD + MAX_TOKENS];
         let first_row = tokens.len() - rows;
-        for (word, value) in state.iter_mut().zip([position, tokens.len(), first_row, rows]) {
+        for (word, value) in state
+            .iter_mut()
+            .zip([position, tokens.len(), first_row, rows])
+        {
             *word = value as u32;
         }
         state[STATE_HEAD..STATE_HEAD + tokens.len()].copy_from_slice(tokens);
         let used = STATE_HEAD + tokens.len();
-        self.gpu.queue.write_buffer(&self.buffers.state, 0, bytemuck::cast_slice(&state[..used]));
+        self.gpu
+            .queue
+            .write_buffer(&self.buffers.state, 0, bytemuck::cast_slice(&state[..used]));
     }
 }
 
 impl Buffers {
     async fn new(gpu: &Gpu, plan: &Plan, program: &Program, n_ctx: usize) -> Result<Self> {
-        let sizes: Vec<u64> = program.buffers.iter().map(|(width, rows)| (width * rows * 4) as u64).collect();
+        let sizes: Vec<u64> = program
+            .buffers
+            .iter()
+            .map(|(width, rows)| (width * rows * 4) as u64)
+            .collect();
         let rotary_size = |spec: &RopeSpec| (rotary_rows(n_ctx) * spec.n_rot / 2 * 8) as u64;
         let total = sizes.iter().sum::<u64>() + plan.ropes.iter().map(rotary_size).sum::<u64>();
         let make = || Self {
             state: gpu.storage("state", STATE_BYTES),
-            activations: sizes.iter().map(|bytes| gpu.storage("activations", *bytes)).collect(),
-            rotary: plan.ropes.iter().map(|spec| gpu.storage("rotary", rotary_size(spec))).collect(),
+            activations: sizes
+                .iter()
+                .map(|bytes| gpu.storage("activations", *bytes))
+                .collect(),
+            rotary: plan
+                .ropes
+                .iter()
+                .map(|spec| gpu.storage("rotary", rotary_size(spec)))
+                .collect(),
             parts: gpu.storage("attention parts", program.parts_floats as u64 * 4),
             candidates: gpu.storage("candidates", CANDIDATE_BYTES as u64),
             unused: gpu.storage("unused", 16),
@@ -280,9 +384,15 @@ fn rotary_table(spec: &RopeSpec, factors: Option<&[f32]>, n_ctx: usize) -> Vec<f
     let mut table = Vec::with_capacity(rotary_rows(n_ctx) * spec.n_rot);
     for row in 0..rotary_rows(n_ctx) {
         let low = row < ROTARY_LOW;
-        let position = if low { row } else { (row - ROTARY_LOW) * ROTARY_LOW };
+        let position = if low {
+            row
+        } else {
+            (row - ROTARY_LOW) * ROTARY_LOW
+        };
         for (i, freq) in spec.freqs.iter().enumerate() {
-            let freq = factors.and_then(|factors| factors.get(i)).map_or(*freq, |factor| freq / factor);
+            let freq = factors
+                .and_then(|factors| factors.get(i))
+                .map_or(*freq, |factor| freq / factor);
             let (sin, cos) = (position as f64 * f64::from(freq)).sin_cos();
             let magnitude = if low { spec.magnitude } else { 1.0 };
             table.extend([cos as f32 * magnitude, sin as f32 * magnitude]);

@@ -45,14 +45,11 @@ pub enum Extent {
 pub enum When {
     /// Always.
     Always,
-    /// Up to [`SPLIT_FROM`] visible positions.
+    /// Up to [`Program::split_from`] positions.
     Short,
     /// Beyond.
     Long,
 }
-
-/// Visible positions from which attention splits the keys over several workgroups.
-pub const SPLIT_FROM: usize = 512;
 
 /// Parts into which attention splits the keys.
 pub const SPLITS: usize = 8;
@@ -104,6 +101,14 @@ impl Params {
         self.u(value.to_bits() as usize)
     }
 
+    /// Appends all of another.
+    #[must_use]
+    pub fn then(self, more: Self) -> Self {
+        more.words[..more.len]
+            .iter()
+            .fold(self, |all, word| all.u(*word as usize))
+    }
+
     /// The bytes for the device.
     pub fn bytes(&self) -> &[u8] {
         bytemuck::cast_slice(&self.words)
@@ -123,6 +128,8 @@ pub struct Program {
     pub choose: Vec<Dispatch>,
     /// Width of each activation buffer and how many rows it must hold.
     pub buffers: Vec<(usize, usize)>,
+    /// Positions from which attention splits the keys over several workgroups.
+    pub split_from: usize,
     /// Floats that split attention leaves at most.
     pub parts_floats: usize,
 }

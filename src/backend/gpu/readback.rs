@@ -29,7 +29,10 @@ impl Future for MapFuture {
     type Output = std::result::Result<(), wgpu::BufferAsyncError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut mapped = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut mapped = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         match mapped.result.take() {
             Some(result) => Poll::Ready(result),
             None => {
@@ -44,11 +47,20 @@ impl Staging {
     /// A buffer of so many bytes.
     pub fn new(gpu: &Gpu, bytes: u64) -> Self {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        Self { buffer: gpu.buffer("readback", bytes, usage), bytes: bytes.max(16).next_multiple_of(16) }
+        Self {
+            buffer: gpu.buffer("readback", bytes, usage),
+            bytes: bytes.max(16).next_multiple_of(16),
+        }
     }
 
     /// Records the copy of `bytes` from `source`.
-    pub fn copy(&self, encoder: &mut wgpu::CommandEncoder, source: &wgpu::Buffer, offset: u64, bytes: u64) {
+    pub fn copy(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        source: &wgpu::Buffer,
+        offset: u64,
+        bytes: u64,
+    ) {
         encoder.copy_buffer_to_buffer(source, offset, &self.buffer, 0, bytes.min(self.bytes));
     }
 
@@ -56,23 +68,35 @@ impl Staging {
     ///
     /// # Errors
     /// [`Error::Gpu`] when the device is lost.
-    pub async fn read<T: bytemuck::AnyBitPattern + bytemuck::NoUninit>(&self, gpu: &Gpu, out: &mut [T]) -> Result<()> {
+    pub async fn read<T: bytemuck::AnyBitPattern + bytemuck::NoUninit>(
+        &self,
+        gpu: &Gpu,
+        out: &mut [T],
+    ) -> Result<()> {
         let bytes = size_of_val(out) as u64;
         let slice = self.buffer.slice(..bytes);
         let shared = Arc::new(Mutex::new(Mapped::default()));
         let theirs = shared.clone();
         slice.map_async(wgpu::MapMode::Read, move |result| {
-            let mut mapped = theirs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut mapped = theirs
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             mapped.result = Some(result);
             if let Some(waker) = mapped.waker.take() {
                 waker.wake();
             }
         });
         if !cfg!(target_arch = "wasm32") {
-            gpu.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| Error::Gpu(error.to_string()))?;
+            gpu.device
+                .poll(wgpu::PollType::wait_indefinitely())
+                .map_err(|error| Error::Gpu(error.to_string()))?;
         }
-        MapFuture(shared).await.map_err(|error| Error::Gpu(error.to_string()))?;
-        let view = slice.get_mapped_range().map_err(|error| Error::Gpu(error.to_string()))?;
+        MapFuture(shared)
+            .await
+            .map_err(|error| Error::Gpu(error.to_string()))?;
+        let view = slice
+            .get_mapped_range()
+            .map_err(|error| Error::Gpu(error.to_string()))?;
         bytemuck::cast_slice_mut::<T, u8>(out).copy_from_slice(&view);
         drop(view);
         self.buffer.unmap();

@@ -1,6 +1,6 @@
 //! The program with its bind groups: what a step encodes.
 
-use super::program::{Dispatch, Extent, SPLIT_FROM, Slot, When};
+use super::program::{Dispatch, Extent, Slot, When};
 use super::{GpuBackend, KvCache, PARAMS_BYTES, PARAMS_STRIDE};
 
 /// Bind groups of every dispatch. Those that show a session's cache live in the cache.
@@ -17,12 +17,21 @@ impl Replay {
     /// Makes all bind groups that do not depend on a session.
     pub fn new(backend: &GpuBackend) -> Self {
         let program = &backend.program;
-        let dispatches: Vec<Dispatch> =
-            [&program.decode, &program.chunk, &program.choose].into_iter().flatten().cloned().collect();
+        let dispatches: Vec<Dispatch> = [&program.decode, &program.chunk, &program.choose]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect();
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-        let params = backend.gpu.buffer("params", dispatches.len() as u64 * PARAMS_STRIDE, usage);
+        let params = backend
+            .gpu
+            .buffer("params", dispatches.len() as u64 * PARAMS_STRIDE, usage);
         for (i, dispatch) in dispatches.iter().enumerate() {
-            backend.gpu.queue.write_buffer(&params, i as u64 * PARAMS_STRIDE, dispatch.params.bytes());
+            backend.gpu.queue.write_buffer(
+                &params,
+                i as u64 * PARAMS_STRIDE,
+                dispatch.params.bytes(),
+            );
         }
         let mut replay = Self {
             decode_end: program.decode.len(),
@@ -36,36 +45,67 @@ impl Replay {
     }
 
     /// Makes the bind groups that show `cache`.
-    pub fn cache_groups(&self, backend: &GpuBackend, cache: &KvCache) -> Vec<Option<wgpu::BindGroup>> {
+    pub fn cache_groups(
+        &self,
+        backend: &GpuBackend,
+        cache: &KvCache,
+    ) -> Vec<Option<wgpu::BindGroup>> {
         self.make_groups(backend, Some(cache))
     }
 
-    fn make_groups(&self, backend: &GpuBackend, cache: Option<&KvCache>) -> Vec<Option<wgpu::BindGroup>> {
+    fn make_groups(
+        &self,
+        backend: &GpuBackend,
+        cache: Option<&KvCache>,
+    ) -> Vec<Option<wgpu::BindGroup>> {
         let make = |(i, dispatch): (usize, &Dispatch)| {
-            let shows_cache = dispatch.slots.iter().any(|slot| matches!(slot, Slot::Keys(_) | Slot::Values(_)));
+            let shows_cache = dispatch
+                .slots
+                .iter()
+                .any(|slot| matches!(slot, Slot::Keys(_) | Slot::Values(_)));
             (shows_cache == cache.is_some()).then(|| self.group(backend, cache, i, dispatch))
         };
         self.dispatches.iter().enumerate().map(make).collect()
     }
 
-    fn group(&self, backend: &GpuBackend, cache: Option<&KvCache>, index: usize, dispatch: &Dispatch) -> wgpu::BindGroup {
+    fn group(
+        &self,
+        backend: &GpuBackend,
+        cache: Option<&KvCache>,
+        index: usize,
+        dispatch: &Dispatch,
+    ) -> wgpu::BindGroup {
         let params = wgpu::BufferBinding {
             buffer: &self.params,
             offset: index as u64 * PARAMS_STRIDE,
             size: wgpu::BufferSize::new(PARAMS_BYTES),
         };
-        let resources = [backend.buffers.state.as_entire_binding(), wgpu::BindingResource::Buffer(params)]
-            .into_iter()
-            .chain(dispatch.slots.iter().map(|slot| backend.resource(*slot, cache)));
+        let resources = [
+            backend.buffers.state.as_entire_binding(),
+            wgpu::BindingResource::Buffer(params),
+        ]
+        .into_iter()
+        .chain(
+            dispatch
+                .slots
+                .iter()
+                .map(|slot| backend.resource(*slot, cache)),
+        );
         let entries: Vec<_> = resources
             .enumerate()
-            .map(|(binding, resource)| wgpu::BindGroupEntry { binding: binding as u32, resource })
+            .map(|(binding, resource)| wgpu::BindGroupEntry {
+                binding: binding as u32,
+                resource,
+            })
             .collect();
-        backend.gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some(&dispatch.label),
-            layout: &backend.pipelines[dispatch.kernel].layout,
-            entries: &entries,
-        })
+        backend
+            .gpu
+            .device
+            .create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some(&dispatch.label),
+                layout: &backend.pipelines[dispatch.kernel].layout,
+                entries: &entries,
+            })
     }
 
     /// Range of the dispatches for one token.
@@ -83,21 +123,8 @@ impl Replay {
         self.chunk_end..self.dispatches.len()
     }
 
-    /// Encodes a list for `tokens` tokens at the end of `cache`, of which `rows` rows of logits are wanted.
+    /// Encodes a list for `tokens` tokens from `position` on, of which `rows` rows of logits are wanted.
     pub fn record(
-        &self,
-        backend: &GpuBackend,
-        pass: &mut wgpu::ComputePass<'_>,
-        list: std::ops::Range<usize>,
-        cache: &KvCache,
-        tokens: usize,
-        rows: usize,
-    ) {
-        self.record_at(backend, pass, list, cache, (cache.len(), tokens, rows));
-    }
-
-    /// As [`Self::record`], at a position that the cache has not counted yet.
-    pub fn record_at(
         &self,
         backend: &GpuBackend,
         pass: &mut wgpu::ComputePass<'_>,
@@ -105,7 +132,7 @@ impl Replay {
         cache: &KvCache,
         (position, tokens, rows): (usize, usize, usize),
     ) {
-        let long = position + tokens > SPLIT_FROM;
+        let long = position + tokens > backend.program.split_from;
         let mut kernel = usize::MAX;
         for i in list {
             let dispatch = &self.dispatches[i];
@@ -119,8 +146,12 @@ impl Replay {
                 Extent::Tokens(per) => (tokens as u32).div_ceil(per),
                 Extent::Rows(per) => (rows as u32).div_ceil(per),
             });
-            let group = self.groups[i].as_ref().or_else(|| cache.groups.get(i).and_then(Option::as_ref));
-            let Some(group) = group.filter(|_| !skip && x * y * z > 0) else { continue };
+            let group = self.groups[i]
+                .as_ref()
+                .or_else(|| cache.groups.get(i).and_then(Option::as_ref));
+            let Some(group) = group.filter(|_| !skip && x * y * z > 0) else {
+                continue;
+            };
             if kernel != dispatch.kernel {
                 kernel = dispatch.kernel;
                 pass.set_pipeline(&backend.pipelines[kernel].pipeline);
@@ -136,8 +167,12 @@ impl GpuBackend {
         let unused = || self.buffers.unused.as_entire_binding();
         match slot {
             Slot::Buffer(id) => self.buffers.activations[id.0].as_entire_binding(),
-            Slot::Quants(matrix, part) => self.weights.matrices[matrix][part].quants.as_entire_binding(),
-            Slot::Scales(matrix, part) => self.weights.matrices[matrix][part].scales.as_entire_binding(),
+            Slot::Quants(matrix, part) => self.weights.matrices[matrix][part]
+                .quants
+                .as_entire_binding(),
+            Slot::Scales(matrix, part) => self.weights.matrices[matrix][part]
+                .scales
+                .as_entire_binding(),
             Slot::Vector(index) => {
                 let (first, len) = self.weights.layout.vectors[index];
                 wgpu::BindingResource::Buffer(wgpu::BufferBinding {
@@ -147,8 +182,12 @@ impl GpuBackend {
                 })
             }
             Slot::Rotary(index) => self.buffers.rotary[index].as_entire_binding(),
-            Slot::Keys(layer) => cache.map_or_else(unused, |cache| cache.layers[layer].keys.as_entire_binding()),
-            Slot::Values(layer) => cache.map_or_else(unused, |cache| cache.layers[layer].values.as_entire_binding()),
+            Slot::Keys(layer) => {
+                cache.map_or_else(unused, |cache| cache.layers[layer].keys.as_entire_binding())
+            }
+            Slot::Values(layer) => cache.map_or_else(unused, |cache| {
+                cache.layers[layer].values.as_entire_binding()
+            }),
             Slot::Parts => self.buffers.parts.as_entire_binding(),
             Slot::Candidates => self.buffers.candidates.as_entire_binding(),
             Slot::Unused => unused(),

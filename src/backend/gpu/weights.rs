@@ -43,24 +43,44 @@ impl Weights {
             .map(|matrix| {
                 let size = |part| {
                     let units = matrix.part_rows(part) * matrix.units();
-                    (matrix.format.quant_bytes(units) as u64, matrix.format.scale_bytes(units) as u64)
+                    (
+                        matrix.format.quant_bytes(units) as u64,
+                        matrix.format.scale_bytes(units) as u64,
+                    )
                 };
                 (0..matrix.parts.len()).map(size).collect()
             })
             .collect();
         let vector_bytes = layout.vector_floats() as u64 * 4;
-        let bytes = sizes.iter().flatten().map(|(quants, scales)| quants + scales).sum::<u64>() + vector_bytes;
+        let bytes = sizes
+            .iter()
+            .flatten()
+            .map(|(quants, scales)| quants + scales)
+            .sum::<u64>()
+            + vector_bytes;
         let make = || {
             let part = |(quants, scales): &(u64, u64)| PartBuffers {
                 quants: gpu.storage("quants", *quants),
                 scales: gpu.storage("scales", *scales),
             };
-            let matrices: Vec<Vec<_>> = sizes.iter().map(|parts| parts.iter().map(part).collect()).collect();
+            let matrices: Vec<Vec<_>> = sizes
+                .iter()
+                .map(|parts| parts.iter().map(part).collect())
+                .collect();
             (matrices, gpu.storage("vectors", vector_bytes))
         };
         let (matrices, vectors) = gpu.allocating(bytes, make).await?;
         let written = vec![false; dtypes.len()];
-        Ok(Self { layout, matrices, vectors, factors: Vec::new(), dtypes, written, planes: Planes::default(), bytes })
+        Ok(Self {
+            layout,
+            matrices,
+            vectors,
+            factors: Vec::new(),
+            dtypes,
+            written,
+            planes: Planes::default(),
+            bytes,
+        })
     }
 
     /// Bytes on the GPU.
@@ -70,19 +90,32 @@ impl Weights {
 
     /// The first weight that never came.
     pub fn missing(&self) -> Option<WeightId> {
-        self.written.iter().position(|written| !written).map(WeightId)
+        self.written
+            .iter()
+            .position(|written| !written)
+            .map(WeightId)
     }
 
     /// Values of a vector that was named in `new`'s plan as rope factors.
     pub fn factors(&self, id: WeightId) -> Option<&[f32]> {
-        self.factors.iter().find(|(known, _)| *known == id).map(|(_, values)| values.as_slice())
+        self.factors
+            .iter()
+            .find(|(known, _)| *known == id)
+            .map(|(_, values)| values.as_slice())
     }
 
     /// Takes GGUF bytes of whole rows.
     ///
     /// # Errors
     /// [`Error::Internal`] when they do not fit, [`Error::BadTensor`] for scales beyond f16.
-    pub fn write_rows(&mut self, gpu: &Gpu, plan: &Plan, id: WeightId, row_start: usize, bytes: &[u8]) -> Result<()> {
+    pub fn write_rows(
+        &mut self,
+        gpu: &Gpu,
+        plan: &Plan,
+        id: WeightId,
+        row_start: usize,
+        bytes: &[u8],
+    ) -> Result<()> {
         let spec = &plan.weights[id.0];
         let dtype = self.dtypes[id.0];
         self.written[id.0] = true;
@@ -90,7 +123,11 @@ impl Weights {
             Some(Place::Vector { vector, offset }) => {
                 let values = format::floats(dtype, bytes, spec.cols)?;
                 let first = self.layout.vectors[vector].0 + offset;
-                gpu.queue.write_buffer(&self.vectors, first as u64 * 4, bytemuck::cast_slice(&values));
+                gpu.queue.write_buffer(
+                    &self.vectors,
+                    first as u64 * 4,
+                    bytemuck::cast_slice(&values),
+                );
                 if plan.ropes.iter().any(|rope| rope.factors == Some(id)) {
                     self.factors.push((id, values));
                 }
@@ -123,16 +160,22 @@ impl Weights {
             if from >= to {
                 continue;
             }
-            self.planes.pack(dtype, &bytes[(from - row) * row_bytes..(to - row) * row_bytes], shape.cols)?;
+            self.planes.pack(
+                dtype,
+                &bytes[(from - row) * row_bytes..(to - row) * row_bytes],
+                shape.cols,
+            )?;
             let units = (from - start) * shape.units();
             let buffers = &self.matrices[matrix][part];
             // Float rows of two bytes a value may end on half a word only where a row has an odd length, which
             // `Layout` refuses; scales end on a whole word.
             let at = shape.format.quant_bytes(units) as u64;
-            gpu.queue.write_buffer(&buffers.quants, at, &self.planes.quants);
+            gpu.queue
+                .write_buffer(&buffers.quants, at, &self.planes.quants);
             if !self.planes.scales.is_empty() {
                 let at = shape.format.scale_bytes(units) as u64;
-                gpu.queue.write_buffer(&buffers.scales, at, &self.planes.scales);
+                gpu.queue
+                    .write_buffer(&buffers.scales, at, &self.planes.scales);
             }
         }
         Ok(())

@@ -1,0 +1,53 @@
+// Matrix times vector with the rows of the expert that the token has chosen. Grid: (rows / 4, chosen experts, tokens).
+// The twin of matvec.wgsl for mixtures; a prompt's tokens go through it one by one.
+struct Params {
+    units: u32,      // 16-column units per row
+    rows: u32,       // outputs of an expert
+    stride: u32,     // rows from one expert to the next
+    offset: u32,     // first row within an expert
+    part_start: u32, // first row of this part of the matrix
+    part_rows: u32,
+    used: u32,
+    shared_x: u32,   // 1: all experts of a token have the same input
+    tail: u32,       // see row_count
+}
+@group(0) @binding(1) var<uniform> params: Params;
+@group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read> route: array<f32>;
+@group(0) @binding(6) var<storage, read> bias: array<f32>;
+@group(0) @binding(7) var<storage, read_write> out: array<f32>;
+
+fn run(group: vec3<u32>, index: u32) {
+    if (group.z >= row_count(params.tail)) {
+        return;
+    }
+    let expert = u32(route[group.z * 2u * params.used + group.y]);
+    let slot = group.z * params.used + group.y;
+    let row = group.x * 4u;
+    let from_row = expert * params.stride + params.offset + row;
+    let x_base = select(slot, group.z, params.shared_x == 1u) * params.units * 4u;
+    // A group of rows may reach over the end of a part: what lies outside is computed and thrown away.
+    let first = (from_row - params.part_start) * params.units;
+    var sum = vec4<f32>(0.0);
+    for (var unit = index; unit < params.units; unit += WG) {
+        let q = x_base + unit * 4u;
+        let part = mat4x4<f32>(x[q], x[q + 1u], x[q + 2u], x[q + 3u]);
+        let total = dot(part[0] + part[1] + part[2] + part[3], vec4<f32>(1.0));
+        sum += vec4<f32>(
+            unit_dot(first + unit, part, total),
+            unit_dot(first + params.units + unit, part, total),
+            unit_dot(first + 2u * params.units + unit, part, total),
+            unit_dot(first + 3u * params.units + unit, part, total),
+        );
+    }
+    sum = workgroup_sum4(sum);
+    let at = from_row + index;
+    if (index < 4u && row + index < params.rows && at >= params.part_start
+        && at - params.part_start < params.part_rows) {
+        var value = sum[index];
+        if (HAS_BIAS) {
+            value += bias[at];
+        }
+        out[slot * params.rows + row + index] = value;
+    }
+}

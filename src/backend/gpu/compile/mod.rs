@@ -1,0 +1,336 @@
+//! From the plan to a [`Program`]: each operation becomes dispatches.
+
+mod attention;
+mod mixture;
+mod projections;
+
+use super::format::Format;
+use super::fuse::{self, Fused, Node};
+use super::kernel::{Kernel, MAX_TOKENS, NormTarget};
+use super::layout::{Layout, rows_per_part};
+use super::program::{Dispatch, Extent, Params, Program, Slot, When};
+use crate::backend::KvType;
+use crate::model::{BufId, Op, Plan, WeightId};
+use crate::quant::DType;
+use crate::{Error, Result};
+
+/// What compiling depends on besides the plan.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    /// Largest storage binding, bytes.
+    pub max_binding: u64,
+    /// Storage of keys and values.
+    pub kv: KvType,
+    /// Positions from which attention splits the keys over several workgroups.
+    pub split_from: usize,
+}
+
+/// Memory for rows of logits; more rows at once are computed in turns.
+const LOGITS_BYTES: usize = 8 << 20;
+
+/// Workgroups of the arg-max.
+const ARGMAX_BLOCKS: usize = 64;
+
+/// Compiles `plan`, whose weights are stored as `dtypes`.
+///
+/// # Errors
+/// [`Error::BadTensor`] and [`Error::Internal`] for what the kernels do not take.
+pub fn compile(plan: &Plan, dtypes: &[DType], target: Target) -> Result<(Program, Layout)> {
+    if plan.whole || plan.pooled {
+        return Err(Error::Gpu("models of whole texts have no kernels".into()));
+    }
+    let format = |id: WeightId| Format::of(dtypes[id.0]);
+    let fits = |id: WeightId, rows: usize| {
+        rows <= rows_per_part(format(id), plan.weights[id.0].cols, target.max_binding)
+    };
+    let fused = fuse::fuse(plan, format, fits);
+    let layout = Layout::new(plan, dtypes, &fused.groups, target.max_binding)?;
+    let mut compiler = Compiler::new(plan, target, &layout, &fused);
+    for step in &plan.steps {
+        compiler.label = &step.label;
+        compiler.op(&step.op, MAX_TOKENS)?;
+        compiler.tail |= matches!(step.op, Op::LastRow { .. });
+    }
+    compiler.program.chunk = std::mem::take(&mut compiler.list);
+    compiler.tail = false;
+    for (label, node) in &fused.nodes {
+        compiler.label = label;
+        compiler.node(node)?;
+    }
+    compiler.program.decode = std::mem::take(&mut compiler.list);
+    compiler.label = "choose";
+    compiler.choose();
+    compiler.program.choose = std::mem::take(&mut compiler.list);
+    Ok((compiler.program, layout))
+}
+
+#[cfg(test)]
+mod tests;
+
+struct Compiler<'a> {
+    plan: &'a Plan,
+    target: Target,
+    layout: &'a Layout,
+    program: Program,
+    list: Vec<Dispatch>,
+    label: &'a str,
+    /// Whether the operation stands behind `LastRow`.
+    tail: bool,
+}
+
+impl<'a> Compiler<'a> {
+    fn new(plan: &'a Plan, target: Target, layout: &'a Layout, fused: &Fused) -> Self {
+        let mut program = Program {
+            split_from: target.split_from,
+            ..Program::default()
+        };
+        let first_tail = plan
+            .steps
+            .iter()
+            .position(|step| matches!(step.op, Op::LastRow { .. }));
+        let tail_steps = &plan.steps[first_tail.unwrap_or(plan.steps.len())..];
+        let logit_rows = (LOGITS_BYTES / 4 / plan.n_vocab.max(1)).clamp(1, MAX_TOKENS);
+        for (index, width) in fused.buffers.iter().enumerate() {
+            let is_tail = tail_steps
+                .iter()
+                .any(|step| fuse::written(&step.op) == Some(BufId(index)));
+            let rows = match index {
+                _ if index >= plan.buffers.len() => 1,
+                _ if is_tail => logit_rows,
+                _ => MAX_TOKENS,
+            };
+            program.buffers.push((*width, rows));
+        }
+        Self {
+            plan,
+            target,
+            layout,
+            program,
+            list: Vec::new(),
+            label: "",
+            tail: false,
+        }
+    }
+
+    fn width(&self, buffer: BufId) -> usize {
+        self.program.buffers[buffer.0].0
+    }
+
+    fn push(
+        &mut self,
+        kernel: Kernel,
+        params: Params,
+        slots: Vec<Slot>,
+        grid: [Extent; 3],
+        when: When,
+    ) {
+        let kernel = self.program.kernel(kernel);
+        self.list.push(Dispatch {
+            label: self.label.to_owned(),
+            kernel,
+            params,
+            slots,
+            grid,
+            when,
+        });
+    }
+
+    /// Grid of `count` invocations for each row.
+    fn per_row(&self, kernel: Kernel, count: usize) -> [Extent; 3] {
+        [
+            Extent::Fixed(count.div_ceil(kernel.workgroup()) as u32),
+            self.rows(1),
+            Extent::Fixed(1),
+        ]
+    }
+
+    fn rows(&self, per: u32) -> Extent {
+        if self.tail {
+            Extent::Rows(per)
+        } else {
+            Extent::Tokens(per)
+        }
+    }
+
+    fn node(&mut self, node: &Node) -> Result<()> {
+        match node {
+            Node::Plain(op) => self.op(op, 1),
+            Node::Embed { op, scale } => self.embed(op, *scale),
+            Node::Project { .. } => self.project(node),
+            Node::Heads { .. } => self.heads(node),
+            Node::NormResidual { x, norm, out } => {
+                let op = Op::Norm {
+                    kind: norm.kind,
+                    x: *x,
+                    weight: Some(norm.weight),
+                    bias: norm.bias,
+                    eps: norm.eps,
+                    width: self.width(*x),
+                    out: *out,
+                };
+                self.norm(&op, NormTarget::Residual)
+            }
+        }
+    }
+
+    fn op(&mut self, op: &Op, tokens: usize) -> Result<()> {
+        match *op {
+            Op::Embed { .. } => self.embed(op, 1.0),
+            Op::Norm { x, out, .. } if x == out => self.norm(op, NormTarget::InPlace),
+            Op::Norm { .. } => self.norm(op, NormTarget::Other),
+            Op::MatMul { .. } => self.matmul(op),
+            Op::Rope { .. } => self.rope(op),
+            Op::StoreKv { .. } => self.store_kv(op),
+            Op::Attention { .. } => self.attention(op, tokens),
+            Op::MoeRoute { .. } => self.route(op),
+            Op::MoeMatMul { .. } => self.expert_matmul(op),
+            _ => self.simple_op(op),
+        }
+    }
+
+    /// The operations on each value by itself.
+    fn simple_op(&mut self, op: &Op) -> Result<()> {
+        let none = Params::new();
+        match *op {
+            Op::GatedAct { act, gate, up, out } if up == out && gate != out => {
+                let share = none.u(self.width(out) / self.width(gate));
+                self.elementwise(Kernel::GatedAct { act }, &[Slot::Buffer(gate)], out, share);
+            }
+            Op::PositionScale { x, factor, length } => {
+                self.elementwise(Kernel::PositionScale, &[], x, none.f(factor).u(length));
+            }
+            Op::MoeSum {
+                x,
+                route,
+                used,
+                out,
+            } => {
+                self.elementwise(
+                    Kernel::MoeSum,
+                    &[Slot::Buffer(x), Slot::Buffer(route)],
+                    out,
+                    none.u(used),
+                );
+            }
+            Op::Act { act, x } => self.elementwise(Kernel::Act { act }, &[Slot::Unused], x, none),
+            Op::Add { a, b, out } if a == out && b != out => {
+                self.elementwise(Kernel::Add, &[Slot::Buffer(b)], out, none);
+            }
+            Op::Add { a, b, out } if b == out && a != out => {
+                self.elementwise(Kernel::Add, &[Slot::Buffer(a)], out, none);
+            }
+            Op::Scale { x, factor } => {
+                self.elementwise(Kernel::Scale, &[Slot::Unused], x, none.f(factor))
+            }
+            Op::SoftCap { x, cap } => {
+                self.elementwise(Kernel::SoftCap, &[Slot::Unused], x, none.f(cap))
+            }
+            Op::LastRow { x, out } if x != out => {
+                self.tail = true;
+                self.elementwise(Kernel::LastRow, &[Slot::Buffer(x)], out, none);
+            }
+            _ => return Err(Error::Gpu(format!("no kernel for {}: {op:?}", self.label))),
+        }
+        Ok(())
+    }
+
+    /// A kernel over every value of `out`; `more` are its parameters beyond the width and the tail.
+    fn elementwise(&mut self, kernel: Kernel, inputs: &[Slot], out: BufId, more: Params) {
+        let width = self.width(out);
+        let params = Params::new().u(width).u(usize::from(self.tail)).then(more);
+        let slots = inputs.iter().copied().chain([Slot::Buffer(out)]).collect();
+        self.push(
+            kernel,
+            params,
+            slots,
+            self.per_row(kernel, width),
+            When::Always,
+        );
+    }
+
+    fn norm(&mut self, op: &Op, target: NormTarget) -> Result<()> {
+        let Op::Norm {
+            kind,
+            x,
+            weight,
+            bias,
+            eps,
+            width,
+            out,
+        } = *op
+        else {
+            return Err(self.mismatch());
+        };
+        let stride = self.width(out);
+        let own = match weight {
+            Some(id) => (self.plan.weights[id.0].cols / width).max(1),
+            None => 1,
+        };
+        let weight = self.optional_vector(weight)?;
+        let bias = self.optional_vector(bias)?;
+        let kernel = Kernel::Norm {
+            kind,
+            target,
+            weight: weight != Slot::Unused,
+            bias: bias != Slot::Unused,
+        };
+        let input = if target == NormTarget::InPlace {
+            Slot::Unused
+        } else {
+            Slot::Buffer(x)
+        };
+        let params = Params::new()
+            .u(width)
+            .u(stride)
+            .f(eps)
+            .u(usize::from(self.tail))
+            .u(own);
+        let grid = [
+            Extent::Fixed((stride / width) as u32),
+            self.rows(1),
+            Extent::Fixed(1),
+        ];
+        self.push(
+            kernel,
+            params,
+            vec![input, weight, bias, Slot::Buffer(out)],
+            grid,
+            When::Always,
+        );
+        Ok(())
+    }
+
+    fn optional_vector(&self, id: Option<WeightId>) -> Result<Slot> {
+        Ok(id
+            .map(|id| self.layout.vector(id))
+            .transpose()?
+            .map_or(Slot::Unused, Slot::Vector))
+    }
+
+    fn choose(&mut self) {
+        let logits = Slot::Buffer(self.plan.logits);
+        let params = Params::new().u(self.plan.n_vocab).u(ARGMAX_BLOCKS);
+        let grid = |n: usize| [n as u32, 1, 1].map(Extent::Fixed);
+        self.push(
+            Kernel::ArgMax,
+            params,
+            vec![logits, Slot::Candidates],
+            grid(ARGMAX_BLOCKS),
+            When::Always,
+        );
+        self.push(
+            Kernel::ArgMaxJoin,
+            params,
+            vec![Slot::Candidates],
+            grid(1),
+            When::Always,
+        );
+    }
+
+    fn mismatch(&self) -> Error {
+        Error::Internal(format!("{} was taken for another operation", self.label))
+    }
+}
+
+/// Bytes of the candidates of the arg-max.
+pub const CANDIDATE_BYTES: usize = ARGMAX_BLOCKS * 8;

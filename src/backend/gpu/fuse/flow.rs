@@ -1,0 +1,75 @@
+//! Which buffers each operation reads and writes.
+
+use crate::model::{BufId, Op};
+
+/// Buffers that an operation reads.
+pub fn reads(op: &Op) -> Vec<BufId> {
+    match *op {
+        Op::Embed { .. } => vec![],
+        Op::Norm { x, .. }
+        | Op::MatMul { x, .. }
+        | Op::Rope { x, .. }
+        | Op::Act { x, .. }
+        | Op::Scale { x, .. }
+        | Op::SoftCap { x, .. }
+        | Op::LastRow { x, .. } => vec![x],
+        Op::PositionScale { x, .. }
+        | Op::CausalConv { x, .. }
+        | Op::MoeRoute { x, .. }
+        | Op::Softmax { x }
+        | Op::Pool { x, .. } => vec![x],
+        Op::MoeMatMul { x, route, .. } | Op::MoeSum { x, route, .. } => vec![x, route],
+        Op::StoreKv { k, v, .. } => vec![k, v],
+        Op::Attention { q, .. } => vec![q],
+        Op::GatedAct { gate, up, .. } => vec![gate, up],
+        Op::Add { a, b, .. } => vec![a, b],
+    }
+}
+
+/// Buffer that an operation writes whole.
+pub fn written(op: &Op) -> Option<BufId> {
+    match *op {
+        Op::Embed { out, .. }
+        | Op::Norm { out, .. }
+        | Op::MatMul { out, .. }
+        | Op::Attention { out, .. }
+        | Op::GatedAct { out, .. }
+        | Op::Add { out, .. }
+        | Op::CausalConv { out, .. }
+        | Op::MoeRoute { out, .. }
+        | Op::MoeMatMul { out, .. }
+        | Op::MoeSum { out, .. }
+        | Op::Pool { out, .. }
+        | Op::LastRow { out, .. } => Some(out),
+        Op::Rope { x, .. }
+        | Op::Softmax { x }
+        | Op::PositionScale { x, .. }
+        | Op::Act { x, .. }
+        | Op::Scale { x, .. }
+        | Op::SoftCap { x, .. } => Some(x),
+        Op::StoreKv { .. } => None,
+    }
+}
+
+/// Every buffer that an operation names.
+pub fn buffers_mut(op: &mut Op) -> Vec<&mut BufId> {
+    match op {
+        Op::Embed { out, .. } => vec![out],
+        Op::PositionScale { x, .. } | Op::Softmax { x } => vec![x],
+        Op::Pool { x, out, .. } => vec![x, out],
+        Op::CausalConv { x, out, .. } | Op::MoeRoute { x, out, .. } => vec![x, out],
+        Op::MoeMatMul { x, route, out, .. } | Op::MoeSum { x, route, out, .. } => {
+            vec![x, route, out]
+        }
+        Op::Norm { x, out, .. } | Op::MatMul { x, out, .. } | Op::LastRow { x, out } => {
+            vec![x, out]
+        }
+        Op::Rope { x, .. } | Op::Act { x, .. } | Op::Scale { x, .. } | Op::SoftCap { x, .. } => {
+            vec![x]
+        }
+        Op::StoreKv { k, v, .. } => vec![k, v],
+        Op::Attention { q, out, .. } => vec![q, out],
+        Op::GatedAct { gate, up, out, .. } => vec![gate, up, out],
+        Op::Add { a, b, out } => vec![a, b, out],
+    }
+}

@@ -1,0 +1,288 @@
+//! The one table of shaders: which kernels there are, how each is put together, and what it binds.
+//!
+//! A shader is a header of constants, `shaders/lib` modules, perhaps a `shaders/quant` module, one file of
+//! `shaders/kernels`, and the entry point. Joining strings is all that happens: no preprocessor, no build script.
+
+mod source;
+
+use super::format::Format;
+use crate::backend::KvType;
+use crate::model::{Activation, Gating, NormKind, Pairing};
+
+/// Most tokens in a chunk.
+pub const MAX_TOKENS: usize = 64;
+
+/// Longest attention head.
+pub const MAX_HEAD: usize = 512;
+
+/// Most experts that a router chooses from.
+pub const MAX_EXPERTS: usize = 512;
+
+/// What a binding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Bind {
+    /// Constants of a dispatch.
+    Uniform,
+    /// Storage that is only read.
+    Read,
+    /// Storage that is written.
+    Write,
+}
+
+/// What a mat-vec does with its sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Epilogue {
+    /// Stores them.
+    Store,
+    /// Adds them to what is there.
+    Residual,
+    /// Multiplies the activated gate row with the up row.
+    Gated,
+}
+
+/// Where a norm puts its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NormTarget {
+    /// Another buffer.
+    Other,
+    /// Its own input.
+    InPlace,
+    /// Adds it to another buffer.
+    Residual,
+}
+
+/// How a workgroup sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reduce {
+    /// Shared memory.
+    Workgroup,
+    /// Subgroup operations.
+    Subgroup,
+}
+
+/// Who reads the WGSL: they disagree on `enable subgroups;`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// naga, natively: refuses the line.
+    Naga,
+    /// A browser: demands the line.
+    Browser,
+}
+
+/// A kernel with everything that is fixed when it is compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // the fields are the constants that the kernel's file explains
+pub enum Kernel {
+    Embed {
+        format: Format,
+    },
+    MatVec {
+        format: Format,
+        norm: Option<NormKind>,
+        epilogue: Epilogue,
+        act: Option<Activation>,
+        bias: bool,
+    },
+    MatMul {
+        format: Format,
+        bias: bool,
+    },
+    MoeMatVec {
+        format: Format,
+        bias: bool,
+    },
+    MoeRoute {
+        gating: Gating,
+        bias: bool,
+    },
+    MoeSum,
+    Norm {
+        kind: NormKind,
+        target: NormTarget,
+        weight: bool,
+        bias: bool,
+    },
+    PositionScale,
+    Rope {
+        pairing: Pairing,
+    },
+    StoreKv {
+        kv: KvType,
+    },
+    Heads {
+        qk_norm: bool,
+        rope: Option<Pairing>,
+        kv: KvType,
+    },
+    Attention {
+        kv: KvType,
+        split: bool,
+        sinks: bool,
+    },
+    AttentionCombine,
+    GatedAct {
+        act: Activation,
+    },
+    Act {
+        act: Activation,
+    },
+    Add,
+    Scale,
+    SoftCap,
+    LastRow,
+    ArgMax,
+    ArgMaxJoin,
+}
+
+impl Kernel {
+    /// Invocations in a workgroup.
+    pub fn workgroup(&self) -> usize {
+        match self {
+            Self::MatMul { .. } | Self::ArgMax | Self::ArgMaxJoin => 256,
+            Self::Attention { .. } | Self::AttentionCombine => 128,
+            _ => 64,
+        }
+    }
+
+    /// Bindings after state (0, read) and parameters (1, uniform), in order from 2 on.
+    pub fn bindings(&self) -> &'static [Bind] {
+        use Bind::{Read, Write};
+        match self {
+            Self::Embed { .. } => &[Read, Read, Write],
+            Self::MatVec { .. } => &[Read, Read, Read, Read, Read, Read, Write],
+            Self::MatMul { .. } => &[Read, Read, Read, Read, Write],
+            Self::Norm { .. } => &[Read, Read, Read, Write],
+            Self::StoreKv { .. } => &[Read, Read, Write, Write],
+            Self::Heads { .. } => &[Write, Read, Read, Read, Write, Write],
+            Self::Attention { .. } => &[Read, Read, Read, Read, Write],
+            Self::MoeMatVec { .. } => &[Read, Read, Read, Read, Read, Write],
+            Self::MoeRoute { .. } | Self::MoeSum => &[Read, Read, Write],
+            Self::PositionScale => &[Write],
+            Self::AttentionCombine
+            | Self::Rope { .. }
+            | Self::GatedAct { .. }
+            | Self::Act { .. }
+            | Self::Add
+            | Self::Scale
+            | Self::SoftCap
+            | Self::LastRow
+            | Self::ArgMax => &[Read, Write],
+            Self::ArgMaxJoin => &[Read],
+        }
+    }
+
+    /// Whether the shared state is written.
+    pub fn writes_state(&self) -> bool {
+        matches!(self, Self::ArgMaxJoin)
+    }
+
+    /// Name for messages: that of the file.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Embed { .. } => "embed",
+            Self::MatVec { .. } => "matvec",
+            Self::MatMul { .. } => "matmul",
+            Self::MoeMatVec { .. } => "moe_matvec",
+            Self::MoeRoute { .. } => "moe_route",
+            Self::MoeSum => "moe_sum",
+            Self::Norm { .. } => "norm",
+            Self::PositionScale => "position_scale",
+            Self::Rope { .. } => "rope",
+            Self::StoreKv { .. } => "store_kv",
+            Self::Heads { .. } => "heads",
+            Self::Attention { .. } => "attention",
+            Self::AttentionCombine => "attention_combine",
+            Self::GatedAct { .. } => "gated_act",
+            Self::Act { .. } => "act",
+            Self::Add => "add",
+            Self::Scale => "scale",
+            Self::SoftCap => "softcap",
+            Self::LastRow => "last_row",
+            Self::ArgMax => "argmax",
+            Self::ArgMaxJoin => "argmax_join",
+        }
+    }
+
+    /// Every kernel that some model may use; tests compile each.
+    pub fn all() -> Vec<Self> {
+        let mut all = vec![
+            Self::AttentionCombine,
+            Self::Add,
+            Self::Scale,
+            Self::SoftCap,
+            Self::LastRow,
+            Self::PositionScale,
+            Self::MoeSum,
+            Self::ArgMax,
+            Self::ArgMaxJoin,
+        ];
+        Format::all()
+            .into_iter()
+            .for_each(|format| all.extend(Self::all_of(format)));
+        for bias in [false, true] {
+            for gating in [Gating::Softmax, Gating::Sigmoid, Gating::SoftmaxOfChosen] {
+                all.push(Self::MoeRoute { gating, bias });
+            }
+            for (kind, weight) in [NormKind::Rms, NormKind::Layer]
+                .into_iter()
+                .zip([false, true])
+            {
+                for target in [NormTarget::Other, NormTarget::InPlace, NormTarget::Residual] {
+                    all.push(Self::Norm {
+                        kind,
+                        target,
+                        weight,
+                        bias,
+                    });
+                }
+            }
+        }
+        all.extend(PAIRINGS.map(|pairing| Self::Rope { pairing }));
+        all.extend(ACTIVATIONS.map(|act| Self::GatedAct { act }));
+        all.extend(ACTIVATIONS.map(|act| Self::Act { act }));
+        for kv in [KvType::F32, KvType::F16] {
+            all.push(Self::StoreKv { kv });
+            for (split, sinks) in [(false, false), (true, false), (false, true), (true, true)] {
+                all.push(Self::Attention { kv, split, sinks });
+            }
+            for qk_norm in [false, true] {
+                let ropes = PAIRINGS.map(Some).into_iter().chain([None]);
+                all.extend(ropes.map(|rope| Self::Heads { qk_norm, rope, kv }));
+            }
+        }
+        all
+    }
+
+    /// The kernels that multiply with a matrix of this format.
+    fn all_of(format: Format) -> Vec<Self> {
+        let mut all = vec![Self::Embed { format }];
+        for bias in [false, true] {
+            all.push(Self::MatMul { format, bias });
+            all.push(Self::MoeMatVec { format, bias });
+            for norm in [None, Some(NormKind::Rms), Some(NormKind::Layer)] {
+                let plain = |epilogue, act| Self::MatVec {
+                    format,
+                    norm,
+                    epilogue,
+                    act,
+                    bias,
+                };
+                all.push(plain(Epilogue::Store, None));
+                all.push(plain(Epilogue::Residual, None));
+                all.extend(ACTIVATIONS.map(|act| plain(Epilogue::Store, Some(act))));
+                all.extend(ACTIVATIONS.map(|act| plain(Epilogue::Gated, Some(act))));
+            }
+        }
+        all
+    }
+}
+
+const PAIRINGS: [Pairing; 2] = [Pairing::Adjacent, Pairing::Halves];
+
+const ACTIVATIONS: [Activation; 5] = [
+    Activation::Silu,
+    Activation::GeluTanh,
+    Activation::Sigmoid,
+    Activation::ClampedSwiglu,
+    Activation::Identity,
+];

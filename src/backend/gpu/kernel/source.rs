@@ -1,0 +1,219 @@
+//! The text of each kernel: constants, modules, kernel file, entry point.
+
+use std::fmt::Write;
+
+use super::super::format::{Format, Plane, Scale};
+use super::{Dialect, Kernel, MAX_EXPERTS, MAX_HEAD, MAX_TOKENS, Reduce};
+use crate::backend::KvType;
+use crate::model::{Activation, NormKind, Pairing};
+
+macro_rules! shader {
+    ($path:literal) => {
+        include_str!(concat!("../../../../shaders/", $path))
+    };
+}
+
+impl Kernel {
+    fn file(&self) -> &'static str {
+        match self {
+            Self::Embed { .. } => shader!("kernels/embed.wgsl"),
+            Self::MatVec { .. } => shader!("kernels/matvec.wgsl"),
+            Self::MatMul { .. } => shader!("kernels/matmul.wgsl"),
+            Self::MoeMatVec { .. } => shader!("kernels/moe_matvec.wgsl"),
+            Self::MoeRoute { .. } => shader!("kernels/moe_route.wgsl"),
+            Self::MoeSum => shader!("kernels/moe_sum.wgsl"),
+            Self::Norm { .. } => shader!("kernels/norm.wgsl"),
+            Self::PositionScale => shader!("kernels/position_scale.wgsl"),
+            Self::Rope { .. } => shader!("kernels/rope.wgsl"),
+            Self::StoreKv { .. } => shader!("kernels/store_kv.wgsl"),
+            Self::Heads { .. } => shader!("kernels/heads.wgsl"),
+            Self::Attention { .. } => shader!("kernels/attention.wgsl"),
+            Self::AttentionCombine => shader!("kernels/attention_combine.wgsl"),
+            Self::GatedAct { .. } => shader!("kernels/gated_act.wgsl"),
+            Self::Act { .. } => shader!("kernels/act.wgsl"),
+            Self::Add => shader!("kernels/add.wgsl"),
+            Self::Scale => shader!("kernels/scale.wgsl"),
+            Self::SoftCap => shader!("kernels/softcap.wgsl"),
+            Self::LastRow => shader!("kernels/last_row.wgsl"),
+            Self::ArgMax => shader!("kernels/argmax.wgsl"),
+            Self::ArgMaxJoin => shader!("kernels/argmax_join.wgsl"),
+        }
+    }
+
+    /// Whether invocations reduce values together.
+    fn reduces(&self) -> bool {
+        matches!(
+            self,
+            Self::MatVec { .. }
+                | Self::MoeMatVec { .. }
+                | Self::MoeRoute { .. }
+                | Self::Norm { .. }
+                | Self::Heads { .. }
+                | Self::Attention { .. }
+        )
+    }
+
+    fn constants(&self) -> Constants {
+        let mut list = Constants(String::new());
+        list.number("WG", self.workgroup());
+        list.number("MAX_TOKENS", MAX_TOKENS);
+        match *self {
+            Self::Embed { format } => list.format(format),
+            Self::MatVec {
+                format,
+                norm,
+                epilogue,
+                act,
+                bias,
+            } => {
+                list.format(format);
+                list.number("NORM", norm.map_or(0, norm_number));
+                list.number("EPILOGUE", epilogue as usize);
+                list.number("ACT", act.map_or(0, act_number));
+                list.flag("HAS_BIAS", bias);
+            }
+            Self::MatMul { format, bias } | Self::MoeMatVec { format, bias } => {
+                list.format(format);
+                list.flag("HAS_BIAS", bias);
+            }
+            Self::MoeRoute { gating, bias } => {
+                list.number("GATING", gating as usize);
+                list.number("MAX_EXPERTS", MAX_EXPERTS);
+                list.flag("HAS_BIAS", bias);
+            }
+            Self::Norm {
+                kind,
+                target,
+                weight,
+                bias,
+            } => {
+                list.number("NORM", norm_number(kind));
+                list.number("TARGET", target as usize);
+                list.flag("WEIGHT", weight);
+                list.flag("BIAS", bias);
+            }
+            Self::Rope { pairing } => list.rotary(2, pairing),
+            Self::Heads { qk_norm, rope, .. } => {
+                list.flag("QK_NORM", qk_norm);
+                list.flag("ROPE", rope.is_some());
+                list.number("MAX_HEAD", MAX_HEAD);
+                list.rotary(3, rope.unwrap_or(Pairing::Halves));
+            }
+            Self::Attention { split, sinks, .. } => {
+                list.flag("SPLIT", split);
+                list.flag("SINKS", sinks);
+                list.number("MAX_HEAD_QUADS", MAX_HEAD / 4);
+            }
+            Self::GatedAct { act } | Self::Act { act } => list.number("ACT", act_number(act)),
+            _ => {}
+        }
+        list
+    }
+
+    fn modules(&self) -> Vec<&'static str> {
+        let kv_module = |kv| match kv {
+            KvType::F32 => shader!("lib/kv_f32.wgsl"),
+            KvType::F16 => shader!("lib/kv_f16.wgsl"),
+        };
+        match *self {
+            Self::Embed { format }
+            | Self::MatMul { format, .. }
+            | Self::MoeMatVec { format, .. } => format_modules(format),
+            Self::MatVec { format, .. } => {
+                let mut modules = format_modules(format);
+                modules.push(shader!("lib/activation.wgsl"));
+                modules
+            }
+            Self::Rope { .. } => vec![shader!("lib/rotary.wgsl")],
+            Self::Heads { kv, .. } => vec![shader!("lib/rotary.wgsl"), kv_module(kv)],
+            Self::StoreKv { kv } | Self::Attention { kv, .. } => vec![kv_module(kv)],
+            Self::GatedAct { .. } | Self::Act { .. } => vec![shader!("lib/activation.wgsl")],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The whole text of the shader.
+    pub fn source(&self, reduce: Reduce, dialect: Dialect) -> String {
+        let subgroups = self.reduces() && reduce == Reduce::Subgroup;
+        let mut text = String::new();
+        if subgroups && dialect == Dialect::Browser {
+            text.push_str("enable subgroups;\n");
+        }
+        text.push_str(&self.constants().0);
+        let state = if self.writes_state() {
+            shader!("lib/state_write.wgsl")
+        } else {
+            shader!("lib/state.wgsl")
+        };
+        let entry = match (self.reduces(), subgroups) {
+            (false, _) => shader!("lib/plain.wgsl"),
+            (true, false) => shader!("lib/reduce_workgroup.wgsl"),
+            (true, true) => shader!("lib/reduce_subgroup.wgsl"),
+        };
+        for part in [state]
+            .into_iter()
+            .chain(self.modules())
+            .chain([entry, self.file()])
+        {
+            text.push('\n');
+            text.push_str(part);
+        }
+        text
+    }
+}
+
+/// The header of a shader.
+struct Constants(String);
+
+impl Constants {
+    fn set(&mut self, name: &str, value: impl std::fmt::Display) {
+        let _ = writeln!(self.0, "const {name} = {value};");
+    }
+
+    fn number(&mut self, name: &str, value: usize) {
+        self.set(name, format_args!("{value}u"));
+    }
+
+    fn flag(&mut self, name: &str, value: bool) {
+        self.set(name, value);
+    }
+
+    fn format(&mut self, format: Format) {
+        self.number("SUB", format.sub);
+        self.set("ZERO", format_args!("{}.0", format.zero()));
+        self.flag("HAS_MIN", format.scale == Scale::HalfMin);
+        self.flag("SCALE_F32", format.scale == Scale::Single);
+    }
+
+    fn rotary(&mut self, binding: usize, pairing: Pairing) {
+        self.set("ROTARY_BINDING", binding);
+        self.flag("HALVES", pairing == Pairing::Halves);
+    }
+}
+
+fn norm_number(kind: NormKind) -> usize {
+    match kind {
+        NormKind::Rms => 1,
+        NormKind::Layer => 2,
+    }
+}
+
+fn act_number(act: Activation) -> usize {
+    match act {
+        Activation::Identity => 0,
+        Activation::Silu => 1,
+        Activation::GeluTanh => 2,
+        Activation::Sigmoid => 3,
+        Activation::ClampedSwiglu => 4,
+    }
+}
+
+fn format_modules(format: Format) -> Vec<&'static str> {
+    match format.plane {
+        Plane::Q4 => vec![shader!("quant/scales.wgsl"), shader!("quant/q4.wgsl")],
+        Plane::Q8 => vec![shader!("quant/scales.wgsl"), shader!("quant/q8.wgsl")],
+        Plane::F32 => vec![shader!("quant/f32.wgsl")],
+        Plane::F16 => vec![shader!("quant/f16.wgsl")],
+        Plane::Bf16 => vec![shader!("quant/bf16.wgsl")],
+    }
+}
