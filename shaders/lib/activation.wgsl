@@ -1,5 +1,5 @@
 // Activations, chosen by the constant ACT: 0 none (a plain product, as a gate), 1 SiLU, 2 GELU in its tanh form,
-// 3 sigmoid, 4 clamped SwiGLU (gpt-oss).
+// 3 sigmoid, 4 clamped SwiGLU (gpt-oss), 5 ReLU.
 fn activate(x: f32) -> f32 {
     if (ACT == 1u) {
         return x / (1.0 + exp(-x));
@@ -15,6 +15,9 @@ fn activate(x: f32) -> f32 {
     if (ACT == 4u) {
         let clamped = min(x, 7.0);
         return clamped / (1.0 + exp(-1.702 * clamped));
+    }
+    if (ACT == 5u) {
+        return max(x, 0.0);
     }
     return x;
 }

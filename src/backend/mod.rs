@@ -169,6 +169,8 @@ impl Backend {
     pub async fn encode(&mut self, cache: &mut KvCache, tokens: &[u32]) -> Result<()> {
         match (self, cache) {
             (Self::Cpu(cpu), KvCache::Cpu(cache)) => cpu.encode(cache, tokens),
+            #[cfg(feature = "webgpu")]
+            _ => Err(crate::Error::Gpu("encoders have no kernels".into())),
         }
     }
 

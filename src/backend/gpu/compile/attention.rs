@@ -189,15 +189,16 @@ impl Compiler<'_> {
             mask,
             window,
             softcap,
+            bias,
             out,
             ..
         } = *op
         else {
             return Err(self.mismatch());
         };
-        if mask != Mask::Causal {
+        if mask != Mask::Causal || bias.is_some() {
             return Err(Error::Gpu(
-                "attention to later positions has no kernel".into(),
+                "attention to later positions or with a bias has no kernel".into(),
             ));
         }
         Ok(Params::new()

@@ -1,11 +1,10 @@
-//! Which buffers each operation reads and writes.
+//! Which buffers each operation reads and writes. Operations without a kernel are not listed: compiling refuses them.
 
 use crate::model::{BufId, Op};
 
 /// Buffers that an operation reads.
 pub fn reads(op: &Op) -> Vec<BufId> {
     match *op {
-        Op::Embed { .. } => vec![],
         Op::Norm { x, .. }
         | Op::MatMul { x, .. }
         | Op::Rope { x, .. }
@@ -13,16 +12,13 @@ pub fn reads(op: &Op) -> Vec<BufId> {
         | Op::Scale { x, .. }
         | Op::SoftCap { x, .. }
         | Op::LastRow { x, .. } => vec![x],
-        Op::PositionScale { x, .. }
-        | Op::CausalConv { x, .. }
-        | Op::MoeRoute { x, .. }
-        | Op::Softmax { x }
-        | Op::Pool { x, .. } => vec![x],
+        Op::PositionScale { x, .. } | Op::MoeRoute { x, .. } => vec![x],
         Op::MoeMatMul { x, route, .. } | Op::MoeSum { x, route, .. } => vec![x, route],
         Op::StoreKv { k, v, .. } => vec![k, v],
         Op::Attention { q, .. } => vec![q],
         Op::GatedAct { gate, up, .. } => vec![gate, up],
         Op::Add { a, b, .. } => vec![a, b],
+        _ => vec![],
     }
 }
 
@@ -35,19 +31,16 @@ pub fn written(op: &Op) -> Option<BufId> {
         | Op::Attention { out, .. }
         | Op::GatedAct { out, .. }
         | Op::Add { out, .. }
-        | Op::CausalConv { out, .. }
         | Op::MoeRoute { out, .. }
         | Op::MoeMatMul { out, .. }
         | Op::MoeSum { out, .. }
-        | Op::Pool { out, .. }
         | Op::LastRow { out, .. } => Some(out),
         Op::Rope { x, .. }
-        | Op::Softmax { x }
         | Op::PositionScale { x, .. }
         | Op::Act { x, .. }
         | Op::Scale { x, .. }
         | Op::SoftCap { x, .. } => Some(x),
-        Op::StoreKv { .. } => None,
+        _ => None,
     }
 }
 
@@ -55,9 +48,8 @@ pub fn written(op: &Op) -> Option<BufId> {
 pub fn buffers_mut(op: &mut Op) -> Vec<&mut BufId> {
     match op {
         Op::Embed { out, .. } => vec![out],
-        Op::PositionScale { x, .. } | Op::Softmax { x } => vec![x],
-        Op::Pool { x, out, .. } => vec![x, out],
-        Op::CausalConv { x, out, .. } | Op::MoeRoute { x, out, .. } => vec![x, out],
+        Op::PositionScale { x, .. } => vec![x],
+        Op::MoeRoute { x, out, .. } => vec![x, out],
         Op::MoeMatMul { x, route, out, .. } | Op::MoeSum { x, route, out, .. } => {
             vec![x, route, out]
         }
@@ -71,5 +63,6 @@ pub fn buffers_mut(op: &mut Op) -> Vec<&mut BufId> {
         Op::Attention { q, out, .. } => vec![q, out],
         Op::GatedAct { gate, up, out, .. } => vec![gate, up, out],
         Op::Add { a, b, out } => vec![a, b, out],
+        _ => vec![],
     }
 }

@@ -279,10 +279,11 @@ impl Kernel {
 
 const PAIRINGS: [Pairing; 2] = [Pairing::Adjacent, Pairing::Halves];
 
-const ACTIVATIONS: [Activation; 5] = [
+const ACTIVATIONS: [Activation; 6] = [
     Activation::Silu,
     Activation::GeluTanh,
     Activation::Sigmoid,
     Activation::ClampedSwiglu,
+    Activation::Relu,
     Activation::Identity,
 ];

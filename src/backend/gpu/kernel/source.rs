@@ -205,6 +205,7 @@ fn act_number(act: Activation) -> usize {
         Activation::GeluTanh => 2,
         Activation::Sigmoid => 3,
         Activation::ClampedSwiglu => 4,
+        Activation::Relu => 5,
     }
 }
 
