@@ -1,5 +1,6 @@
 // Activations, chosen by the constant ACT: 0 none (a plain product, as a gate), 1 SiLU, 2 GELU in its tanh form,
-// 3 sigmoid, 4 clamped SwiGLU (gpt-oss), 5 ReLU.
+// 3 sigmoid, 4 clamped SwiGLU (gpt-oss), 5 ReLU,
+// 6 tanh.
 fn activate(x: f32) -> f32 {
     if (ACT == 1u) {
         return x / (1.0 + exp(-x));
@@ -18,6 +19,9 @@ fn activate(x: f32) -> f32 {
     }
     if (ACT == 5u) {
         return max(x, 0.0);
+    }
+    if (ACT == 6u) {
+        return tanh(clamp(x, -10.0, 10.0));
     }
     return x;
 }

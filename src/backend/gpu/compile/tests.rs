@@ -79,7 +79,7 @@ fn matrices_are_cut_to_the_binding() {
                 matrix
                     .format
                     .quant_bytes(matrix.part_rows(part) * matrix.units())
-                    <= 4096
+                    <= 32768
             );
         }
     }

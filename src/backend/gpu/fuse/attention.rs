@@ -10,6 +10,20 @@ struct HeadNorm {
     width: usize,
 }
 
+/// What is done to the heads of queries or of keys.
+#[derive(Default)]
+struct HeadForm {
+    norm: Option<HeadNorm>,
+    rope: Option<RopeId>,
+}
+
+impl HeadForm {
+    /// Whether a norm, if there is one, is over whole heads of this length.
+    fn is_of(&self, head_dim: usize) -> bool {
+        self.norm.as_ref().is_none_or(|norm| norm.width == head_dim)
+    }
+}
+
 /// What stands between the projections and the end of attention.
 struct HeadSteps {
     q_norm: Option<HeadNorm>,
@@ -60,51 +74,56 @@ impl<S: Fn(WeightId, WeightId) -> bool, F: Fn(WeightId, usize) -> bool> Fuser<'_
         Some(steps.end - at)
     }
 
-    /// The steps from `at` on, if they are what one dispatch does to the heads, and then attention.
+    /// The steps from `at` on, if they are what one dispatch does to the heads, and then attention. Those of the queries
+    /// and those of the keys may come in any order.
     fn head_steps(&self, at: usize, [q, k, v]: &[Projection; 3]) -> Option<HeadSteps> {
+        let (mut queries, mut keys) = (HeadForm::default(), HeadForm::default());
+        let mut stored = None;
         let mut next = at;
-        let (q_norm, k_norm) = (
-            self.head_norm(&mut next, q.out),
-            self.head_norm(&mut next, k.out),
-        );
-        let (q_rope, k_rope) = (
-            self.head_rope(&mut next, q.out),
-            self.head_rope(&mut next, k.out),
-        );
-        let (stored, layer) = match self.op(next)? {
-            Op::StoreKv { k, v, layer } => ((*k, *v), *layer),
-            _ => return None,
+        let attention = loop {
+            let op = self.op(next)?;
+            next += 1;
+            match *op {
+                Op::StoreKv {
+                    k: from_k,
+                    v: from_v,
+                    layer,
+                } if (from_k, from_v) == (k.out, v.out) => {
+                    stored = Some(layer);
+                }
+                Op::Attention { .. } => break op.clone(),
+                _ if self.shape_heads(op, q.out, &mut queries) => {}
+                _ if stored.is_none() && self.shape_heads(op, k.out, &mut keys) => {}
+                _ => return None,
+            }
         };
-        let attention = self.op(next + 1)?.clone();
         let Op::Attention {
-            q: queries,
-            layer: of,
+            q: from,
+            layer,
             head_dim,
             ..
         } = attention
         else {
             return None;
         };
-        let end = next + 2;
-        let whole =
-            |norm: &Option<HeadNorm>| norm.as_ref().is_none_or(|norm| norm.width == head_dim);
-        let fits = (queries, stored, of) == (q.out, (k.out, v.out), layer)
-            && q_rope == k_rope
-            && q_norm.is_some() == k_norm.is_some()
-            && whole(&q_norm)
-            && whole(&k_norm)
-            && [q, k, v].iter().all(|p| self.dead(p.out, end));
+        let fits = (from, Some(layer)) == (q.out, stored)
+            && queries.rope == keys.rope
+            && queries.norm.is_some() == keys.norm.is_some()
+            && queries.is_of(head_dim)
+            && keys.is_of(head_dim)
+            && [q, k, v].iter().all(|p| self.dead(p.out, next));
         fits.then_some(HeadSteps {
-            q_norm,
-            k_norm,
-            rope: q_rope,
+            q_norm: queries.norm,
+            k_norm: keys.norm,
+            rope: queries.rope,
             attention,
-            end,
+            end: next,
         })
     }
 
-    fn head_norm(&self, next: &mut usize, of: BufId) -> Option<HeadNorm> {
-        match *self.op(*next)? {
+    /// Notes a norm or a rotation of the heads in `buffer`; false for anything else, and for a norm after the rotation.
+    fn shape_heads(&self, op: &Op, buffer: BufId, form: &mut HeadForm) -> bool {
+        match *op {
             Op::Norm {
                 kind: NormKind::Rms,
                 x,
@@ -113,21 +132,20 @@ impl<S: Fn(WeightId, WeightId) -> bool, F: Fn(WeightId, usize) -> bool> Fuser<'_
                 eps,
                 width,
                 out,
-            } if x == of && x == out && self.plan.weights[weight.0].cols == width => {
-                *next += 1;
-                Some(HeadNorm { weight, eps, width })
+            } => {
+                let shared = self.plan.weights[weight.0].cols == width;
+                let free = form.norm.is_none() && form.rope.is_none();
+                let takes = (x, out) == (buffer, buffer) && shared && free;
+                if takes {
+                    form.norm = Some(HeadNorm { weight, eps, width });
+                }
+                takes
             }
-            _ => None,
-        }
-    }
-
-    fn head_rope(&self, next: &mut usize, of: BufId) -> Option<RopeId> {
-        match *self.op(*next)? {
-            Op::Rope { x, rope, .. } if x == of => {
-                *next += 1;
-                Some(rope)
+            Op::Rope { x, rope, .. } if x == buffer && form.rope.is_none() => {
+                form.rope = Some(rope);
+                true
             }
-            _ => None,
+            _ => false,
         }
     }
 

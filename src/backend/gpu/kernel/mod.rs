@@ -279,11 +279,12 @@ impl Kernel {
 
 const PAIRINGS: [Pairing; 2] = [Pairing::Adjacent, Pairing::Halves];
 
-const ACTIVATIONS: [Activation; 6] = [
+const ACTIVATIONS: [Activation; 7] = [
     Activation::Silu,
     Activation::GeluTanh,
     Activation::Sigmoid,
     Activation::ClampedSwiglu,
     Activation::Relu,
+    Activation::Tanh,
     Activation::Identity,
 ];

@@ -206,6 +206,7 @@ fn act_number(act: Activation) -> usize {
         Activation::Sigmoid => 3,
         Activation::ClampedSwiglu => 4,
         Activation::Relu => 5,
+        Activation::Tanh => 6,
     }
 }
 
