@@ -37,26 +37,52 @@ fn every_variant_is_valid_and_within_default_limits() {
                 .filter(|(_, variable)| variable.space == naga::AddressSpace::WorkGroup)
                 .map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx()))
                 .sum();
-            assert!(shared <= MAX_WORKGROUP_BYTES, "{kernel:?} shares {shared} bytes");
+            assert!(
+                shared <= MAX_WORKGROUP_BYTES,
+                "{kernel:?} shares {shared} bytes"
+            );
         }
-        let storage = kernel.bindings().iter().filter(|bind| **bind != Bind::Uniform).count();
-        assert!(storage < MAX_STORAGE_BUFFERS, "{kernel:?} binds {storage} buffers and the state");
+        let storage = kernel
+            .bindings()
+            .iter()
+            .filter(|bind| **bind != Bind::Uniform)
+            .count();
+        assert!(
+            storage < MAX_STORAGE_BUFFERS,
+            "{kernel:?} binds {storage} buffers and the state"
+        );
     }
 }
 
 #[test]
 fn declared_bindings_are_those_of_the_shader() {
     for kernel in Kernel::all() {
-        let module = naga::front::wgsl::parse_str(&kernel.source(Reduce::Workgroup, Dialect::Naga)).unwrap();
+        let module =
+            naga::front::wgsl::parse_str(&kernel.source(Reduce::Workgroup, Dialect::Naga)).unwrap();
         for (_, variable) in module.global_variables.iter() {
-            let Some(binding) = variable.binding.as_ref().filter(|binding| binding.binding >= 2) else { continue };
+            let Some(binding) = variable
+                .binding
+                .as_ref()
+                .filter(|binding| binding.binding >= 2)
+            else {
+                continue;
+            };
             let declared = kernel.bindings().get(binding.binding as usize - 2);
             let expected = match variable.space {
-                naga::AddressSpace::Storage { access } if access.contains(naga::StorageAccess::STORE) => Bind::Write,
+                naga::AddressSpace::Storage { access }
+                    if access.contains(naga::StorageAccess::STORE) =>
+                {
+                    Bind::Write
+                }
                 naga::AddressSpace::Storage { .. } => Bind::Read,
                 _ => Bind::Uniform,
             };
-            assert_eq!(declared, Some(&expected), "{kernel:?}, binding {}", binding.binding);
+            assert_eq!(
+                declared,
+                Some(&expected),
+                "{kernel:?}, binding {}",
+                binding.binding
+            );
         }
     }
 }
@@ -65,6 +91,10 @@ fn declared_bindings_are_those_of_the_shader() {
 fn browsers_get_the_subgroup_directive() {
     for kernel in Kernel::all() {
         let source = kernel.source(Reduce::Subgroup, Dialect::Browser);
-        assert_eq!(source.contains("subgroupAdd"), source.starts_with("enable subgroups;\n"), "{kernel:?}");
+        assert_eq!(
+            source.contains("subgroupAdd"),
+            source.starts_with("enable subgroups;\n"),
+            "{kernel:?}"
+        );
     }
 }
