@@ -19,8 +19,8 @@ const F16_LIMIT: f64 = 1.5e-2;
 /// Limit with an f32 cache: what is left is the order of sums and, for k-quants, the f16 of the scales.
 const F32_LIMIT: f64 = 5e-3;
 
-/// Models with an operation that has no kernel yet: they are refused at load, and the CPU runs them.
-const WITHOUT_KERNELS: &[&str] = &["lfm2"];
+/// Models with an operation or a shape that has no kernel yet: they are refused at load, and the CPU runs them.
+const WITHOUT_KERNELS: &[&str] = &["gemma4", "granitehybrid", "lfm2", "lfm2moe", "qwen35"];
 
 fn load(name: &str, kv: KvChoice, n_ctx: usize, restrictions: Restrictions) -> Option<Engine> {
     let options = LoadOptions {

@@ -40,6 +40,7 @@ pub fn pool(rows: &[f32], pooling: Pooling, out: &mut [f32]) {
 }
 
 /// A backend with its weights.
+#[allow(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum Backend {
     /// The CPU, in this thread.
     Cpu(CpuBackend),

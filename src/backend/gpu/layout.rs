@@ -88,7 +88,7 @@ impl Layout {
     /// Places every weight; `groups` as [`super::fuse::Fused::groups`], `biases` of the projections outside groups.
     ///
     /// # Errors
-    /// [`Error::BadTensor`] for shapes that the kernels do not take.
+    /// [`Error::Gpu`] for shapes that the kernels do not take.
     pub fn new(
         plan: &Plan,
         dtypes: &[DType],
@@ -177,12 +177,7 @@ impl Layout {
         };
         let spec = &plan.weights[first.0];
         let format = Format::of(dtypes[first.0]);
-        let refuse = |reason: String| {
-            Err(Error::BadTensor {
-                name: spec.tensor.clone(),
-                reason,
-            })
-        };
+        let refuse = |reason: String| Err(Error::Gpu(format!("{}: {reason}", spec.tensor)));
         if !spec.cols.is_multiple_of(UNIT) {
             return refuse(format!(
                 "rows of {} elements: the GPU wants multiples of {UNIT}",

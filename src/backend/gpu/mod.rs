@@ -89,8 +89,8 @@ impl GpuBackend {
     /// `dtypes` in the file. Sessions will have up to `n_ctx` positions.
     ///
     /// # Errors
-    /// [`Error::GpuUnavailable`] without an adapter, [`Error::OutOfMemory`], [`Error::Gpu`] when a kernel does not
-    /// compile, [`Error::BadTensor`] for shapes that the kernels do not take. In each case the CPU may still do.
+    /// [`Error::GpuUnavailable`] without an adapter, [`Error::OutOfMemory`], [`Error::Gpu`] for what no kernel takes or
+    /// when one does not compile. In each case the CPU may still do.
     pub async fn new(
         plan: Plan,
         dtypes: Vec<DType>,

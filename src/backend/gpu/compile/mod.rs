@@ -34,7 +34,7 @@ const ARGMAX_BLOCKS: usize = 64;
 /// Compiles `plan`, whose weights are stored as `dtypes`.
 ///
 /// # Errors
-/// [`Error::BadTensor`] and [`Error::Internal`] for what the kernels do not take.
+/// [`Error::Gpu`] for what the kernels do not take.
 pub fn compile(plan: &Plan, dtypes: &[DType], target: Target) -> Result<(Program, Layout)> {
     if plan.whole || plan.pooled || !plan.encoder.is_empty() {
         return Err(Error::Gpu("models of whole texts have no kernels".into()));
