@@ -341,6 +341,7 @@ fn bind(project: &Project, module: &Path, folder: &Path) -> Result<()> {
         .current_dir(project.root()))
 }
 
+/// For speed: -Os would take no more than 0.4 % off the compressed size.
 fn optimise(wasm_opt: &Path, variant: &Variant, module: &Path) -> Result<()> {
     let optimised = module.with_extension("opt.wasm");
     run(Command::new("node")
