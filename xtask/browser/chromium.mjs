@@ -10,10 +10,14 @@ const QUIET = [
   '--disable-sync',
 ];
 
+/** Chromium's own software adapter, which it hides from pages otherwise. */
+const WEBGPU = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'];
+
 /** A browser from `CHROMIUM`, which xtask sets, or the usual place. */
-export function launch(options = {}) {
+export function launch({ webgpu = false } = {}) {
   // Chromium's sandbox refuses to run as root, which is what containers are.
-  const args = process.getuid?.() === 0 ? [...QUIET, '--no-sandbox'] : QUIET;
+  const root = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
+  const args = [...QUIET, ...root, ...(webgpu ? WEBGPU : [])];
   const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
-  return chromium.launch({ executablePath, args, ...options });
+  return chromium.launch({ executablePath, args });
 }

@@ -1,8 +1,8 @@
 // Opens the page that works for xtask, passes on what it says, and ends with its outcome.
 import { launch } from './chromium.mjs';
 
-const [address] = process.argv.slice(2);
-const browser = await launch();
+const [address, webgpu] = process.argv.slice(2);
+const browser = await launch({ webgpu: webgpu === '--webgpu' });
 try {
   const page = await browser.newPage();
   page.on('console', (message) => console.log(`  ${message.text()}`));

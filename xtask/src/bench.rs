@@ -73,6 +73,7 @@ fn in_browser(project: &Project, browser: &Path, model: &Path) -> Result<()> {
         .context("--model names no file")?
         .to_string_lossy();
     let job = Job {
+        webgpu: false,
         description: json!({ "kind": "bench", "cases": cases, "models": [name] }),
         files: model
             .parent()

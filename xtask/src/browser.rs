@@ -14,6 +14,8 @@ use crate::serve::{self, Reply, Request, Site};
 pub struct Job {
     /// Read by `xtask/browser/main.js`.
     pub description: Value,
+    /// Whether the browser is to have a WebGPU adapter, in software.
+    pub webgpu: bool,
     /// Served under `/files/`.
     pub files: PathBuf,
     /// Where `POST /results/NAME` puts its body; without one it is printed.
@@ -22,6 +24,7 @@ pub struct Job {
 
 /// Serves the job, runs the page to its end, fails when it fails.
 pub fn run(project: &Project, browser: &Path, job: Job) -> Result<()> {
+    let webgpu = job.webgpu;
     let site = Site::default()
         .mount("/", project.path("xtask/browser"))
         .mount("/pkg/", project.path("pkg/dist"))
@@ -33,6 +36,7 @@ pub fn run(project: &Project, browser: &Path, job: Job) -> Result<()> {
         Command::new("node")
             .arg(project.path("xtask/browser/drive.mjs"))
             .arg(running.address())
+            .args(webgpu.then_some("--webgpu"))
             .env("CHROMIUM", browser)
             .current_dir(project.root()),
     )

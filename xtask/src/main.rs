@@ -38,7 +38,7 @@ Usage: cargo xtask COMMAND
           [--model FILE.gguf …] [--native] [--browser]
   conformance EXPECTED_DIR RESULTS_DIR
           Answer a folder of questions, one result file each
-          [--backend cpu|reference] [--kv f32|f16] [--browser] [--threads N] [--check]
+          [--backend cpu|reference|gpu] [--kv f32|f16] [--browser] [--threads N] [--check]
   setup   Only install what the other commands need
 ";
 
@@ -162,7 +162,8 @@ fn conformance_options(mut args: lexopt::Parser) -> Result<conformance::Options>
                 backend = match args.value()?.string()?.as_str() {
                     "cpu" => Backend::Cpu,
                     "reference" => Backend::Reference,
-                    other => bail!("--backend is cpu or reference, not {other}"),
+                    "gpu" => Backend::Gpu,
+                    other => bail!("--backend is cpu, reference or gpu, not {other}"),
                 }
             }
             Long("kv") => kv_type = args.value()?.string()?,

@@ -232,7 +232,7 @@ fn cargo(
     }
     let mut command = toolchain.cargo(subcommand);
     command
-        .args(["--package", "inkling"])
+        .args(["--package", "inkling", "--features", "webgpu"])
         .arg("--target-dir")
         .arg(target_folder(project, variant))
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))

@@ -12,6 +12,8 @@ pub enum Backend {
     Reference,
     /// Activations rounded to int8 before each matrix product.
     Cpu,
+    /// WebGPU: f32, but with the precision of a GPU's functions and scales of f16.
+    Gpu,
 }
 
 impl Backend {
@@ -19,6 +21,7 @@ impl Backend {
         match self {
             Self::Reference => "reference",
             Self::Cpu => "cpu",
+            Self::Gpu => "gpu",
         }
     }
 }
@@ -26,10 +29,13 @@ impl Backend {
 const EXACT: f64 = 2e-5;
 /// Where llama.cpp's own answer is off by its half-precision table of GELU.
 const EXACT_BY_TABLE: f64 = 2e-3;
+const GPU: f64 = 1.5e-2;
 const INT8: f64 = 0.06;
 const INT8_NATIVE: f64 = 0.02;
 /// A rounding can flip an expert or change a mixture: then one sequence may be off.
 const INT8_MIXED: f64 = 0.12;
+/// Models that the GPU refuses at load, each for an operation or a shape without a kernel.
+const WITHOUT_KERNELS: [&str; 5] = ["gemma4", "granitehybrid", "lfm2", "lfm2moe", "qwen35"];
 /// A margin between two logits is safe from errors of this many times their typical size.
 const SAFETY: f64 = 6.0;
 
@@ -45,6 +51,8 @@ pub enum Finding {
     Wrong(String),
     /// Refused, and known to be so.
     NotYet(String),
+    /// Refused by the GPU, and known to be so.
+    OnCpu(String),
 }
 
 /// Compares every question of `expected` with its result.
@@ -108,7 +116,10 @@ fn finding(
     let not_yet = question["kind"]
         .as_str()
         .is_some_and(|kind| kind != "causal");
+    let on_cpu =
+        backend == Backend::Gpu && result["code"] == "gpu" && WITHOUT_KERNELS.contains(&name);
     match (result["error"].as_str(), not_yet) {
+        (Some(error), _) if on_cpu => Finding::OnCpu(error.to_owned()),
         (Some(error), true) => Finding::NotYet(error.to_owned()),
         (Some(error), false) => Finding::Wrong(error.to_owned()),
         (None, _) => match compare(name, question, result, backend) {
@@ -139,6 +150,7 @@ fn model(name: &str, question: &Value, result: &Value, backend: Backend) -> Resu
 fn encoder(question: &Value, result: &Value, backend: Backend) -> Result<String, String> {
     let limit = match backend {
         Backend::Reference => EXACT_BY_TABLE,
+        Backend::Gpu => GPU,
         Backend::Cpu => INT8,
     };
     let mut worst: f64 = 0.0;
@@ -182,6 +194,7 @@ fn context(name: &str, question: &Value, result: &Value, backend: Backend) -> Re
             (Backend::Reference, Some(by_f64)) => by_f64 <= EXACT && error <= EXACT_BY_TABLE,
             (Backend::Reference, None) if question["gelu"] == true => error <= EXACT_BY_TABLE,
             (Backend::Reference, None) => error <= EXACT,
+            (Backend::Gpu, _) => error <= GPU,
             (Backend::Cpu, _) if mixed => error <= INT8_MIXED,
             (Backend::Cpu, _) => {
                 error <= INT8 || native.is_some_and(|native| native <= INT8_NATIVE)
@@ -199,6 +212,7 @@ fn context(name: &str, question: &Value, result: &Value, backend: Backend) -> Re
     }
     let tolerance = match backend {
         Backend::Reference => EXACT_BY_TABLE,
+        Backend::Gpu => GPU,
         Backend::Cpu if mixed => INT8_MIXED,
         Backend::Cpu => INT8,
     };
@@ -365,5 +379,16 @@ mod tests {
         };
         assert!(matches!(of_kind("encoder-decoder"), Finding::NotYet(_)));
         assert!(matches!(of_kind("causal"), Finding::Wrong(_)));
+    }
+
+    #[test]
+    fn a_model_that_the_gpu_refuses_must_be_known_as_such() {
+        let refused = |name: &str, backend| {
+            let result = json!({ "error": "no kernel", "code": "gpu" });
+            finding(name, &json!({}), &result, backend, model)
+        };
+        assert!(matches!(refused("qwen35", Backend::Gpu), Finding::OnCpu(_)));
+        assert!(matches!(refused("qwen3", Backend::Gpu), Finding::Wrong(_)));
+        assert!(matches!(refused("qwen35", Backend::Cpu), Finding::Wrong(_)));
     }
 }

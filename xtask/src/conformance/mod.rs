@@ -58,12 +58,12 @@ pub fn run(project: &Project, options: &Options) -> Result<bool> {
 /// Makes the results with the engine compiled for this machine.
 pub fn on_host(project: &Project, options: &Options) -> Result<()> {
     step("Compiling the engine for this machine", || {
-        run_command(native(project, "build").arg("--quiet"))
+        run_command(native(project, "build", options.backend).arg("--quiet"))
     })?;
     let title = format!("Answering on the host, backend {}", options.backend.name());
     step(&title, || {
         run_command(
-            native(project, "run")
+            native(project, "run", options.backend)
                 .args(["--quiet", "--", "conformance"])
                 .args([absolute(&options.expected)?, absolute(&options.results)?])
                 .args([options.backend.name(), &options.kv_type]),
@@ -72,11 +72,14 @@ pub fn on_host(project: &Project, options: &Options) -> Result<()> {
 }
 
 /// In the profile of the tests: they share its compiled dependencies.
-fn native(project: &Project, subcommand: &str) -> Command {
+fn native(project: &Project, subcommand: &str, backend: Backend) -> Command {
     let mut command = Command::new("cargo");
     command
         .args([subcommand, "--package", "xtask-native", "--profile", "test"])
         .current_dir(project.root());
+    if backend == Backend::Gpu {
+        command.args(["--features", "webgpu"]);
+    }
     command
 }
 
@@ -106,6 +109,7 @@ pub fn in_browser(project: &Project, browser: &Path, options: &Options) -> Resul
             "threads": options.threads,
             "files": files,
         }),
+        webgpu: options.backend == Backend::Gpu,
         files: options.expected.clone(),
         results: Some(options.results.clone()),
     };
@@ -127,6 +131,7 @@ pub fn compare(options: &Options) -> Result<Count> {
                 ("WRONG", text)
             }
             Finding::NotYet(text) => ("not yet", text),
+            Finding::OnCpu(text) => ("runs on the CPU:", text),
         };
         println!("{:<34} {mark:<8} {text}", verdict.name);
     }
