@@ -250,3 +250,17 @@ fn bad_requests_say_what_is_wrong() {
         "invalid_request"
     );
 }
+
+#[cfg(not(feature = "webgpu"))]
+#[test]
+fn without_a_gpu_backend_auto_is_the_cpu() {
+    let engine = embedded(j!({ "backend": "auto" }));
+    assert!(engine.info().backend.starts_with("cpu"));
+    assert_eq!(engine.info().gpu, None);
+    let default = std::fs::read_to_string(models().join("default.json")).unwrap();
+    let default: Value = serde_json::from_str(&default).unwrap();
+    let bytes = std::fs::read(models().join(default["file"].as_str().unwrap())).unwrap();
+    let options: LoadOptions = serde_json::from_value(j!({ "backend": "gpu" })).unwrap();
+    let refused = block_on(Engine::load(vec![MemorySource(bytes)], &options, |_| true));
+    assert_eq!(refused.err().unwrap().code(), "gpu_unavailable");
+}

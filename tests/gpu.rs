@@ -3,6 +3,7 @@
 //! Without an adapter each test says "skipped" and passes. On Debian, `mesa-vulkan-drivers` brings lavapipe, a software
 //! adapter; `VK_DRIVER_FILES` chooses among several.
 #![cfg(feature = "webgpu")]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
 
@@ -148,4 +149,38 @@ fn fixtures_with_f16_cache_and_default_limits() {
         ..Restrictions::default()
     };
     check_all(KvChoice::F16, F16_LIMIT, restrictions);
+}
+
+#[test]
+fn auto_takes_the_gpu_only_where_it_helps() {
+    let options = |trust_software| LoadOptions {
+        backend: BackendChoice::Auto,
+        gpu: GpuOptions {
+            restrictions: Restrictions {
+                trust_software,
+                ..Restrictions::default()
+            },
+            ..GpuOptions::default()
+        },
+        ..LoadOptions::default()
+    };
+    let load = |name: &str, trust: bool| {
+        block_on(Engine::load(sources(name), &options(trust), |_| true)).unwrap()
+    };
+    // A software adapter, or none at all.
+    let engine = load("llama-gqa", false);
+    let gpu = engine.info().gpu.clone().unwrap();
+    println!("{gpu:?}");
+    if engine.info().backend.starts_with("cpu") {
+        assert!(gpu.reason.is_some());
+    }
+    if gpu.adapter.is_empty() {
+        return println!("skipped: {gpu:?}");
+    }
+    let engine = load("bert", true);
+    assert!(engine.info().backend.starts_with("cpu"));
+    let reason = engine.info().gpu.clone().unwrap().reason.unwrap();
+    assert!(reason.contains("no kernel"), "{reason}");
+    let engine = load("llama-gqa", true);
+    assert!(engine.info().backend.starts_with("webgpu"));
 }

@@ -10,7 +10,7 @@ use crate::quant::DType;
 
 pub use cpu::{CpuBackend, CpuOptions, KvType, Precision};
 #[cfg(feature = "webgpu")]
-pub use gpu::{GpuBackend, GpuOptions};
+pub use gpu::{Gpu, GpuBackend, GpuOptions};
 
 /// Which rows of logits a forward pass is to compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

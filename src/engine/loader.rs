@@ -1,6 +1,7 @@
 //! One loader for every source of bytes: header by growing prefix, weights by range, straight into the backend.
 
 use std::future::Future;
+use std::pin::Pin;
 
 use serde::Serialize;
 
@@ -39,6 +40,49 @@ impl WeightSource for MemorySource {
     }
 }
 
+/// Any source behind a pointer, so that the engine can keep it.
+pub(super) struct Source(Box<dyn ReadRange>);
+
+/// [`WeightSource`] as a trait object can have it.
+trait ReadRange {
+    fn bytes(&self) -> u64;
+    fn read_range(
+        &self,
+        offset: u64,
+        len: usize,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>>> + '_>>;
+}
+
+impl<S: WeightSource> ReadRange for S {
+    fn bytes(&self) -> u64 {
+        self.size()
+    }
+
+    fn read_range(
+        &self,
+        offset: u64,
+        len: usize,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>>> + '_>> {
+        Box::pin(self.read(offset, len))
+    }
+}
+
+impl Source {
+    pub(super) fn new(source: impl WeightSource + 'static) -> Self {
+        Self(Box::new(source))
+    }
+}
+
+impl WeightSource for Source {
+    fn size(&self) -> u64 {
+        self.0.bytes()
+    }
+
+    async fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
+        self.0.read_range(offset, len).await
+    }
+}
+
 /// What is being loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -49,6 +93,8 @@ pub enum LoadPhase {
     Tokenizer,
     /// Weights; in bytes.
     Weights,
+    /// Comparison of the GPU's kernels with the reference; 0 of 1, then 1 of 1.
+    Check,
 }
 
 /// How far loading has come.

@@ -14,6 +14,8 @@ pub struct Restrictions {
     pub no_subgroups: bool,
     /// Visible positions from which attention splits the keys.
     pub split_from: Option<usize>,
+    /// Let `auto` take a software adapter for a GPU.
+    pub trust_software: bool,
 }
 
 /// A device with what the rest needs to know of it. Clones share it.
@@ -29,6 +31,8 @@ pub struct Gpu {
     pub reduce: Reduce,
     /// Name of the adapter.
     pub adapter: String,
+    /// Whether the adapter only imitates a GPU on the CPU.
+    pub software: bool,
 }
 
 /// A compiled kernel.
@@ -79,16 +83,18 @@ impl Gpu {
         let binding = limits
             .max_storage_buffer_binding_size
             .min(limits.max_buffer_size);
+        let info = adapter.get_info();
         Ok(Self {
             device,
             queue,
+            software: is_software(&info),
             max_binding: restrictions.max_binding.unwrap_or(binding).min(binding),
             reduce: if subgroups {
                 Reduce::Subgroup
             } else {
                 Reduce::Workgroup
             },
-            adapter: adapter.get_info().name,
+            adapter: info.name,
         })
     }
 
@@ -187,6 +193,13 @@ impl Gpu {
             Some(error) => Err(Error::Gpu(format!("{name}: {error}"))),
         }
     }
+}
+
+/// Adapters that compute on the CPU say so by their type, in browsers sometimes only by their name.
+fn is_software(info: &wgpu::AdapterInfo) -> bool {
+    let name = format!("{} {}", info.name, info.driver).to_lowercase();
+    let known = ["swiftshader", "llvmpipe", "basic render driver", "warp"];
+    info.device_type == wgpu::DeviceType::Cpu || known.iter().any(|known| name.contains(known))
 }
 
 fn layout_entry(binding: u32, bind: Bind) -> wgpu::BindGroupLayoutEntry {

@@ -25,8 +25,8 @@ use crate::quant::DType;
 use crate::{Error, Result};
 
 use compile::{CANDIDATE_BYTES, Target};
-pub use device::Restrictions;
-use device::{Gpu, Pipeline};
+use device::Pipeline;
+pub use device::{Gpu, Restrictions};
 pub use generate::{MAX_STEPS, Pending, Run};
 use kernel::MAX_TOKENS;
 pub use kv_cache::KvCache;
@@ -108,7 +108,10 @@ impl GpuBackend {
     }
 
     /// As [`GpuBackend::new`], on a device that is open already.
-    async fn on(
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn on(
         gpu: Gpu,
         plan: Plan,
         dtypes: Vec<DType>,

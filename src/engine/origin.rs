@@ -1,0 +1,160 @@
+//! From a file to a backend with its weights: which backend it is, and what happens when the GPU will not do.
+
+use super::loader::{self, LoadProgress, Source};
+use super::{BackendChoice, GpuInfo, KvChoice, LoadOptions};
+use crate::backend::{Backend, CpuBackend, CpuOptions, KvType, Precision};
+use crate::gguf::{GgufFile, Metadata};
+use crate::model::{self, ModelConfig, Plan};
+use crate::{Error, Result};
+
+/// What a model is made of, so that it can be made again.
+pub(super) struct Origin {
+    sources: Vec<Source>,
+    /// The table of tensors; metadata is left out, since vocabularies are large.
+    file: GgufFile,
+    plan: Plan,
+    n_ctx: usize,
+    options: LoadOptions,
+}
+
+impl Origin {
+    /// Builds the plan; reads nothing.
+    pub(super) fn new(
+        sources: Vec<Source>,
+        mut file: GgufFile,
+        config: &ModelConfig,
+        options: &LoadOptions,
+    ) -> Result<Self> {
+        let plan = model::build(config, &file)?;
+        file.metadata = Metadata::default();
+        Ok(Self {
+            sources,
+            file,
+            plan,
+            n_ctx: config.n_ctx,
+            options: options.clone(),
+        })
+    }
+
+    /// Context length in tokens.
+    pub(super) fn n_ctx(&self) -> usize {
+        self.n_ctx
+    }
+
+    /// Opens the chosen backend and streams the weights into it; tells what came of the GPU if it was tried.
+    ///
+    /// # Errors
+    /// Those of the file and its source; those of the GPU when it is the only choice.
+    pub(super) async fn open(
+        &self,
+        progress: &mut impl FnMut(LoadProgress) -> bool,
+    ) -> Result<(Backend, Option<GpuInfo>)> {
+        let auto = self.options.backend == BackendChoice::Auto;
+        let wants_gpu = match self.options.backend {
+            BackendChoice::Cpu | BackendChoice::Reference => false,
+            BackendChoice::Gpu => true,
+            BackendChoice::Auto => cfg!(feature = "webgpu"),
+        };
+        if !wants_gpu {
+            return Ok((self.open_cpu(progress).await?, None));
+        }
+        let mut info = GpuInfo::default();
+        match self.open_gpu(&mut info, progress).await {
+            Ok(backend) => Ok((backend, Some(info))),
+            Err(error) if auto && cpu_may_do(&error) => {
+                info.reason = Some(error.to_string());
+                Ok((self.open_cpu(progress).await?, Some(info)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The model on the CPU.
+    ///
+    /// # Errors
+    /// Those of the file and its source, [`Error::OutOfMemory`].
+    pub(super) async fn open_cpu(
+        &self,
+        progress: &mut impl FnMut(LoadProgress) -> bool,
+    ) -> Result<Backend> {
+        let options = cpu_options(&self.options);
+        let mut backend = Backend::Cpu(CpuBackend::new(self.plan.clone(), options));
+        loader::load_weights(&self.sources, &self.file, &mut backend, progress).await?;
+        Ok(backend)
+    }
+
+    #[cfg(not(feature = "webgpu"))]
+    async fn open_gpu(
+        &self,
+        _info: &mut GpuInfo,
+        _progress: &mut impl FnMut(LoadProgress) -> bool,
+    ) -> Result<Backend> {
+        let reason = "this build of the engine runs on the CPU only";
+        Err(Error::GpuUnavailable(reason.into()))
+    }
+
+    /// The model on the GPU. Whatever speaks against it is told as early as it can be known.
+    #[cfg(feature = "webgpu")]
+    async fn open_gpu(
+        &self,
+        info: &mut GpuInfo,
+        progress: &mut impl FnMut(LoadProgress) -> bool,
+    ) -> Result<Backend> {
+        use crate::backend::{Gpu, GpuBackend};
+        let options = crate::backend::GpuOptions {
+            kv_type: match self.options.kv_type {
+                Some(KvChoice::F32) => KvType::F32,
+                Some(KvChoice::F16) | None => KvType::F16,
+            },
+            ..self.options.gpu
+        };
+        let gpu = Gpu::open(options.restrictions).await?;
+        info.adapter.clone_from(&gpu.adapter);
+        let auto = self.options.backend == BackendChoice::Auto;
+        if auto && gpu.software && !options.restrictions.trust_software {
+            let reason = format!("{} computes on the CPU itself", gpu.adapter);
+            return Err(Error::GpuUnavailable(reason));
+        }
+        let plan = self.plan.clone();
+        let gpu = GpuBackend::on(gpu, plan, self.dtypes()?, self.n_ctx, options).await?;
+        let mut backend = Backend::Gpu(Box::new(gpu));
+        loader::load_weights(&self.sources, &self.file, &mut backend, progress).await?;
+        Ok(backend)
+    }
+
+    /// Storage type of each weight of the plan.
+    #[cfg(feature = "webgpu")]
+    fn dtypes(&self) -> Result<Vec<crate::quant::DType>> {
+        let dtype = |spec: &model::WeightSpec| {
+            let tensor = self.file.tensor(&spec.tensor);
+            tensor
+                .map(|tensor| tensor.dtype)
+                .ok_or_else(|| Error::MissingTensor(spec.tensor.clone()))
+        };
+        self.plan.weights.iter().map(dtype).collect()
+    }
+}
+
+/// Whether the error is the GPU's rather than the file's.
+fn cpu_may_do(error: &Error) -> bool {
+    matches!(
+        error,
+        // The GPU stores scales as f16, so a tensor may be bad there alone.
+        Error::GpuUnavailable(_)
+            | Error::Gpu(_)
+            | Error::OutOfMemory { .. }
+            | Error::BadTensor { .. }
+    )
+}
+
+fn cpu_options(options: &LoadOptions) -> CpuOptions {
+    let precision = match options.backend {
+        BackendChoice::Reference => Precision::Exact,
+        _ => Precision::Fast,
+    };
+    let kv_type = match (options.kv_type, precision) {
+        (Some(KvChoice::F16), _) | (None, Precision::Fast) => KvType::F16,
+        (Some(KvChoice::F32), _) | (None, Precision::Exact) => KvType::F32,
+    };
+    CpuOptions { precision, kv_type }
+}
