@@ -25,6 +25,9 @@ use crate::backend::cpu::simd::{F32x4, math};
 /// Positions of a block.
 const BLOCK: usize = 64;
 
+/// Score of positions that a query does not see: its weight comes out as 1e-38.
+const UNSEEN: f32 = -1e30;
+
 /// Queries that are worked on at once.
 const TILE: usize = 4;
 
@@ -70,6 +73,11 @@ pub trait KvElement: Copy {
     fn load(x: &[Self; 4]) -> F32x4;
     /// One element.
     fn to_f32(self) -> f32;
+    /// One element, divided by `UP * DOWN`.
+    #[inline(always)]
+    fn reduced(self) -> f32 {
+        self.to_f32() / Self::UP / Self::DOWN
+    }
 }
 
 impl KvElement for f32 {
@@ -111,6 +119,8 @@ pub struct Scratch {
     states: Vec<State>,
     /// Keys of a block, `[head_dim, BLOCK]`.
     keys: Vec<f32>,
+    /// Values of a block, `[BLOCK, head_dim]`.
+    values: Vec<f32>,
 }
 
 /// Where the softmax of a query stands.
@@ -223,10 +233,11 @@ impl<E: KvElement> Pass<'_, E> {
             at,
         };
         let queries = head * self.per_head()..(head + 1) * self.per_head();
-        // With many queries it pays to turn the keys first.
+        // With many queries it pays to turn the keys and to widen the values first.
         let turned = queries.len() > 2 * TILE;
         if turned {
             scores::turn(&keys, head_dim, &mut scratch.keys);
+            values::widen(&values, head_dim, &mut scratch.values);
         }
         let mut weights: Weights = [[0.0; BLOCK]; TILE];
         for first in (0..queries.len()).step_by(TILE) {
@@ -252,7 +263,26 @@ impl<E: KvElement> Pass<'_, E> {
                 changes[i] = state.update::<E>(&mut weights[i], seen, self.shape.softcap);
             }
             let places = std::array::from_fn(|i| self.place(head, first + i.min(count - 1)));
-            values::add(count, &weights, &changes, &values, head_dim, &places, out);
+            let tile = values::Tile {
+                count,
+                weights: &weights,
+                changes,
+                places,
+            };
+            if turned {
+                let rows = &scratch.values[..block.len() * head_dim];
+                tile.add(
+                    &Rows {
+                        rows,
+                        stride: head_dim,
+                        at: 0,
+                    },
+                    head_dim,
+                    out,
+                );
+            } else {
+                tile.add(&values, head_dim, out);
+            }
         }
     }
 
@@ -293,19 +323,25 @@ impl State {
             scores.fill(0.0);
             return 1.0;
         }
-        super::scale(scores, E::DOWN);
         if let Some(cap) = softcap {
+            super::scale(scores, E::DOWN);
             super::soft_cap(scores, cap);
+            super::scale(scores, 1.0 / E::DOWN);
         }
         let before = self.max;
-        self.max = super::vector::max(&scores[seen.clone()]).max(before);
+        self.max = (super::vector::max(&scores[seen.clone()]) * E::DOWN).max(before);
         let max = F32x4::splat(self.max);
-        super::vector::map(scores, |s| math::exp(s - max));
-        scores[..seen.start].fill(0.0);
-        scores[seen.end..].fill(0.0);
         let [change, ..] = math::exp(F32x4::splat(before) - max).to_array();
-        self.sum = self.sum * change + super::vector::sum(scores);
-        super::scale(scores, E::UP);
+        scores[..seen.start].fill(UNSEEN);
+        scores[seen.end..].fill(UNSEEN);
+        let (down, up) = (F32x4::splat(E::DOWN), F32x4::splat(E::UP));
+        let mut sum = F32x4::splat(0.0);
+        for quad in scores.as_chunks_mut::<4>().0 {
+            let weight = math::exp(F32x4::load(quad).mul_add(down, F32x4::splat(0.0) - max));
+            sum = sum + weight;
+            (weight * up).store(quad);
+        }
+        self.sum = self.sum * change + sum.sum();
         change
     }
 }

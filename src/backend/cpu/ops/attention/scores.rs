@@ -69,7 +69,7 @@ fn products<E: KvElement, const N: usize, const P: usize>(
     for d in head_dim / 4 * 4..head_dim {
         for (q, totals) in q.iter().zip(&mut totals) {
             for (key, total) in keys.iter().zip(totals) {
-                *total += q[d] * (key[d].to_f32() / E::UP / E::DOWN);
+                *total += q[d] * key[d].reduced();
             }
         }
     }
@@ -110,7 +110,7 @@ pub(super) fn turn<E: KvElement>(keys: &Rows<'_, E>, head_dim: usize, out: &mut 
             }
         }
         for (i, x) in rest.iter().enumerate() {
-            out[(quads.len() * 4 + i) * BLOCK + p] = x.to_f32() / E::UP / E::DOWN;
+            out[(quads.len() * 4 + i) * BLOCK + p] = x.reduced();
         }
     }
 }
