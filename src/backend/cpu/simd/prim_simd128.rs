@@ -307,14 +307,15 @@ impl U8x16 {
         i32x4_extract_lane::<0>(pair) + i32x4_extract_lane::<1>(pair)
     }
 
-    /// Bytes moved right by `N` bits, zeros behind.
+    /// Bytes moved right by `N` bits, zeros behind. Not by a shift of bytes: x86 has none, and V8 makes the mask that it
+    /// needs instead anew each time.
     #[inline(always)]
     pub fn shr<const N: u32>(self) -> Self {
-        Self(u8x16_shr(self.0, N))
+        self.bits::<N>(0xFF >> N)
     }
 
-    /// Bytes moved right by `N` bits, of which those of `mask` are taken: at most `8 - N` bits. Shifts of bytes are two
-    /// instructions on x86 already; what this one brings in from the neighbour falls to the mask.
+    /// Bytes moved right by `N` bits, of which those of `mask` are taken: at most `8 - N` bits. What the shift of
+    /// words brings in from the neighbour falls to the mask.
     #[inline(always)]
     pub fn bits<const N: u32>(self, mask: u8) -> Self {
         Self(v128_and(u16x8_shr(self.0, N), u8x16_splat(mask)))
