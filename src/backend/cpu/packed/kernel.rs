@@ -3,11 +3,13 @@
 //! ```text
 //! for some tiles of tokens (their bytes stay in the L2 cache)
 //!   for each group of 8 rows (its weights stay in L1)
-//!     for each tile:  strip(group, tile)  ->  8 rows × 4 tokens, or × 1
+//!     for each tile:  products of 8 rows × 4 tokens              `tile`
+//!
+//! for a single token: products of 8 rows and it, group by group  `strip`
 //! ```
 //!
-//! `strip` walks all columns with its sums in registers: one multiply-add of floats per block, row and token, and
-//! integers inside. A single token is a tile of one: then a group is read once, from memory, and nothing else counts.
+//! Both walk all columns with their sums in registers: one multiply-add of floats per block, row and token, and integers
+//! inside. With a single token a group is read once, from memory, and unpacking and reading are all that counts.
 
 use std::ops::Range;
 
@@ -16,7 +18,8 @@ use super::acts::{ActBlock, QuantizedActs, REST, TILE};
 use super::codes::Codes;
 use super::layout::{BlockOf, Format, Visitor};
 use super::scales::Scales;
-use crate::backend::cpu::simd::{Dot, F32x4, I32x4, Lane, TILE_HALVES, U8x16};
+use super::tile::{self, Expanded};
+use crate::backend::cpu::simd::{Dot, F32x4, I32x4, Lane, U8x16};
 
 /// Bytes of activations that are worked on before the weights are read again.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -50,24 +53,22 @@ impl Visitor for Product<'_> {
         }
         let acts = self.acts;
         let per_chunk = (CHUNK_BYTES / (self.blocks * size_of::<ActBlock<TILE>>())).max(1);
+        let mut expanded = Vec::new();
+        if !acts.tiles().is_empty() {
+            expanded.resize(self.blocks, Expanded::ZERO);
+        }
         for (i, tiles) in acts.tiles().chunks(per_chunk * self.blocks).enumerate() {
             self.groups::<F>(|this, row, group| {
+                tile::expand::<F>(group, &mut expanded);
                 for (j, tile) in tiles.chunks_exact(group.len()).enumerate() {
-                    this.store(
-                        row,
-                        (i * per_chunk + j) * TILE,
-                        tile_strip::<F>(group, tile),
-                    );
+                    let sums = tile::products::<F>(&expanded, tile);
+                    this.store(row, (i * per_chunk + j) * TILE, sums);
                 }
             });
         }
         if !acts.single().is_empty() {
             self.groups::<F>(|this, row, group| {
-                this.store(
-                    row,
-                    acts.tokens() - 1,
-                    strip::<F, 1, 2>(group, acts.single(), 0),
-                );
+                this.store(row, acts.tokens() - 1, strip::<F>(group, acts.single()));
             });
         }
     }
@@ -105,76 +106,55 @@ impl Product<'_> {
     }
 }
 
-/// Eight rows × four tokens, at once or by halves as registers allow.
-#[inline(always)]
-fn tile_strip<F: Format>(group: &[BlockOf<F>], tile: &[ActBlock<TILE>]) -> [[F32x4; TILE]; 2] {
-    if TILE_HALVES == 2 {
-        strip::<F, TILE, 2>(group, tile, 0)
-    } else {
-        let [first] = strip::<F, TILE, 1>(group, tile, 0);
-        let [second] = strip::<F, TILE, 1>(group, tile, 1);
-        [first, second]
-    }
-}
-
-/// Products of `H` halves of a group, beginning with `first`, and `N` tokens.
+/// Eight rows × one token.
 #[inline(never)]
-fn strip<F: Format, const N: usize, const H: usize>(
-    group: &[BlockOf<F>],
-    acts: &[ActBlock<N>],
-    first: usize,
-) -> [[F32x4; N]; H] {
-    let mut sums = [[F32x4::splat(0.0); N]; H];
+fn strip<F: Format>(group: &[BlockOf<F>], acts: &[ActBlock<1>]) -> [[F32x4; 1]; 2] {
+    let mut sums = [F32x4::splat(0.0); 2];
     for (weights, acts) in group.iter().zip(acts) {
         if <F::Scales as Scales>::SUBS == 1 {
-            part::<F, N, H, 8>(weights, acts, first, 0, &mut sums);
+            part::<F, 8>(weights, acts, 0, &mut sums);
         } else {
-            part::<F, N, H, 4>(weights, acts, first, 0, &mut sums);
-            part::<F, N, H, 4>(weights, acts, first, 1, &mut sums);
+            part::<F, 4>(weights, acts, 0, &mut sums);
+            part::<F, 4>(weights, acts, 1, &mut sums);
         }
     }
-    sums
+    sums.map(|sum| [sum])
 }
 
 /// Adds the products of the `4 * Q` columns of a block that share scales.
 #[inline(always)]
-fn part<F: Format, const N: usize, const H: usize, const Q: usize>(
+fn part<F: Format, const Q: usize>(
     weights: &BlockOf<F>,
-    acts: &ActBlock<N>,
-    first: usize,
+    acts: &ActBlock<1>,
     sub: usize,
-    sums: &mut [[F32x4; N]; H],
+    sums: &mut [F32x4; 2],
 ) {
     let total = if Q == 8 { 2 } else { sub };
-    let mut dots = [[F::Dot::start(I32x4::splat(0)); N]; H];
-    if F::ZERO != 0 || <F::Dot as Dot>::BIAS != 0 {
-        for dots in &mut dots {
-            for (dot, sum) in dots.iter_mut().zip(&acts.sums[total]) {
-                *dot = F::Dot::start(base::<F>(sum));
-            }
-        }
-    }
+    let start = if F::ZERO != 0 || <F::Dot as Dot>::BIAS != 0 {
+        base::<F>(&acts.sums[total][0])
+    } else {
+        I32x4::splat(0)
+    };
+    let mut dots = [F::Dot::start(start); 2];
     // Written out, so that every shift and address below is a constant.
     let quad = Q * sub;
-    step::<F, N, H>(weights, acts, first, quad, &mut dots);
-    step::<F, N, H>(weights, acts, first, quad + 1, &mut dots);
-    step::<F, N, H>(weights, acts, first, quad + 2, &mut dots);
-    step::<F, N, H>(weights, acts, first, quad + 3, &mut dots);
+    step::<F>(weights, acts, quad, &mut dots);
+    step::<F>(weights, acts, quad + 1, &mut dots);
+    step::<F>(weights, acts, quad + 2, &mut dots);
+    step::<F>(weights, acts, quad + 3, &mut dots);
     if Q == 8 {
-        step::<F, N, H>(weights, acts, first, quad + 4, &mut dots);
-        step::<F, N, H>(weights, acts, first, quad + 5, &mut dots);
-        step::<F, N, H>(weights, acts, first, quad + 6, &mut dots);
-        step::<F, N, H>(weights, acts, first, quad + 7, &mut dots);
+        step::<F>(weights, acts, quad + 4, &mut dots);
+        step::<F>(weights, acts, quad + 5, &mut dots);
+        step::<F>(weights, acts, quad + 6, &mut dots);
+        step::<F>(weights, acts, quad + 7, &mut dots);
     }
     let scales = F32x4::load_f16x8_tiny(weights.scales.scale(sub));
     let mins = weights.scales.min(sub).map(F32x4::load_f16x8_tiny);
-    for (h, sums) in sums.iter_mut().enumerate() {
-        for (t, sum) in sums.iter_mut().enumerate() {
-            let scale = scales[first + h] * F32x4::splat(acts.scale[t]);
-            *sum = dots[h][t].finish().to_f32().mul_add(scale, *sum);
-            if let Some(mins) = mins {
-                *sum = mins[first + h].mul_add(F32x4::splat(acts.offsets[total][t]), *sum);
-            }
+    for (h, (sum, dot)) in sums.iter_mut().zip(dots).enumerate() {
+        let scale = scales[h] * F32x4::splat(acts.scale[0]);
+        *sum = dot.finish().to_f32().mul_add(scale, *sum);
+        if let Some(mins) = mins {
+            *sum = mins[h].mul_add(F32x4::splat(acts.offsets[total][0]), *sum);
         }
     }
 }
@@ -196,21 +176,12 @@ fn base<F: Format>(sum: &i32) -> I32x4 {
 
 /// Adds the products of four columns.
 #[inline(always)]
-#[allow(clippy::needless_range_loop)] // `t` and `h` name places in two arrays
-fn step<F: Format, const N: usize, const H: usize>(
-    weights: &BlockOf<F>,
-    acts: &ActBlock<N>,
-    first: usize,
-    quad: usize,
-    dots: &mut [[F::Dot; N]; H],
-) {
-    for h in 0..H {
-        let codes = F::Dot::prepare(weights.codes.quad(first + h, quad));
-        for t in 0..N {
-            dots[h][t].step(codes, U8x16::splat4(&acts.quads[quad][t]));
-        }
+fn step<F: Format>(weights: &BlockOf<F>, acts: &ActBlock<1>, quad: usize, dots: &mut [F::Dot; 2]) {
+    let acts = U8x16::splat4(&acts.quads[quad][0]);
+    for (half, dot) in dots.iter_mut().enumerate() {
+        dot.step(F::Dot::prepare(weights.codes.quad(half, quad)), acts);
     }
     if (quad + 1).is_multiple_of(F::Codes::STEPS) {
-        dots.iter_mut().flatten().for_each(Dot::flush);
+        dots.iter_mut().for_each(Dot::flush);
     }
 }

@@ -9,6 +9,9 @@ pub trait Scales: AnyBitPattern {
     /// Parts of the 32 columns that have a scale of their own: 1 or 2.
     const SUBS: usize;
 
+    /// Whether there are minima.
+    const MINS: bool;
+
     /// Scales of the 8 rows in part `sub`.
     fn scale(&self, sub: usize) -> &Lane;
 
@@ -43,6 +46,7 @@ pub struct Block<S, C> {
 
 impl<const SUBS: usize> Scales for Symmetric<SUBS> {
     const SUBS: usize = SUBS;
+    const MINS: bool = false;
 
     #[inline(always)]
     fn scale(&self, sub: usize) -> &Lane {
@@ -57,6 +61,7 @@ impl<const SUBS: usize> Scales for Symmetric<SUBS> {
 
 impl<const SUBS: usize> Scales for Affine<SUBS> {
     const SUBS: usize = SUBS;
+    const MINS: bool = true;
 
     #[inline(always)]
     fn scale(&self, sub: usize) -> &Lane {

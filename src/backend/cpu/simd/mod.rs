@@ -77,11 +77,22 @@ pub trait Dot: Copy {
     /// What `prepare` adds to each weight; the caller subtracts `BIAS * sum(acts)`.
     const BIAS: i32;
 
+    /// How weights are multiplied that were prepared ahead, as far as that is possible, by `expand`.
+    type Expanded: Dot;
+
+    /// Whether sums are narrow, so that `flush` is needed.
+    const NARROW: bool;
+
     /// Sums that begin at `base`.
     fn start(base: I32x4) -> Self;
 
     /// Weight bytes in the form of this kind.
     fn prepare(weights: U8x16) -> Self::Weights;
+
+    /// Weight bytes for [`Dot::Expanded`]; they keep `BIAS`.
+    fn expand(weights: U8x16) -> U8x16 {
+        weights
+    }
 
     /// Adds the products of four columns.
     fn step(&mut self, weights: Self::Weights, acts: U8x16);

@@ -42,6 +42,8 @@ pub type DotI8Signed = DotI8;
 impl Dot for DotI8 {
     type Weights = U8x16;
     const BIAS: i32 = 0;
+    type Expanded = Self;
+    const NARROW: bool = true;
 
     #[inline(always)]
     fn start(base: I32x4) -> Self {

@@ -27,7 +27,8 @@ pub(super) fn swizzle(table: v128, index: v128) -> v128 {
 
 /// The parts of [`Dot`] that all forms share.
 macro_rules! relaxed_dot {
-    ($(#[$doc:meta])* $name:ident, $bias:expr, $weights:ty, $prepare:expr, $step:expr) => {
+    ($(#[$doc:meta])* $name:ident, $bias:expr, $weights:ty, $prepare:expr, $step:expr,
+     $expanded:ty, $expand:expr) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
         pub struct $name(v128);
@@ -35,6 +36,8 @@ macro_rules! relaxed_dot {
         impl Dot for $name {
             type Weights = $weights;
             const BIAS: i32 = $bias;
+            type Expanded = $expanded;
+            const NARROW: bool = false;
 
             #[inline(always)]
             fn start(base: I32x4) -> Self {
@@ -44,6 +47,11 @@ macro_rules! relaxed_dot {
             #[inline(always)]
             fn prepare(weights: U8x16) -> $weights {
                 $prepare(weights.0)
+            }
+
+            #[inline(always)]
+            fn expand(weights: U8x16) -> U8x16 {
+                U8x16($expand(weights.0))
             }
 
             #[inline(always)]
@@ -63,24 +71,27 @@ macro_rules! relaxed_dot {
 }
 
 relaxed_dot!(
-    /// Products of weight bytes below 128 with signed bytes, summed by four.
+    /// Products of weight bytes below 128, or as the other forms expand them, with signed bytes, summed by four.
     DotU7, 0, v128,
     |weights| weights,
-    |weights, acts, sum| i32x4_relaxed_dot_i8x16_i7x16_add(acts, weights, sum)
+    |weights, acts, sum| i32x4_relaxed_dot_i8x16_i7x16_add(acts, weights, sum),
+    DotU7, |weights| weights
 );
 
 relaxed_dot!(
     /// Products of signed bytes, for [`ByteDot::Wrapped`]: the weights gain 128, which the caller takes off again.
     DotI8Wrapped, 128, v128,
     |weights| v128_xor(weights, u8x16_splat(0x80)),
-    |weights, acts, sum| i32x4_relaxed_dot_i8x16_i7x16_add(acts, weights, sum)
+    |weights, acts, sum| i32x4_relaxed_dot_i8x16_i7x16_add(acts, weights, sum),
+    DotU7, |weights| v128_xor(weights, u8x16_splat(0x80))
 );
 
 relaxed_dot!(
     /// Products of signed bytes, for [`ByteDot::Signed`].
     DotI8Signed, 0, v128,
     |weights| weights,
-    |weights, acts, sum| i32x4_relaxed_dot_i8x16_i7x16_add(acts, weights, sum)
+    |weights, acts, sum| i32x4_relaxed_dot_i8x16_i7x16_add(acts, weights, sum),
+    DotU7, |weights| weights
 );
 
 relaxed_dot!(
@@ -91,7 +102,8 @@ relaxed_dot!(
     |(magnitude, sign), acts, sum| {
         let acts = i8x16_sub(v128_xor(acts, sign), sign);
         i32x4_relaxed_dot_i8x16_i7x16_add(acts, magnitude, sum)
-    }
+    },
+    Self, |weights| weights
 );
 
 /// How this machine reads a weight byte with its top bit set.

@@ -237,6 +237,12 @@ impl U8x16 {
         Self(lane.0)
     }
 
+    /// To a lane of memory.
+    #[inline(always)]
+    pub fn store(self, lane: &mut Lane) {
+        lane.0 = self.0;
+    }
+
     /// The same byte sixteen times.
     #[inline(always)]
     pub fn splat(x: u8) -> Self {
@@ -311,6 +317,8 @@ pub type DotI8 = DotU7;
 impl Dot for DotU7 {
     type Weights = U8x16;
     const BIAS: i32 = 0;
+    type Expanded = Self;
+    const NARROW: bool = false;
 
     #[inline(always)]
     fn start(base: I32x4) -> Self {

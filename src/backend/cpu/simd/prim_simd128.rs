@@ -267,6 +267,13 @@ impl U8x16 {
         Self(unsafe { v128_load(lane.0.as_ptr().cast()) })
     }
 
+    /// To a lane of memory.
+    #[inline(always)]
+    pub fn store(self, lane: &mut Lane) {
+        // SAFETY: the reference covers the 16 bytes that are written.
+        unsafe { v128_store(lane.0.as_mut_ptr().cast(), self.0) }
+    }
+
     /// The same byte sixteen times.
     #[inline(always)]
     pub fn splat(x: u8) -> Self {

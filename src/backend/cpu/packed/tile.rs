@@ -1,0 +1,205 @@
+//! Prefill: a group of weights, expanded once to bytes and floats, times tiles of four tokens.
+//!
+//! ```text
+//! group of 8 rows  ->  Expanded blocks (L1)  ->  tile 0, tile 1, tile 2, ...     8 rows × 4 tokens each
+//! ```
+//!
+//! What a format costs to unpack is paid once for all tokens, and one kernel serves all formats. Its inner loop adds four
+//! columns to eight sums; it is a loop, not written out, since a compiler that sees all of a block at once orders the
+//! products by sum, and then keeps more activations than there are registers.
+
+use std::hint::black_box;
+
+use super::acts::{ActBlock, TILE};
+use super::codes::Codes;
+use super::layout::{BlockOf, Format};
+use super::scales::Scales;
+use super::{BLOCK, GROUP};
+use crate::backend::cpu::simd::{Dot, F32x4, I32x4, Lane, TILE_HALVES, U8x16};
+
+/// Quads of columns in a block.
+const QUADS: usize = BLOCK / 4;
+
+/// 8 rows × 32 columns: bytes and floats. Floats stand as `F32x4::load_f16x8_tiny` gives them.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Expanded {
+    /// `[quad of columns][rows 0..4, rows 4..8]`
+    codes: [[Lane; 2]; QUADS],
+    /// `[part of the columns][row]`
+    scales: [[[f32; 4]; GROUP / 4]; 2],
+    /// The same.
+    mins: [[[f32; 4]; GROUP / 4]; 2],
+}
+
+impl Expanded {
+    /// All zero.
+    pub const ZERO: Self = Self {
+        codes: [[Lane::ZERO; 2]; QUADS],
+        scales: [[[0.0; 4]; GROUP / 4]; 2],
+        mins: [[[0.0; 4]; GROUP / 4]; 2],
+    };
+
+    /// Takes a block.
+    #[inline(always)]
+    fn set<F: Format>(&mut self, block: &BlockOf<F>) {
+        for (quad, lanes) in self.codes.iter_mut().enumerate() {
+            for (half, lane) in lanes.iter_mut().enumerate() {
+                F::Dot::expand(block.codes.quad(half, quad)).store(lane);
+            }
+        }
+        for sub in 0..<F::Scales as Scales>::SUBS {
+            store(block.scales.scale(sub), &mut self.scales[sub]);
+            if let Some(min) = block.scales.min(sub) {
+                store(min, &mut self.mins[sub]);
+            }
+        }
+    }
+}
+
+/// Widens eight half floats.
+#[inline(always)]
+fn store(lane: &Lane, out: &mut [[f32; 4]; GROUP / 4]) {
+    for (x, out) in F32x4::load_f16x8_tiny(lane).into_iter().zip(out) {
+        x.store(out);
+    }
+}
+
+/// Expands a group.
+#[inline(never)]
+pub fn expand<F: Format>(group: &[BlockOf<F>], out: &mut [Expanded]) {
+    for (block, out) in group.iter().zip(out) {
+        out.set::<F>(block);
+    }
+}
+
+/// Products of eight rows and four tokens.
+#[inline(always)]
+pub fn products<F: Format>(group: &[Expanded], acts: &[ActBlock<TILE>]) -> [[F32x4; TILE]; 2] {
+    let zero = i32::from(F::ZERO) + <F::Dot as Dot>::BIAS;
+    match (<F::Scales as Scales>::SUBS, <F::Scales as Scales>::MINS) {
+        (1, false) => by_steps::<F, 1, false>(zero, group, acts),
+        (1, true) => by_steps::<F, 1, true>(zero, group, acts),
+        (_, false) => by_steps::<F, 2, false>(zero, group, acts),
+        (_, true) => by_steps::<F, 2, true>(zero, group, acts),
+    }
+}
+
+#[inline(always)]
+fn by_steps<F: Format, const SUBS: usize, const MINS: bool>(
+    zero: i32,
+    group: &[Expanded],
+    acts: &[ActBlock<TILE>],
+) -> [[F32x4; TILE]; 2] {
+    // Wide sums need no rounds.
+    let steps = if <F::Dot as Dot>::NARROW {
+        F::Codes::STEPS.min(QUADS / SUBS)
+    } else {
+        1
+    };
+    let kernel = Kernel {
+        zero,
+        // The length of the inner loop is to be unknown, see above.
+        rounds: black_box(QUADS / SUBS / steps),
+    };
+    match steps {
+        1 => kernel.run::<<F::Dot as Dot>::Expanded, SUBS, MINS, 1>(group, acts),
+        2 => kernel.run::<<F::Dot as Dot>::Expanded, SUBS, MINS, 2>(group, acts),
+        4 => kernel.run::<<F::Dot as Dot>::Expanded, SUBS, MINS, 4>(group, acts),
+        _ => kernel.run::<<F::Dot as Dot>::Expanded, SUBS, MINS, 8>(group, acts),
+    }
+}
+
+/// What formats differ in.
+#[derive(Clone, Copy)]
+struct Kernel {
+    /// The code of weight zero.
+    zero: i32,
+    /// Rounds of `STEPS` quads that share scales.
+    rounds: usize,
+}
+
+impl Kernel {
+    /// Both halves, at once or one after the other as registers allow.
+    #[inline(always)]
+    fn run<D: Dot, const SUBS: usize, const MINS: bool, const STEPS: usize>(
+        self,
+        group: &[Expanded],
+        acts: &[ActBlock<TILE>],
+    ) -> [[F32x4; TILE]; 2] {
+        if TILE_HALVES == 2 {
+            self.halves::<D, SUBS, MINS, STEPS, 2>(group, acts, 0)
+        } else {
+            let [first] = self.halves::<D, SUBS, MINS, STEPS, 1>(group, acts, 0);
+            let [second] = self.halves::<D, SUBS, MINS, STEPS, 1>(group, acts, 1);
+            [first, second]
+        }
+    }
+
+    /// `H` halves, beginning with `first`.
+    #[inline(never)]
+    #[allow(clippy::needless_range_loop)] // `t` and `h` name places in several arrays
+    fn halves<D: Dot, const SUBS: usize, const MINS: bool, const STEPS: usize, const H: usize>(
+        self,
+        group: &[Expanded],
+        acts: &[ActBlock<TILE>],
+        first: usize,
+    ) -> [[F32x4; TILE]; H] {
+        let mut sums = [[F32x4::splat(0.0); TILE]; H];
+        for (weights, acts) in group.iter().zip(acts) {
+            for sub in 0..SUBS {
+                let total = if SUBS == 1 { 2 } else { sub };
+                let dots = self.dots::<D, SUBS, STEPS, H>(weights, acts, first, sub);
+                for t in 0..TILE {
+                    let scale = F32x4::splat(acts.scale[t]);
+                    for h in 0..H {
+                        let scale = F32x4::load(&weights.scales[sub][first + h]) * scale;
+                        sums[h][t] = dots[t][h].finish().to_f32().mul_add(scale, sums[h][t]);
+                    }
+                    if MINS {
+                        let offset = F32x4::splat(acts.offsets[total][t]);
+                        for h in 0..H {
+                            let min = F32x4::load(&weights.mins[sub][first + h]);
+                            sums[h][t] = min.mul_add(offset, sums[h][t]);
+                        }
+                    }
+                }
+            }
+        }
+        sums
+    }
+
+    /// Integer products of the columns of a block that share scales: `[token][half]`.
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // `t` and `h` name places in several arrays
+    fn dots<D: Dot, const SUBS: usize, const STEPS: usize, const H: usize>(
+        self,
+        weights: &Expanded,
+        acts: &ActBlock<TILE>,
+        first: usize,
+        sub: usize,
+    ) -> [[D; H]; TILE] {
+        let total = if SUBS == 1 { 2 } else { sub };
+        let mut dots =
+            std::array::from_fn(|t| [D::start(I32x4::splat(self.zero * acts.sums[total][t])); H]);
+        let from = QUADS / SUBS * sub;
+        let (weights, _) = weights.codes[from..].as_chunks::<STEPS>();
+        let (acts, _) = acts.quads[from..].as_chunks::<STEPS>();
+        for (weights, acts) in weights.iter().zip(acts).take(self.rounds) {
+            for (codes, acts) in weights.iter().zip(acts) {
+                let codes: [_; H] =
+                    std::array::from_fn(|h| D::prepare(U8x16::load(&codes[first + h])));
+                for t in 0..TILE {
+                    let acts = U8x16::splat4(&acts[t]);
+                    for h in 0..H {
+                        dots[t][h].step(codes[h], acts);
+                    }
+                }
+            }
+            if D::NARROW {
+                dots.iter_mut().flatten().for_each(Dot::flush);
+            }
+        }
+        dots
+    }
+}
