@@ -87,6 +87,17 @@ pub enum Error {
         /// Context length in use.
         n_ctx: usize,
     },
+    /// A text to embed or to score is longer than the model reads.
+    #[error(
+        "the text has {needed} tokens but the model reads {limit} at once; shorten it, raise contextLength if the model \
+        was trained for more, or set `truncate`"
+    )]
+    TextTooLong {
+        /// Tokens of the text.
+        needed: usize,
+        /// Most tokens.
+        limit: usize,
+    },
     /// A request's parameter is out of range.
     #[error("invalid request: {0}")]
     InvalidRequest(String),
@@ -131,7 +142,7 @@ impl Error {
             Self::BadTokenizer(_) => "bad_tokenizer",
             Self::Template(_) => "template",
             Self::TemplateRaised(_) => "template_raised",
-            Self::ContextFull { .. } => "context_full",
+            Self::ContextFull { .. } | Self::TextTooLong { .. } => "context_full",
             Self::InvalidRequest(_) => "invalid_request",
             Self::OutOfMemory { .. } => "out_of_memory",
             Self::GpuUnavailable(_) => "gpu_unavailable",

@@ -5,6 +5,7 @@
 mod common;
 
 use common::{fixtures, floats, json, load, rel_l2, tokens};
+use inkling::engine::{Embedding, EmbeddingRequest, Engine, ModelKind};
 use inkling::model::Pooling;
 use pollster::block_on;
 use serde_json::{Value, json as j};
@@ -93,19 +94,111 @@ fn fast_path_stays_within_int8_limits() {
     }
 }
 
+/// The embedding of `{text}` or `{tokens}` with further options.
+fn create(engine: &mut Engine, request: Value) -> inkling::Result<Embedding> {
+    let request: EmbeddingRequest = serde_json::from_value(request).unwrap();
+    block_on(engine.create_embedding(&request))
+}
+
 #[test]
-fn embedding_models_refuse_to_make_text() {
+fn created_embeddings_are_pooled_cut_and_of_length_one() {
+    let mut checked = 0;
+    for (name, expected) in encoders() {
+        let mut engine = load(&name, &j!({ "backend": "reference" })).unwrap();
+        if engine.info().kind != ModelKind::Embedding {
+            continue;
+        }
+        for sequence in expected["sequences"].as_array().unwrap() {
+            // Fixtures without `pooled` say mean in their metadata.
+            let known = sequence.get("pooled").or(sequence.get("mean")).unwrap();
+            let want = floats(known);
+            let unit = |values: &[f32]| -> Vec<f32> {
+                let square: f32 = values.iter().map(|v| v * v).sum();
+                values.iter().map(|v| v / square.sqrt()).collect()
+            };
+            let ids = &sequence["tokens"];
+            let got = create(&mut engine, j!({ "tokens": ids })).unwrap();
+            assert_eq!(got.tokens, ids.as_array().unwrap().len());
+            assert!(rel_l2(&got.embedding, &unit(&want)) < 2e-3, "{name}");
+            let got = create(&mut engine, j!({ "tokens": ids, "dimensions": 16 })).unwrap();
+            assert!(rel_l2(&got.embedding, &unit(&want[..16])) < 3e-3, "{name}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 20);
+}
+
+#[test]
+fn texts_get_the_tokens_that_their_model_wants() {
     let mut bert = load("bert", &j!({})).unwrap();
-    assert!(bert.is_embedding_model());
+    let ids = bert.tokenizer().encode("a small hill", true, true).unwrap();
+    assert_eq!(bert.tokenizer().token_text(ids[0]), Some("[CLS]"));
     assert_eq!(
-        block_on(bert.logits(&[1, 2])).unwrap_err().code(),
-        "invalid_request"
+        bert.tokenizer().token_text(ids[ids.len() - 1]),
+        Some("[SEP]")
     );
+    let by_text = create(&mut bert, j!({ "text": "a small hill" })).unwrap();
+    assert_eq!(by_text, create(&mut bert, j!({ "tokens": ids })).unwrap());
+    // Pools the last token: the end must be there, once.
+    let mut qwen = load("qwen3-embedding", &j!({})).unwrap();
+    let mut ids = qwen.tokenizer().encode("a small hill", true, true).unwrap();
+    ids.push(qwen.tokenizer().eos().unwrap());
+    let by_text = create(&mut qwen, j!({ "text": "a small hill" })).unwrap();
+    assert_eq!(by_text, create(&mut qwen, j!({ "tokens": ids })).unwrap());
+    let end = qwen.tokenizer().token_text(ids[ids.len() - 1]).unwrap();
+    let ended = format!("a small hill{end}");
+    assert_eq!(by_text, create(&mut qwen, j!({ "text": ended })).unwrap());
+}
+
+#[test]
+fn long_texts_are_refused_or_cut() {
+    let text = "the river rises in the hills, far from the sea. ".repeat(60);
+    for name in ["bert", "modern-bert", "qwen3-embedding"] {
+        let mut engine = load(name, &j!({ "contextLength": 80 })).unwrap();
+        let error = create(&mut engine, j!({ "text": text })).unwrap_err();
+        assert_eq!(error.code(), "context_full", "{name}");
+        let cut = create(&mut engine, j!({ "text": text, "truncate": true })).unwrap();
+        assert_eq!(cut.tokens, 80);
+        let mut ids = engine.tokenizer().encode(&text, true, true).unwrap();
+        let end = match name {
+            "bert" => ids.last().copied(),
+            "qwen3-embedding" => engine.tokenizer().eos(),
+            _ => None,
+        };
+        ids.truncate(80 - usize::from(end.is_some()));
+        ids.extend(end);
+        assert_eq!(cut, create(&mut engine, j!({ "tokens": ids })).unwrap());
+    }
+}
+
+#[test]
+fn models_of_another_kind_name_the_call_that_fits() {
+    let refused = |engine: &mut Engine, request: Value, word: &str| {
+        let error = create(engine, request).unwrap_err();
+        assert_eq!(error.code(), "invalid_request");
+        assert!(error.to_string().contains(word), "{error}");
+    };
+    let mut bert = load("bert", &j!({})).unwrap();
+    assert_eq!(bert.info().kind, ModelKind::Embedding);
+    let error = block_on(bert.logits(&[1, 2])).unwrap_err().to_string();
+    assert!(error.contains("engine.embeddings.create"), "{error}");
+    refused(&mut bert, j!({ "text": "x", "dimensions": 49 }), "1 to 48");
+    refused(&mut bert, j!({ "text": "x", "dimensions": 0 }), "1 to 48");
+    refused(&mut bert, j!({ "tokens": [99999] }), "vocabulary");
+    refused(&mut bert, j!({ "tokens": [] }), "no tokens");
+    refused(&mut bert, j!({}), "either");
     let mut llama = load("llama-gqa", &j!({})).unwrap();
+    refused(
+        &mut llama,
+        j!({ "text": "x" }),
+        "engine.chat.completions.create",
+    );
     assert_eq!(
-        block_on(llama.embed(&[1, 2])).unwrap_err().code(),
+        block_on(llama.embed(&[1])).unwrap_err().code(),
         "invalid_request"
     );
+    let mut rank = load("bert-rank", &j!({})).unwrap();
+    refused(&mut rank, j!({ "text": "x" }), "engine.rerank");
 }
 
 #[test]

@@ -1,11 +1,13 @@
 // The page's side of the wire: numbers the calls and matches the worker's answers to them.
 import { abortError, EngineError, fromWireError, messageOf } from './errors.js';
 import type { CallKind, Calls, Event, GenerationEvent, Request, Results } from './protocol.js';
+import type { TextProgress } from './text-types.js';
 import type { LoadProgress, WorkerLike } from './types.js';
 
 /** What a call may tell before it ends. */
 export interface Listeners {
   onProgress?: ((progress: LoadProgress) => void) | undefined;
+  onTexts?: ((progress: TextProgress) => void) | undefined;
   onGeneration?: ((events: GenerationEvent[]) => void) | undefined;
 }
 
@@ -114,6 +116,8 @@ export class Client {
     switch (event.kind) {
       case 'progress':
         return shielded(() => pending.onProgress?.(event.progress));
+      case 'texts':
+        return shielded(() => pending.onTexts?.({ done: event.done, total: event.total }));
       case 'generation':
         return pending.onGeneration?.(event.events);
       case 'result':

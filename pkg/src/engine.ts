@@ -16,6 +16,9 @@ import type {
 import type { CoreCompletionRequest, CoreLoadOptions } from './protocol.js';
 import { absolute, describeSource } from './source.js';
 import type { CompletionStream } from './stream.js';
+import type { RerankParams, RerankResponse } from './text-types.js';
+import { embeddings, rerank } from './texts.js';
+import type { Embeddings } from './texts.js';
 import type {
   DetokenizeOptions,
   DownloadOptions,
@@ -48,6 +51,8 @@ export class Engine {
   readonly info: ModelInfo;
   /** OpenAI's chat interface: `engine.chat.completions.create({ messages })`. */
   readonly chat: Chat;
+  /** OpenAI's embeddings interface: `engine.embeddings.create({ input })`. */
+  readonly embeddings: Embeddings;
   readonly #client: Client;
   #disposing: Promise<void> | undefined;
 
@@ -59,6 +64,7 @@ export class Engine {
     ): CompletionStream<ChatCompletionChunk> | Promise<ChatCompletion> =>
       answer(client, 'chat', () => chatRequest(params), chatShape(info.name), params);
     this.chat = { completions: { create: create as ChatCompletions['create'] } };
+    this.embeddings = embeddings(client, info.name);
   }
 
   /**
@@ -100,6 +106,11 @@ export class Engine {
   complete(params: CompletionParams): CompletionStream<CompletionChunk> | Promise<Completion> {
     const request = (): CoreCompletionRequest => completionRequest(params);
     return answer(this.#client, 'completion', request, completionShape(this.info.name), params);
+  }
+
+  /** Sorts documents by how well they answer a query; for reranking models. Requests wait for each other. */
+  rerank(params: RerankParams): Promise<RerankResponse> {
+    return rerank(this.#client, this.info.name, params);
   }
 
   /** Text → token ids. Does not wait for a running answer. */

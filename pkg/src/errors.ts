@@ -32,7 +32,7 @@ export type CoreErrorCode = (typeof CORE_CODES)[number];
  * - `unsupported_architecture`, `unsupported_type`, `unsupported_tokenizer`: a valid model that Inkling cannot run.
  * - `missing_metadata`, `bad_metadata`, `missing_tensor`, `bad_tensor`, `bad_tokenizer`: the model file is broken.
  * - `template`, `template_raised`: the chat template is broken, or refused this conversation.
- * - `context_full`: the prompt does not fit the context window.
+ * - `context_full`: the prompt does not fit the context window, or a text to embed is longer than the model reads.
  * - `invalid_request`: a parameter is out of range.
  * - `out_of_memory`: weights or cache do not fit into memory.
  * - `source`: a local file could not be read (moved or changed since it was picked, for example).

@@ -44,7 +44,7 @@ export async function runGeneration(
 }
 
 /** A turn of the event loop, without the 4 ms that browsers add to nested `setTimeout`s. */
-function macrotask(): Promise<void> {
+export function macrotask(): Promise<void> {
   const { port1, port2 } = new MessageChannel();
   return new Promise((resolve) => {
     port1.onmessage = () => {

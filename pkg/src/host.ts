@@ -7,6 +7,8 @@ import { runGeneration } from './generation-loop.js';
 import type { WasmEngine, WasmGeneration } from './inkling.js';
 import type { CallKind, Event, GenerationDone, Request, RequestOf, Results } from './protocol.js';
 import { TaskQueue } from './task-queue.js';
+import { embedAll, rankAll } from './text-loop.js';
+import type { TextLoop } from './text-loop.js';
 import type { LoadProgress, ModelInfo } from './types.js';
 import type { WasmModule, Wish } from './wasm.js';
 
@@ -83,6 +85,10 @@ class Host {
         return this.#enter((engine) => engine.detokenize(request.tokens, request.skipSpecial));
       case 'logits':
         return this.#queue.run(() => this.#enter((engine) => engine.logits(request.tokens)), signal);
+      case 'embed':
+        return this.#texts(request.id, signal, (loop) => embedAll(request, loop));
+      case 'rank':
+        return this.#texts(request.id, signal, (loop) => rankAll(request, loop));
       case 'renderTemplate':
         return this.#renderTemplate(request.template, request.context);
       case 'dispose':
@@ -151,6 +157,11 @@ class Host {
       emit([CANCELLED_BEFORE_START]);
     }
     return undefined;
+  }
+
+  #texts<T>(id: number, signal: AbortSignal, answer: (loop: TextLoop) => Promise<T>): Promise<T> {
+    const report = (done: number, total: number): void => this.#post({ kind: 'texts', id, done, total });
+    return this.#queue.run(() => answer({ enter: (call) => this.#enter(call), report, signal }), signal);
   }
 
   async #renderTemplate(template: string, context: string): Promise<string> {

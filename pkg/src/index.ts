@@ -4,6 +4,8 @@ export { EngineError } from './errors.js';
 export type { CoreErrorCode, EngineErrorCode, EngineErrorDetails } from './errors.js';
 export type * from './openai-types.js';
 export type { CompletionStream } from './stream.js';
+export type * from './text-types.js';
+export type { Embeddings } from './texts.js';
 export type {
   DetokenizeOptions,
   DownloadOptions,

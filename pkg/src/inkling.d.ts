@@ -28,6 +28,10 @@ export class WasmEngine {
   tokenize(text: string, addSpecial: boolean, parseSpecial: boolean): Uint32Array;
   detokenize(tokens: Uint32Array, skipSpecial: boolean): string;
   logits(tokens: Uint32Array): Promise<Float32Array>;
+  /** One text: JSON `{"embedding": [...], "tokens": count}`. */
+  embed(requestJson: string): Promise<string>;
+  /** One document: JSON `{"score": 0..1, "tokens": count}`. */
+  rank(requestJson: string): Promise<string>;
   startChat(requestJson: string): WasmGeneration;
   startCompletion(requestJson: string): WasmGeneration;
   free(): void;

@@ -48,6 +48,9 @@ export interface CoreCompletionRequest extends CoreSampling {
   promptTokens?: number[];
 }
 
+/** A text to embed. */
+export type CoreText = { text: string } | { tokens: number[] };
+
 /** What one step of a generation gave. */
 export type GenerationEvent =
   | { type: 'prefill'; done: number; total: number; reused: number; droppedMessages: number }
@@ -82,6 +85,8 @@ export interface Calls {
   tokenize: { text: string; addSpecial: boolean; parseSpecial: boolean };
   detokenize: { tokens: Uint32Array; skipSpecial: boolean };
   logits: { tokens: Uint32Array };
+  embed: { texts: CoreText[]; dimensions?: number; truncate: boolean };
+  rank: { query: string; documents: string[]; truncate: boolean };
   renderTemplate: { template: string; context: string };
   dispose: object;
 }
@@ -94,6 +99,8 @@ export interface Results {
   tokenize: Uint32Array;
   detokenize: string;
   logits: Float32Array;
+  embed: { vectors: Float32Array[]; tokens: number };
+  rank: { scores: number[]; tokens: number };
   renderTemplate: string;
   dispose: undefined;
 }
@@ -110,6 +117,7 @@ export type Request = RequestOf<CallKind> | { kind: 'cancel'; id: number };
 /** Worker → page. */
 export type Event =
   | { kind: 'progress'; id: number; progress: LoadProgress }
+  | { kind: 'texts'; id: number; done: number; total: number }
   | { kind: 'generation'; id: number; events: GenerationEvent[] }
   | { kind: 'result'; id: number; value: Results[CallKind] }
   | { kind: 'error'; id: number; error: WireError };

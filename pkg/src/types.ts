@@ -75,6 +75,11 @@ export interface ModelInfo {
   name: string;
   /** Architecture as GGUF names it, `llama` for example. */
   architecture: string;
+  /**
+   * What the model gives: `text` (`chat.completions.create`, `complete`), `embedding` (`embeddings.create`) or scores
+   * of documents (`rerank`).
+   */
+  kind: 'text' | 'embedding' | 'rerank';
   /** One paragraph by the model's makers. */
   description?: string;
   /** Licence as the file states it. */

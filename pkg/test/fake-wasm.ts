@@ -30,6 +30,7 @@ export function coreError(code: string, message: string): Error {
 export const FAKE_INFO: ModelInfo = {
   name: 'Fake 1B',
   architecture: 'fake',
+  kind: 'text',
   description: 'Not a model: answers every question with the same text.',
   parameters: 1_000_000,
   fileSize: 10_000_000,
@@ -131,6 +132,28 @@ class FakeEngine implements WasmEngine {
     return Promise.resolve(
       Float32Array.from({ length: FAKE_INFO.vocabSize }, (_, id) => (id === tokens.at(-1) ? 1 : 0)),
     );
+  }
+
+  /** A text's embedding is its length and its first character, one token a character. */
+  async embed(requestJson: string): Promise<string> {
+    this.#options.log?.(`embed ${requestJson}`);
+    if (this.#options.stepMs) await sleep(this.#options.stepMs);
+    const { text, tokens, truncate } = JSON.parse(requestJson) as {
+      text?: string;
+      tokens?: number[];
+      truncate: boolean;
+    };
+    const length = (text ?? tokens ?? '').length;
+    if (length > 100 && !truncate) throw coreError('context_full', 'the text has too many tokens');
+    return JSON.stringify({ embedding: [length, text?.charCodeAt(0) ?? 0, 0.5], tokens: length });
+  }
+
+  /** Longer documents are better. */
+  async rank(requestJson: string): Promise<string> {
+    this.#options.log?.(`rank ${requestJson}`);
+    if (this.#options.stepMs) await sleep(this.#options.stepMs);
+    const { query, document } = JSON.parse(requestJson) as { query: string; document: string };
+    return JSON.stringify({ score: document.length / 100, tokens: query.length + document.length });
   }
 
   startChat(requestJson: string): WasmGeneration {

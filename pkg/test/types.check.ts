@@ -7,9 +7,11 @@ import type {
   Completion,
   CompletionChunk,
   CompletionStream,
+  EmbeddingResponse,
   EngineErrorCode,
   FinishReason,
   ModelInfo,
+  RerankResponse,
 } from '../src/index.js';
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -29,6 +31,18 @@ export async function typesHold(engine: Engine, flag: boolean, file: File): Prom
   same<typeof text, Promise<Completion>>(true);
   const pieces = engine.complete({ prompt: [1, 2], stream: true });
   same<typeof pieces, CompletionStream<CompletionChunk>>(true);
+
+  const vectors = engine.embeddings.create({ input: ['x', 'y'], dimensions: 2, encoding_format: 'float' });
+  same<typeof vectors, Promise<EmbeddingResponse>>(true);
+  const encoded = engine.embeddings.create({
+    input: [[1, 2], new Uint32Array(3)],
+    encoding_format: 'base64',
+  });
+  same<typeof encoded, Promise<EmbeddingResponse<string>>>(true);
+  const ranked = engine.rerank({ query: 'x', documents: ['y', { text: 'z' }], top_n: 1 });
+  same<typeof ranked, Promise<RerankResponse>>(true);
+  // @ts-expect-error a number is no text
+  void engine.embeddings.create({ input: 3 });
 
   // OpenAI's clients await the stream first; that works too.
   for await (const chunk of await streamed) {

@@ -141,6 +141,24 @@ impl Backend {
         }
     }
 
+    /// Says at which position the second text of a pair begins, for models that tell the two apart; holds until it is
+    /// called again.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`](crate::Error::Gpu) where there is no kernel for it.
+    pub fn set_second_text(&mut self, from: Option<usize>) -> Result<()> {
+        match self {
+            Self::Cpu(cpu) => cpu.set_second_text(from),
+            #[cfg(feature = "webgpu")]
+            Self::Gpu(gpu) if from.is_some() && gpu.plan().tells_texts_apart() => {
+                return Err(crate::Error::Gpu("token types have no kernel".into()));
+            }
+            #[cfg(feature = "webgpu")]
+            Self::Gpu(_) => {}
+        }
+        Ok(())
+    }
+
     /// Runs `tokens` at the positions that follow those in the cache and appends them to it.
     ///
     /// # Errors

@@ -1,9 +1,34 @@
-//! Embeddings and reranking scores.
+//! Embeddings: one vector for a text.
 
-use super::Engine;
+use serde::{Deserialize, Serialize};
+
+use super::{Engine, ModelKind};
 use crate::backend::{LogitRows, pool};
 use crate::model::Pooling;
 use crate::{Error, Result};
+
+/// A text to embed.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EmbeddingRequest {
+    /// The text. Special tokens are added as the model wants them, and recognised.
+    pub text: Option<String>,
+    /// The text as tokens, taken as they are.
+    pub tokens: Option<Vec<u32>>,
+    /// Keep only so many of the first values; for models trained so that these make an embedding of their own.
+    pub dimensions: Option<usize>,
+    /// Cut a text that is longer than the model reads, rather than refuse it.
+    pub truncate: bool,
+}
+
+/// The vector of a text.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Embedding {
+    /// Of length one.
+    pub embedding: Vec<f32>,
+    /// Tokens that were read.
+    pub tokens: usize,
+}
 
 impl Engine {
     /// Whether the model gives embeddings or scores rather than text.
@@ -13,6 +38,79 @@ impl Engine {
             .is_some_and(|weights| weights.backend.plan().pooled)
     }
 
+    /// Embedding of a text, pooled as the file says, cut to `dimensions`, of length one.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] for a model of another kind, a text without tokens, a token outside the vocabulary or
+    /// more dimensions than there are; [`Error::TextTooLong`].
+    pub async fn create_embedding(&mut self, request: &EmbeddingRequest) -> Result<Embedding> {
+        self.check_gives(ModelKind::Embedding)?;
+        let mut tokens = match (&request.text, &request.tokens) {
+            (Some(text), None) => self.embedding_tokens(text)?,
+            (None, Some(tokens)) => tokens.clone(),
+            _ => {
+                return Err(Error::InvalidRequest(
+                    "give either `text` or `tokens`".into(),
+                ));
+            }
+        };
+        self.fit(&mut tokens, request.truncate)?;
+        let mut embedding = self.embed(&tokens).await?;
+        if let Some(wanted) = request.dimensions {
+            let width = embedding.len();
+            if wanted == 0 || wanted > width {
+                return Err(Error::InvalidRequest(format!(
+                    "`dimensions` is {wanted}, but this model gives 1 to {width}"
+                )));
+            }
+            embedding.truncate(wanted);
+        }
+        normalise(&mut embedding);
+        Ok(Embedding {
+            embedding,
+            tokens: tokens.len(),
+        })
+    }
+
+    fn embedding_tokens(&self, text: &str) -> Result<Vec<u32>> {
+        let mut tokens = self.tokenizer.encode(text, true, true)?;
+        // The last token is all that such a model is asked for: it was trained with the end there.
+        if self.reading.pools_last && self.tokenizer.end_is_unstated() {
+            let end = self.tokenizer.eos();
+            if tokens.last().copied() != end {
+                tokens.extend(end);
+            }
+        }
+        Ok(tokens)
+    }
+
+    /// Most tokens of a text that is read as a whole.
+    pub(super) fn longest_text(&mut self) -> Result<usize> {
+        let n_ctx = self.n_ctx()?;
+        let positions = self.backend()?.plan().max_positions;
+        Ok(positions.map_or(n_ctx, |positions| positions.min(n_ctx)))
+    }
+
+    /// Cuts a text to what the model reads, keeping the token at its end, or says that it is too long.
+    fn fit(&mut self, tokens: &mut Vec<u32>, truncate: bool) -> Result<()> {
+        let limit = self.longest_text()?;
+        let needed = tokens.len();
+        if needed <= limit {
+            return Ok(());
+        }
+        if !truncate {
+            return Err(Error::TextTooLong { needed, limit });
+        }
+        let ends = [self.tokenizer.added_end(), self.tokenizer.eos()];
+        let end = tokens
+            .last()
+            .copied()
+            .filter(|id| ends.contains(&Some(*id)));
+        tokens.truncate(limit - usize::from(end.is_some()));
+        tokens.extend(end);
+        Ok(())
+    }
+
     /// Embedding of a text, pooled as the file says and not normalised; for a reranker, its scores. `tokens` have the
     /// special tokens that the model wants, as the tokenizer adds them.
     ///
@@ -20,7 +118,15 @@ impl Engine {
     /// [`Error::InvalidRequest`] for no tokens, one outside the vocabulary, or a model that gives text;
     /// [`Error::ContextFull`].
     pub async fn embed(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
-        self.run_whole(tokens, LogitRows::Last).await
+        self.run_whole(tokens, LogitRows::Last, None).await
+    }
+
+    /// Scores of a pair of texts; `second` is where the second one begins, for models that tell the two apart.
+    ///
+    /// # Errors
+    /// As [`Engine::embed`].
+    pub async fn embed_pair(&mut self, tokens: &[u32], second: usize) -> Result<Vec<f32>> {
+        self.run_whole(tokens, LogitRows::Last, Some(second)).await
     }
 
     /// Embedding of a text, pooled in another way than the file says. What follows pooling in the model is applied to
@@ -40,18 +146,22 @@ impl Engine {
     /// # Errors
     /// As [`Engine::embed`].
     pub async fn embed_tokens(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
-        self.run_whole(tokens, LogitRows::All).await
+        self.run_whole(tokens, LogitRows::All, None).await
     }
 
-    async fn run_whole(&mut self, tokens: &[u32], rows: LogitRows) -> Result<Vec<f32>> {
+    async fn run_whole(
+        &mut self,
+        tokens: &[u32],
+        rows: LogitRows,
+        second: Option<usize>,
+    ) -> Result<Vec<f32>> {
         if tokens.is_empty() {
             return Err(Error::InvalidRequest("no tokens given".into()));
         }
         if !self.is_embedding_model() {
-            return Err(Error::InvalidRequest(
-                "this model gives text, not embeddings".into(),
-            ));
+            self.check_gives(ModelKind::Embedding)?;
         }
+        self.backend()?.set_second_text(second)?;
         let mut session = self.new_session()?;
         session.prefill(self.backend()?, tokens, rows).await?;
         Ok(self.backend()?.logits().to_vec())
@@ -66,13 +176,19 @@ impl Engine {
         Ok((!plan.encoder.is_empty()).then(|| plan.decoder_start.unwrap_or(0)))
     }
 
-    /// Refuses to make text with a model that gives embeddings.
+    /// Refuses to make text with a model that gives embeddings or scores.
     pub(super) fn check_gives_text(&self) -> Result<()> {
-        if self.is_embedding_model() {
-            return Err(Error::InvalidRequest(
-                "this model gives embeddings, not text".into(),
-            ));
+        self.check_gives(ModelKind::Text)
+    }
+}
+
+/// Makes the vector's length one; a vector of zeros stays.
+fn normalise(values: &mut [f32]) {
+    let square: f64 = values.iter().map(|v| f64::from(*v) * f64::from(*v)).sum();
+    if square > 0.0 {
+        let factor = 1.0 / square.sqrt();
+        for value in values {
+            *value = (f64::from(*value) * factor) as f32;
         }
-        Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::ModelKind;
 use crate::Result;
 use crate::gguf::GgufFile;
 
@@ -13,6 +14,8 @@ pub struct ModelInfo {
     pub name: String,
     /// `general.architecture`.
     pub architecture: String,
+    /// What the model gives.
+    pub kind: ModelKind,
     /// `general.description`.
     pub description: Option<String>,
     /// `general.license`.
@@ -111,6 +114,7 @@ pub fn describe(file: &GgufFile) -> Result<ModelInfo> {
         threads: 1,
         has_chat_template: meta.get("tokenizer.chat_template").is_some(),
         memory_bytes: 0,
+        kind: ModelKind::of(meta, &architecture),
         architecture,
     })
 }

@@ -4,9 +4,11 @@ mod chat_prompt;
 mod embed;
 mod generate;
 mod info;
+mod kind;
 mod loader;
 mod options;
 mod origin;
+mod rank;
 mod session;
 
 use crate::backend::{Backend, LogitRows};
@@ -16,10 +18,13 @@ use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 
 pub use chat_prompt::{ChatRequest, Overflow};
+pub use embed::{Embedding, EmbeddingRequest};
 pub use generate::{CompletionRequest, FinishReason, Generation, GenerationEvent, Timings, Usage};
 pub use info::{GpuInfo, ModelInfo, describe};
+pub use kind::ModelKind;
 pub use loader::{LoadPhase, LoadProgress, MemorySource, WeightSource, read_header};
 pub use options::{BackendChoice, KvChoice, LoadOptions};
+pub use rank::{Rank, RankRequest};
 pub use session::Session;
 
 use loader::Source;
@@ -42,6 +47,8 @@ pub struct Engine {
     info: ModelInfo,
     tokenizer: Tokenizer,
     template: ChatTemplate,
+    /// How texts are put to a model that embeds or ranks them.
+    reading: rank::Reading,
     /// Absent when only the vocabulary was loaded.
     weights: Option<Weights>,
     /// Idle sessions, the most recently used last.
@@ -70,6 +77,7 @@ impl Engine {
             info: describe(&file)?,
             tokenizer,
             template,
+            reading: rank::Reading::default(),
             weights: None,
             sessions: Vec::new(),
         };
@@ -80,6 +88,7 @@ impl Engine {
         crate::backend::cpu::pool::spawn(options.threads.unwrap_or(1));
         let n_ctx = options.context_length.unwrap_or(DEFAULT_CONTEXT);
         let config = ModelConfig::from_gguf(&file, Some(n_ctx))?;
+        engine.reading = rank::Reading::new(&file.metadata, &config)?;
         let origin = Origin::new(sources, file, &config, options)?;
         let (backend, gpu) = origin.open(&mut progress).await?;
         engine.info.context_length = config.n_ctx;

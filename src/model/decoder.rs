@@ -52,7 +52,7 @@ impl Builder<'_> {
         if self.has("token_types.weight") {
             let rows = self.dim("token_types.weight", 1)?;
             let table = self.matrix("token_types.weight", 0, rows, d)?;
-            self.add_embedding("type_embd", table, IdSource::Zero, x);
+            self.add_embedding("type_embd", table, IdSource::Segment, x);
         }
         if self.has("position_embd.weight") {
             let rows = self

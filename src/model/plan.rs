@@ -107,8 +107,8 @@ pub enum Pooling {
 pub enum IdSource {
     /// The token's id.
     Tokens,
-    /// Always the first row (BERT's token type).
-    Zero,
+    /// The first row, or the second from where a pair's second text begins (BERT's token types).
+    Segment,
     /// The token's position (learned positions, as in GPT-2).
     Positions,
 }
@@ -336,4 +336,16 @@ pub struct Plan {
     pub n_vocab: usize,
     /// Number of rows in the table of learned positions, if there is one: no position may reach it.
     pub max_positions: Option<usize>,
+}
+
+impl Plan {
+    /// Whether the second text of a pair is told from the first (BERT's token types).
+    pub fn tells_texts_apart(&self) -> bool {
+        self.steps.iter().any(|step| match step.op {
+            Op::Embed { table, ids, .. } => {
+                ids == IdSource::Segment && self.weights[table.0].rows > 1
+            }
+            _ => false,
+        })
+    }
 }

@@ -14,6 +14,7 @@
 mod added;
 mod bpe;
 mod charsmap;
+mod pair;
 mod pattern;
 mod pre_tokenizers;
 mod special;

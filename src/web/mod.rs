@@ -4,6 +4,7 @@
 
 mod lease;
 mod source;
+mod texts;
 
 use js_sys::{Float32Array, Function, Reflect, Uint32Array};
 use serde::Serialize;

@@ -54,6 +54,7 @@ def bubble_sort(items):
 const info: ModelInfo = {
   name: 'inkling-9m-chat',
   architecture: 'llama',
+  kind: 'text',
   license: 'CC BY-SA 4.0',
   parameters: 9_437_184,
   fileSize: 10_500_000,

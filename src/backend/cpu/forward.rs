@@ -307,12 +307,15 @@ impl CpuBackend {
 
     fn embed(&mut self, table: WeightId, ids: IdSource, out: BufId, pass: &Pass<'_>) -> Result<()> {
         let width = self.plan.buffers[out.0];
+        // Models without a second type call both texts the first.
+        let types = self.plan.weights[table.0].rows;
+        let second = self.second_text.filter(|_| types > 1);
         let mut values = take(&mut self.buffers[out.0]);
         values.resize(pass.rows * width, 0.0);
         for (t, row) in values.chunks_exact_mut(width).enumerate() {
             let id = match ids {
                 IdSource::Tokens => pass.tokens[t] as usize,
-                IdSource::Zero => 0,
+                IdSource::Segment => usize::from(second.is_some_and(|from| pass.start + t >= from)),
                 IdSource::Positions => pass.start + t,
             };
             self.weight(table)?.row(id, row)?;

@@ -64,6 +64,8 @@ pub struct CpuBackend {
     acts_of: Option<BufId>,
     /// Of attention, one for each thread.
     scratch: Vec<ops::Scratch>,
+    /// Position where the second text of a pair begins.
+    second_text: Option<usize>,
 }
 
 impl CpuBackend {
@@ -77,6 +79,7 @@ impl CpuBackend {
             acts: QuantizedActs::default(),
             acts_of: None,
             scratch: Vec::new(),
+            second_text: None,
             plan,
             options,
         }
@@ -89,6 +92,11 @@ impl CpuBackend {
         } else {
             MAX_CHUNK
         }
+    }
+
+    /// See [`Backend::set_second_text`](super::Backend::set_second_text).
+    pub fn set_second_text(&mut self, from: Option<usize>) {
+        self.second_text = from;
     }
 
     /// See [`Backend::name`](super::Backend::name).

@@ -43,7 +43,7 @@ impl Compiler<'_> {
         let Op::Embed { table, ids, out } = *op else {
             return Err(self.mismatch());
         };
-        if ids == IdSource::Zero {
+        if ids == IdSource::Segment {
             return Err(Error::Gpu("token types have no kernel".into()));
         }
         let (matrix, row) = self.layout.matrix(table)?;
