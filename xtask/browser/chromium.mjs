@@ -2,7 +2,6 @@
 import { chromium } from 'playwright-core';
 
 const QUIET = [
-  '--disable-gpu',
   '--disable-quic',
   '--no-first-run',
   '--disable-background-networking',
@@ -10,14 +9,26 @@ const QUIET = [
   '--disable-sync',
 ];
 
-/** Chromium's own software adapter, which it hides from pages otherwise. */
-const WEBGPU = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'];
+/** Which WebGPU adapter a page sees. */
+const ADAPTERS = {
+  none: ['--disable-gpu'],
+  /** Chromium's own, which it hides from pages otherwise. */
+  software: ['--disable-gpu', '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'],
+  /** The machine's. Headless Chromium on Linux falls back to software without a word unless ANGLE takes Vulkan too. */
+  hardware: [
+    '--enable-unsafe-webgpu',
+    '--ignore-gpu-blocklist',
+    ...(process.platform === 'linux'
+      ? ['--enable-features=Vulkan', '--use-angle=vulkan', '--disable-vulkan-surface']
+      : []),
+  ],
+};
 
 /** A browser from `CHROMIUM`, which xtask sets, or the usual place. */
-export function launch({ webgpu = false } = {}) {
+export function launch({ webgpu = 'none' } = {}) {
   // Chromium's sandbox refuses to run as root, which is what containers are.
   const root = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
-  const args = [...QUIET, ...root, ...(webgpu ? WEBGPU : [])];
+  const args = [...QUIET, ...root, ...ADAPTERS[webgpu]];
   const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
   return chromium.launch({ executablePath, args });
 }

@@ -2,7 +2,7 @@
 import { launch } from './chromium.mjs';
 
 const [address, webgpu] = process.argv.slice(2);
-const browser = await launch({ webgpu: webgpu === '--webgpu' });
+const browser = await launch({ webgpu });
 try {
   const page = await browser.newPage();
   page.on('console', (message) => console.log(`  ${message.text()}`));

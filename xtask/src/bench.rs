@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::browser::{self, Job};
+use crate::browser::{self, Adapter, Job};
 use crate::build::{self, Effort};
 use crate::process::print;
 use crate::project::Project;
@@ -21,6 +21,17 @@ pub struct Options {
     pub models: Vec<PathBuf>,
     pub native: bool,
     pub browser: bool,
+    /// What the GPU makes of the models, instead of the rest.
+    pub gpu: Option<Gpu>,
+}
+
+/// How to measure the GPU.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Gpu {
+    /// The machine's own, in full.
+    Full,
+    /// The browser's software adapter and the smallest amounts: shows that the measurement works, not what is fast.
+    Quick,
 }
 
 /// Measures on the host, then in a headless browser.
@@ -36,7 +47,7 @@ pub fn run(project: &Project, options: &Options) -> Result<()> {
     if models.is_empty() {
         models.push(project.default_model()?);
     }
-    if options.browser {
+    if options.browser || options.gpu.is_some() {
         let toolchain = setup::for_build(project)?;
         build::all(project, &toolchain, Effort::Release)?;
     }
@@ -57,24 +68,40 @@ pub fn run(project: &Project, options: &Options) -> Result<()> {
                 .current_dir(project.root()),
         )?;
     }
-    if options.browser {
+    if options.browser || options.gpu.is_some() {
         let browser = setup::browser()?;
+        let named = !options.models.is_empty();
         for model in &models {
-            in_browser(project, &browser, model)?;
+            in_browser(project, &browser, model, options.gpu, named)?;
         }
     }
     Ok(())
 }
 
-fn in_browser(project: &Project, browser: &Path, model: &Path) -> Result<()> {
+fn in_browser(
+    project: &Project,
+    browser: &Path,
+    model: &Path,
+    gpu: Option<Gpu>,
+    named: bool,
+) -> Result<()> {
     let cases: Value = serde_json::from_str(&std::fs::read_to_string(project.path(CASES))?)?;
     let name = model
         .file_name()
         .context("--model names no file")?
         .to_string_lossy();
+    let (kind, webgpu) = match gpu {
+        None => ("bench", Adapter::None),
+        Some(Gpu::Quick) => ("bench-gpu", Adapter::Software),
+        Some(Gpu::Full) => ("bench-gpu", Adapter::Hardware),
+    };
+    let quick = gpu == Some(Gpu::Quick);
     let job = Job {
-        webgpu: false,
-        description: json!({ "kind": "bench", "cases": cases, "models": [name] }),
+        webgpu,
+        // Made-up models of real shapes are for those who name none.
+        description: json!({
+            "kind": kind, "quick": quick, "shapes": !named, "cases": cases, "models": [name],
+        }),
         files: model
             .parent()
             .context("--model names no file")?

@@ -10,12 +10,33 @@ use crate::process::run as run_command;
 use crate::project::Project;
 use crate::serve::{self, Reply, Request, Site};
 
+/// Which WebGPU adapter the browser has.
+#[derive(Clone, Copy)]
+pub enum Adapter {
+    None,
+    /// Chromium's own: right and slow.
+    Software,
+    /// The machine's.
+    Hardware,
+}
+
+impl Adapter {
+    /// As `xtask/browser/chromium.mjs` calls it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Software => "software",
+            Self::Hardware => "hardware",
+        }
+    }
+}
+
 /// What the page has to do.
 pub struct Job {
     /// Read by `xtask/browser/main.js`.
     pub description: Value,
-    /// Whether the browser is to have a WebGPU adapter, in software.
-    pub webgpu: bool,
+    /// The browser's WebGPU adapter.
+    pub webgpu: Adapter,
     /// Served under `/files/`.
     pub files: PathBuf,
     /// Where `POST /results/NAME` puts its body; without one it is printed.
@@ -24,7 +45,7 @@ pub struct Job {
 
 /// Serves the job, runs the page to its end, fails when it fails.
 pub fn run(project: &Project, browser: &Path, job: Job) -> Result<()> {
-    let webgpu = job.webgpu;
+    let adapter = job.webgpu.name();
     let site = Site::default()
         .mount("/", project.path("xtask/browser"))
         .mount("/pkg/", project.path("pkg/dist"))
@@ -36,7 +57,7 @@ pub fn run(project: &Project, browser: &Path, job: Job) -> Result<()> {
         Command::new("node")
             .arg(project.path("xtask/browser/drive.mjs"))
             .arg(running.address())
-            .args(webgpu.then_some("--webgpu"))
+            .arg(adapter)
             .env("CHROMIUM", browser)
             .current_dir(project.root()),
     )

@@ -35,7 +35,8 @@ Usage: cargo xtask COMMAND
           [--dev] faster to compile, slower to run
   size    Show what the page downloads: raw, gzip, brotli
   bench   Measure tokens a second on this machine and in a headless browser, as JSON lines
-          [--model FILE.gguf …] [--native] [--browser]
+          [--model FILE.gguf …] [--native] [--browser] | --gpu [--quick]
+          --gpu: this machine's GPU in a browser; --quick tries that on a software adapter
   conformance EXPECTED_DIR RESULTS_DIR
           Answer a folder of questions, one result file each
           [--backend cpu|reference|gpu] [--kv f32|f16] [--browser] [--threads N] [--check]
@@ -136,16 +137,21 @@ fn bench_options(mut args: lexopt::Parser) -> Result<bench::Options> {
         models: Vec::new(),
         native: false,
         browser: false,
+        gpu: None,
     };
     while let Some(arg) = args.next()? {
         match arg {
             Long("model") => options.models.push(args.value()?.into()),
             Long("native") => options.native = true,
             Long("browser") => options.browser = true,
+            Long("gpu") => {
+                options.gpu.get_or_insert(bench::Gpu::Full);
+            }
+            Long("quick") => options.gpu = Some(bench::Gpu::Quick),
             other => return Err(other.unexpected().into()),
         }
     }
-    if !options.native && !options.browser {
+    if !options.native && !options.browser && options.gpu.is_none() {
         (options.native, options.browser) = (true, true);
     }
     Ok(options)

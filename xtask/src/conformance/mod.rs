@@ -14,7 +14,7 @@ use serde_json::json;
 pub use check::Backend;
 use check::Finding;
 
-use crate::browser::{self, Job};
+use crate::browser::{self, Adapter, Job};
 use crate::build::{self, Effort};
 use crate::process::run as run_command;
 use crate::progress::step;
@@ -109,7 +109,10 @@ pub fn in_browser(project: &Project, browser: &Path, options: &Options) -> Resul
             "threads": options.threads,
             "files": files,
         }),
-        webgpu: options.backend == Backend::Gpu,
+        webgpu: match options.backend {
+            Backend::Gpu => Adapter::Software,
+            _ => Adapter::None,
+        },
         files: options.expected.clone(),
         results: Some(options.results.clone()),
     };
