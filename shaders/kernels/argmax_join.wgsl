@@ -1,5 +1,4 @@
-// Chooses the best candidate of argmax.wgsl, records it, and makes it the next step's token: the host need not see it
-// before the next step starts. Grid: (1).
+// Chooses the best candidate of argmax.wgsl. Grid: (1).
 struct Params {
     n_vocab: u32,
     blocks: u32, // at most WG
@@ -30,10 +29,6 @@ fn run(group: vec3<u32>, index: u32) {
     }
     workgroupBarrier();
     if (index == 0u) {
-        let token = min(indices[0], params.n_vocab - 1u);
-        state.chosen[state.produced % MAX_TOKENS] = token;
-        state.produced += 1u;
-        state.tokens[0] = token;
-        state.position += 1u;
+        next_token(min(indices[0], params.n_vocab - 1u));
     }
 }

@@ -7,6 +7,7 @@ pub mod gpu;
 use crate::Result;
 use crate::model::{Plan, Pooling, WeightId};
 use crate::quant::DType;
+use crate::sampling::SamplingParams;
 
 pub use cpu::{CpuBackend, CpuOptions, KvType, Precision};
 #[cfg(feature = "webgpu")]
@@ -47,6 +48,13 @@ pub enum Backend {
     /// A GPU, through WebGPU.
     #[cfg(feature = "webgpu")]
     Gpu(Box<GpuBackend>),
+}
+
+/// Tokens that a backend chooses by itself, ahead of its caller.
+pub enum Run {
+    /// On the GPU.
+    #[cfg(feature = "webgpu")]
+    Gpu(Box<gpu::Run>),
 }
 
 /// Keys and values of one session, on the side of the backend that made it.
@@ -177,6 +185,47 @@ impl Backend {
             #[cfg(feature = "webgpu")]
             _ => Err(crate::Error::Internal(
                 "the cache belongs to another backend".into(),
+            )),
+        }
+    }
+
+    /// Begins to choose tokens where the logits are, if the backend does that and these rules allow it. Draw 0 of `seed`
+    /// is the token at position `first`.
+    pub fn start_run(&self, params: &SamplingParams, seed: u64, first: usize) -> Option<Run> {
+        match self {
+            Self::Cpu(_) => None,
+            #[cfg(feature = "webgpu")]
+            Self::Gpu(gpu) => {
+                let run = gpu.start_run(params, seed, first)?;
+                Some(Run::Gpu(Box::new(run)))
+            }
+        }
+    }
+
+    /// The token after `token`, which is the newest one and not in the cache yet. At most `wanted` tokens are chosen
+    /// ahead, this one included. Afterwards the cache holds `token` and perhaps more: cut it to what is known when the
+    /// run ends.
+    ///
+    /// # Errors
+    /// Those of [`Backend::forward`].
+    #[cfg_attr(
+        not(feature = "webgpu"),
+        expect(unused_variables, clippy::unused_async)
+    )]
+    pub async fn next_token(
+        &mut self,
+        cache: &mut KvCache,
+        run: &mut Run,
+        token: u32,
+        wanted: usize,
+    ) -> Result<u32> {
+        match (self, cache, run) {
+            #[cfg(feature = "webgpu")]
+            (Self::Gpu(gpu), KvCache::Gpu(cache), Run::Gpu(run)) => {
+                gpu.next_token(cache, run, token, wanted).await
+            }
+            _ => Err(crate::Error::Internal(
+                "the run belongs to another backend".into(),
             )),
         }
     }

@@ -1,11 +1,11 @@
 //! Generation as a state machine: one step is one chunk of prefill or one token, so that the caller can cancel,
-//! draw and answer messages between any two.
+//! draw and answer messages between any two. A GPU may be further ahead; the session counts only what was reported.
 
 use serde::{Deserialize, Serialize};
 use web_time::Instant;
 
 use super::{ChatRequest, Engine, Session};
-use crate::backend::LogitRows;
+use crate::backend::{LogitRows, Run};
 use crate::sampling::{Sampler, SamplingParams, StopMatcher};
 use crate::tokenizer::TokenStream;
 use crate::{Error, Result};
@@ -119,6 +119,8 @@ pub struct Generation {
     stream: TokenStream,
     max_tokens: usize,
     ignore_eos: bool,
+    /// Tokens that the backend chooses ahead, where it does.
+    run: Option<Run>,
     /// Chosen but not yet reported.
     queued: Option<u32>,
     /// Reported but not yet in the cache.
@@ -218,6 +220,7 @@ impl Engine {
                 .unwrap_or(usize::MAX)
                 .min(n_ctx - prompt.len()),
             ignore_eos: params.ignore_eos,
+            run: None,
             queued: None,
             pending: None,
             generated: 0,
@@ -241,7 +244,8 @@ impl Generation {
     }
 
     /// The session, to be checked in.
-    pub fn into_session(self) -> Session {
+    pub fn into_session(mut self) -> Session {
+        self.session.forget_ahead();
         self.session
     }
 
@@ -263,10 +267,7 @@ impl Generation {
             return self.prefill_step(engine).await;
         }
         if let Some(token) = self.pending.take() {
-            self.session
-                .forward(engine.backend()?, &[token], LogitRows::Last)
-                .await?;
-            self.choose(engine)?;
+            self.decode_step(engine, token).await?;
         }
         let Some(token) = self.queued.take() else {
             return Err(Error::Internal("no token was chosen".into()));
@@ -289,6 +290,11 @@ impl Generation {
             .await?;
         if last {
             self.choose(engine)?;
+            let sampler = &self.sampler;
+            let first = self.prompt.len();
+            self.run = engine
+                .backend()?
+                .start_run(sampler.params(), sampler.seed(), first);
         }
         Ok(GenerationEvent::Prefill {
             done: to,
@@ -296,6 +302,21 @@ impl Generation {
             reused: self.reused,
             dropped_messages: self.dropped_messages,
         })
+    }
+
+    /// Runs the newest token and learns the next one.
+    async fn decode_step(&mut self, engine: &mut Engine, token: u32) -> Result<()> {
+        let backend = engine.backend()?;
+        let Some(run) = &mut self.run else {
+            let rows = LogitRows::Last;
+            self.session.forward(backend, &[token], rows).await?;
+            return self.choose(engine);
+        };
+        let wanted = self.max_tokens - self.generated;
+        let next = self.session.next_token(backend, run, token, wanted).await?;
+        self.sampler.skip();
+        self.queued = Some(next);
+        Ok(())
     }
 
     /// Samples from the logits at once, since another user of the engine may overwrite them.
@@ -336,6 +357,8 @@ impl Generation {
     }
 
     fn finish(&mut self, reason: FinishReason) -> GenerationEvent {
+        self.run = None;
+        self.session.forget_ahead();
         // What was held back belongs to the answer unless a stop string swallowed it.
         let mut text = String::new();
         if !self.stopped_by_text {

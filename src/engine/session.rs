@@ -1,7 +1,7 @@
 //! One conversation's tokens and their cache.
 
 use crate::Result;
-use crate::backend::{Backend, KvCache, LogitRows};
+use crate::backend::{Backend, KvCache, LogitRows, Run};
 
 /// The tokens that a cache holds, so that the next prompt can reuse what it shares with them.
 pub struct Session {
@@ -83,5 +83,28 @@ impl Session {
         backend.forward(&mut self.cache, tokens, rows).await?;
         self.tokens.extend_from_slice(tokens);
         Ok(())
+    }
+
+    /// Appends `token` and gives the one that the backend chooses after it; see [`Backend::next_token`].
+    ///
+    /// # Errors
+    /// Those of [`Backend::forward`].
+    pub async fn next_token(
+        &mut self,
+        backend: &mut Backend,
+        run: &mut Run,
+        token: u32,
+        wanted: usize,
+    ) -> Result<u32> {
+        let next = backend
+            .next_token(&mut self.cache, run, token, wanted)
+            .await?;
+        self.tokens.push(token);
+        Ok(next)
+    }
+
+    /// Forgets what the backend has run ahead of [`Session::tokens`].
+    pub fn forget_ahead(&mut self) {
+        self.truncate(self.tokens.len());
     }
 }

@@ -6,6 +6,7 @@
 
 mod candidates;
 mod params;
+mod random;
 mod sampler;
 mod stop;
 

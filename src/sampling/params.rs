@@ -62,6 +62,19 @@ impl Default for SamplingParams {
 }
 
 impl SamplingParams {
+    /// Whether nothing but the logits and the seed decides: no biases, no penalties for earlier tokens.
+    pub fn by_logits_alone(&self) -> bool {
+        self.logit_bias.is_empty() && !self.penalizes()
+    }
+
+    /// Whether earlier tokens are held against their return.
+    pub(super) fn penalizes(&self) -> bool {
+        self.repetition_window != 0
+            && (self.repetition_penalty != 1.0
+                || self.frequency_penalty != 0.0
+                || self.presence_penalty != 0.0)
+    }
+
     /// Checks every field against its range and the vocabulary's size.
     pub fn validate(&self, vocab_size: usize) -> Result<()> {
         in_range("temperature", self.temperature, 0.0, f32::MAX)?;

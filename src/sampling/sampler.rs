@@ -3,18 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rand_xoshiro::Xoshiro256PlusPlus;
-use rand_xoshiro::rand_core::{Rng, SeedableRng};
-
-use super::SamplingParams;
 use super::candidates::Candidates;
+use super::{SamplingParams, random};
 
 /// Draws tokens as its [`SamplingParams`] say. The same seed draws the same numbers on every target.
 #[derive(Debug)]
 pub struct Sampler {
     params: SamplingParams,
     seed: u64,
-    rng: Xoshiro256PlusPlus,
+    /// Tokens chosen so far.
+    draws: u64,
     candidates: Candidates,
     counts: BTreeMap<u32, u32>,
 }
@@ -26,7 +24,7 @@ impl Sampler {
         Self {
             params,
             seed,
-            rng: Xoshiro256PlusPlus::seed_from_u64(seed),
+            draws: 0,
             candidates: Candidates::default(),
             counts: BTreeMap::new(),
         }
@@ -37,8 +35,20 @@ impl Sampler {
         self.seed
     }
 
+    /// The parameters in use.
+    pub fn params(&self) -> &SamplingParams {
+        &self.params
+    }
+
+    /// Counts a token that was chosen elsewhere by the same rules.
+    pub fn skip(&mut self) {
+        self.draws += 1;
+    }
+
     /// Chooses the next token. `logits` are changed in place; `history` are the tokens so far, newest last.
     pub fn sample(&mut self, logits: &mut [f32], history: &[u32]) -> u32 {
+        let unit = random::uniform(self.seed, self.draws);
+        self.draws += 1;
         sanitize(logits);
         self.add_bias(logits);
         self.penalize(logits, history);
@@ -48,7 +58,6 @@ impl Sampler {
         self.candidates.top_k(logits, self.params.top_k);
         self.candidates.top_p(self.params.top_p);
         self.candidates.min_p(self.params.min_p);
-        let unit = (self.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
         self.candidates.draw(self.params.temperature, unit)
     }
 
@@ -63,7 +72,7 @@ impl Sampler {
     /// Repetition penalty (Keskar et al. 2019, CTRL), then frequency and presence penalties (OpenAI's formula).
     fn penalize(&mut self, logits: &mut [f32], history: &[u32]) {
         let p = &self.params;
-        if p.repetition_penalty == 1.0 && p.frequency_penalty == 0.0 && p.presence_penalty == 0.0 {
+        if !p.penalizes() {
             return;
         }
         let window = usize::try_from(p.repetition_window).unwrap_or(usize::MAX);

@@ -1,65 +1,210 @@
-//! Several tokens a submit: the chosen token stays on the GPU, and the host reads along behind.
+//! Tokens chosen on the GPU: several steps a submit, two submits under way, and the host reads along behind.
 //!
 //! A browser looks for finished work only every other millisecond, so a loop that reads each token before it asks for
-//! the next is bound by that and by nothing else. Here the host submits some steps, submits the next ones, and only
-//! then waits for the first.
+//! the next is bound by that and by nothing else. Here the GPU takes its own token as the next one's input. What the
+//! host does not want after all, because a stop string came, is cut from the cache and costs nothing but its time.
 
+use std::collections::VecDeque;
+
+use web_time::Instant;
+
+use super::compile::KEEP;
+use super::readback::{Reading, Staging};
 use super::{GpuBackend, KvCache, MAX_TOKENS, STATE_HEAD};
+use crate::sampling::SamplingParams;
 use crate::{Error, Result};
 
 /// Submits that may be under way at the same time.
-pub const IN_FLIGHT: usize = 2;
+const IN_FLIGHT: usize = 2;
 
 /// Most steps in one submit, so that the ring of chosen tokens holds all that are under way.
-pub const MAX_STEPS: usize = MAX_TOKENS / IN_FLIGHT;
+const MAX_STEPS: usize = MAX_TOKENS / IN_FLIGHT;
+
+/// What one submit should take: text that comes in pieces of this length looks even.
+const SUBMIT_MS: f64 = 20.0;
+
+/// How tokens are drawn.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rules {
+    temperature: f32,
+    top_k: usize,
+    top_p: f32,
+    min_p: f32,
+    seed: u64,
+    /// Position whose token is draw 0 of the seed.
+    first: usize,
+}
+
+impl Rules {
+    /// What a request asks for, if the GPU can do it: the choice must depend on the logits alone, and be greedy or from
+    /// at most 64 candidates.
+    fn of(params: &SamplingParams, seed: u64, first: usize) -> Option<Self> {
+        let greedy = params.temperature <= 0.0;
+        let fits = params.by_logits_alone() && (greedy || (1..=KEEP).contains(&params.top_k));
+        fits.then_some(Self {
+            temperature: params.temperature,
+            top_k: params.top_k,
+            top_p: params.top_p,
+            min_p: params.min_p,
+            seed,
+            first,
+        })
+    }
+
+    fn greedy(&self) -> bool {
+        self.temperature <= 0.0
+    }
+
+    /// The words of the state behind `produced`.
+    pub(super) fn words(&self) -> [u32; 7] {
+        let log_min_p = if self.min_p > 0.0 {
+            self.min_p.ln()
+        } else {
+            f32::MIN
+        };
+        [
+            self.top_k as u32,
+            self.top_p.to_bits(),
+            log_min_p.to_bits(),
+            self.temperature.to_bits(),
+            self.seed as u32,
+            (self.seed >> 32) as u32,
+            self.first as u32,
+        ]
+    }
+}
+
+/// How many steps to submit at once: few at first and on slow devices, so that text flows.
+#[derive(Debug)]
+struct Pace {
+    steps: usize,
+    fixed: bool,
+    last: Option<Instant>,
+}
+
+impl Pace {
+    fn new(fixed: Option<usize>) -> Self {
+        Self {
+            steps: fixed.unwrap_or(1).clamp(1, MAX_STEPS),
+            fixed: fixed.is_some(),
+            last: None,
+        }
+    }
+
+    /// Notes that a submit of so many steps has come back.
+    fn note(&mut self, steps: usize) {
+        let now = Instant::now();
+        let Some(last) = self.last.replace(now).filter(|_| !self.fixed) else {
+            return;
+        };
+        let ms = now.duration_since(last).as_secs_f64() * 1e3;
+        let fitting = (SUBMIT_MS * steps as f64 / ms.max(1e-3)) as usize;
+        self.steps = fitting.clamp(1, (2 * self.steps).min(MAX_STEPS));
+    }
+}
 
 /// Steps that were submitted and not collected yet.
-#[derive(Debug)]
-#[must_use = "collect it, in the order of submission"]
-pub struct Pending {
+struct Submit {
     staging: usize,
     first: usize,
     steps: usize,
+    reading: Reading,
 }
 
-/// The greedy tokens under way.
-#[derive(Debug, Default)]
+/// The tokens of one generation, as far as they are chosen ahead of its caller.
 pub struct Run {
+    rules: Rules,
+    pace: Pace,
+    staging: [Staging; IN_FLIGHT],
+    in_flight: VecDeque<Submit>,
+    ready: VecDeque<u32>,
+    /// Number of the writing of the state that the GPU goes on from; 0 before the first.
+    epoch: u64,
+    /// Tokens chosen since then.
     produced: usize,
     submits: usize,
 }
 
 impl Run {
-    /// How many tokens were submitted.
-    pub fn submitted(&self) -> usize {
-        self.produced
+    /// Tokens chosen or being chosen that the caller has not seen.
+    fn ahead(&self) -> usize {
+        let in_flight = self.in_flight.iter().map(|submit| submit.steps);
+        self.ready.len() + in_flight.sum::<usize>()
     }
 }
 
 impl GpuBackend {
-    /// Submits `steps` greedy steps at the end of `cache`: each runs a token and chooses the most likely next one. The
-    /// first submit of a run begins with `token`; the following ones go on from what the GPU has chosen. The cache
-    /// counts all of them at once: cut it when a stop comes earlier.
+    /// Begins to choose tokens for a generation, if its rules let the GPU do that.
+    pub fn start_run(&self, params: &SamplingParams, seed: u64, first: usize) -> Option<Run> {
+        Some(Run {
+            rules: Rules::of(params, seed, first)?,
+            pace: Pace::new(self.options.steps),
+            staging: [(); IN_FLIGHT].map(|()| Staging::new(&self.gpu, (MAX_TOKENS * 4) as u64)),
+            in_flight: VecDeque::new(),
+            ready: VecDeque::new(),
+            epoch: 0,
+            produced: 0,
+            submits: 0,
+        })
+    }
+
+    /// The token that follows `token`, which is the newest one and not in the cache yet. At most `wanted` tokens are
+    /// chosen ahead, this one included. The cache counts all that are under way: cut it when the caller has enough.
     ///
     /// # Errors
-    /// [`Error::ContextFull`], [`Error::OutOfMemory`], [`Error::InvalidRequest`] as in [`GpuBackend::forward`].
-    pub async fn submit_greedy(
+    /// Those of [`GpuBackend::forward`].
+    pub async fn next_token(
+        &mut self,
+        cache: &mut KvCache,
+        run: &mut Run,
+        token: u32,
+        wanted: usize,
+    ) -> Result<u32> {
+        if run.ready.is_empty() {
+            self.keep_busy(cache, run, token, wanted).await?;
+            self.collect(run).await?;
+            // The GPU works on while the caller looks at these.
+            self.keep_busy(cache, run, token, wanted).await?;
+        }
+        let next = run.ready.pop_front();
+        next.ok_or_else(|| Error::Internal("no token is under way".into()))
+    }
+
+    async fn keep_busy(
+        &mut self,
+        cache: &mut KvCache,
+        run: &mut Run,
+        token: u32,
+        wanted: usize,
+    ) -> Result<()> {
+        loop {
+            // Another user of the device may have overwritten the state: then this run begins anew from its last token,
+            // which is known once nothing is under way.
+            let goes_on = run.epoch == self.state_epoch && run.in_flight.len() < IN_FLIGHT;
+            let ahead = run.ahead();
+            if ahead >= wanted || !(goes_on || run.in_flight.is_empty()) {
+                return Ok(());
+            }
+            let steps = run.pace.steps.min(wanted - ahead);
+            let newest = run.ready.back().copied().unwrap_or(token);
+            self.submit_steps(cache, run, newest, steps).await?;
+        }
+    }
+
+    /// Submits `steps` steps at the end of the cache: each runs a token and chooses the next one.
+    async fn submit_steps(
         &mut self,
         cache: &mut KvCache,
         run: &mut Run,
         token: u32,
         steps: usize,
-    ) -> Result<Pending> {
-        if steps == 0 || steps > MAX_STEPS {
-            return Err(Error::Internal(format!(
-                "1 to {MAX_STEPS} steps in a submit"
-            )));
-        }
-        let end = cache.len() + steps;
-        self.check(end - 1, &[token])?;
+    ) -> Result<()> {
+        self.check(cache.len() + steps - 1, &[token])?;
         self.reserve(cache, steps).await?;
-        if run.submits == 0 {
-            self.write_state(cache.len(), &[token], 1);
+        if run.epoch != self.state_epoch {
+            self.write_state(cache.len(), &[token], 1, run.rules);
+            run.epoch = self.state_epoch;
+            run.produced = 0;
         }
         let mut encoder = self
             .gpu
@@ -67,44 +212,49 @@ impl GpuBackend {
             .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
             let replay = self.ready()?;
+            let choose = if run.rules.greedy() {
+                replay.choose()
+            } else {
+                replay.sample()
+            };
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             for step in 0..steps {
                 let place = (cache.len() + step, 1, 1);
                 replay.record(self, &mut pass, replay.decode(), cache, place);
-                replay.record(self, &mut pass, replay.choose(), cache, place);
+                replay.record(self, &mut pass, choose.clone(), cache, place);
             }
         }
         let staging = run.submits % IN_FLIGHT;
-        let from = ((STATE_HEAD + MAX_TOKENS) * 4) as u64;
-        self.chosen[staging].copy(
-            &mut encoder,
-            &self.buffers.state,
-            from,
+        let (from, bytes) = (
+            ((STATE_HEAD + MAX_TOKENS) * 4) as u64,
             (MAX_TOKENS * 4) as u64,
         );
-        self.gpu.queue.submit([encoder.finish()]);
-        let pending = Pending {
+        run.staging[staging].copy(&mut encoder, &self.buffers.state, from, bytes);
+        let index = self.gpu.queue.submit([encoder.finish()]);
+        run.in_flight.push_back(Submit {
             staging,
             first: run.produced,
             steps,
-        };
+            reading: run.staging[staging].begin(bytes, Some(index)),
+        });
         run.produced += steps;
         run.submits += 1;
         cache.advance(steps);
-        Ok(pending)
+        Ok(())
     }
 
-    /// Waits for the tokens of a submit.
-    ///
-    /// # Errors
-    /// [`Error::Gpu`] when the device fails.
-    pub async fn collect(&self, pending: Pending) -> Result<Vec<u32>> {
+    /// Waits for the oldest submit.
+    async fn collect(&self, run: &mut Run) -> Result<()> {
+        let Some(submit) = run.in_flight.pop_front() else {
+            return Ok(());
+        };
         let mut ring = [0u32; MAX_TOKENS];
-        self.chosen[pending.staging]
-            .read(&self.gpu, &mut ring)
+        run.staging[submit.staging]
+            .finish(&self.gpu, submit.reading, &mut ring)
             .await?;
-        Ok((pending.first..pending.first + pending.steps)
-            .map(|i| ring[i % MAX_TOKENS])
-            .collect())
+        let chosen = submit.first..submit.first + submit.steps;
+        run.ready.extend(chosen.map(|i| ring[i % MAX_TOKENS]));
+        run.pace.note(submit.steps);
+        Ok(())
     }
 }

@@ -27,7 +27,8 @@ use crate::{Error, Result};
 use compile::{CANDIDATE_BYTES, Target};
 use device::Pipeline;
 pub use device::{Gpu, Restrictions};
-pub use generate::{MAX_STEPS, Pending, Run};
+use generate::Rules;
+pub use generate::Run;
 use kernel::MAX_TOKENS;
 pub use kv_cache::KvCache;
 use program::{Params, Program};
@@ -42,13 +43,15 @@ pub struct GpuOptions {
     pub kv_type: KvType,
     /// What to do without.
     pub restrictions: Restrictions,
+    /// Steps in a submit, whatever time they take; for tests.
+    pub steps: Option<usize>,
 }
 
 /// Positions from which attention splits the keys over several workgroups.
 const SPLIT_FROM: usize = 512;
 
 /// Words of the state before its tokens.
-const STATE_HEAD: usize = 8;
+const STATE_HEAD: usize = 16;
 
 /// Bytes of the state: head, tokens, chosen tokens.
 const STATE_BYTES: u64 = ((STATE_HEAD + 2 * MAX_TOKENS) * 4) as u64;
@@ -68,7 +71,8 @@ pub struct GpuBackend {
     /// Made by [`GpuBackend::finish`].
     replay: Option<Replay>,
     staging: Staging,
-    chosen: [Staging; generate::IN_FLIGHT],
+    /// How often the state was written: who goes on from it must know whose it is.
+    state_epoch: u64,
     logits: Vec<f32>,
     n_ctx: usize,
     name: &'static str,
@@ -81,6 +85,7 @@ struct Buffers {
     rotary: Vec<wgpu::Buffer>,
     parts: wgpu::Buffer,
     candidates: wgpu::Buffer,
+    ranked: [wgpu::Buffer; 2],
     unused: wgpu::Buffer,
 }
 
@@ -132,7 +137,6 @@ impl GpuBackend {
         let buffers = Buffers::new(&gpu, &plan, &program, n_ctx).await?;
         let (width, rows) = program.buffers[plan.logits.0];
         let staging = Staging::new(&gpu, (width * rows * 4) as u64);
-        let chosen = [(); generate::IN_FLIGHT].map(|()| Staging::new(&gpu, STATE_BYTES));
         let name = if gpu.reduce == kernel::Reduce::Subgroup {
             "webgpu-subgroups"
         } else {
@@ -148,7 +152,7 @@ impl GpuBackend {
             buffers,
             replay: None,
             staging,
-            chosen,
+            state_epoch: 1,
             logits: Vec::new(),
             n_ctx,
             name,
@@ -299,8 +303,8 @@ impl GpuBackend {
     }
 
     /// Runs one chunk at the end of the cache and copies `rows` rows of logits to the staging buffer.
-    fn submit(&self, cache: &KvCache, tokens: &[u32], rows: usize) -> Result<()> {
-        self.write_state(cache.len(), tokens, rows);
+    fn submit(&mut self, cache: &KvCache, tokens: &[u32], rows: usize) -> Result<()> {
+        self.write_state(cache.len(), tokens, rows, Rules::default());
         let mut encoder = self
             .gpu
             .device
@@ -333,7 +337,8 @@ impl GpuBackend {
         Ok(())
     }
 
-    fn write_state(&self, position: usize, tokens: &[u32], rows: usize) {
+    fn write_state(&mut self, position: usize, tokens: &[u32], rows: usize, rules: Rules) {
+        self.state_epoch += 1;
         let mut state = [0u32; STATE_HEAD + MAX_TOKENS];
         let first_row = tokens.len() - rows;
         for (word, value) in state
@@ -342,6 +347,8 @@ impl GpuBackend {
         {
             *word = value as u32;
         }
+        let rules = rules.words();
+        state[5..5 + rules.len()].copy_from_slice(&rules);
         state[STATE_HEAD..STATE_HEAD + tokens.len()].copy_from_slice(tokens);
         let used = STATE_HEAD + tokens.len();
         self.gpu
@@ -372,6 +379,9 @@ impl Buffers {
                 .collect(),
             parts: gpu.storage("attention parts", program.parts_floats as u64 * 4),
             candidates: gpu.storage("candidates", CANDIDATE_BYTES as u64),
+            ranked: program
+                .ranked
+                .map(|count| gpu.storage("ranked", count as u64 * 8)),
             unused: gpu.storage("unused", 16),
         };
         gpu.allocating(total, make).await

@@ -25,6 +25,8 @@ pub enum Slot {
     Parts,
     /// Candidates of the arg-max.
     Candidates,
+    /// Best candidates of each span of the logits, in two buffers by turns.
+    Ranked(usize),
     /// Nothing: the kernel does not look at it.
     Unused,
 }
@@ -126,6 +128,10 @@ pub struct Program {
     pub chunk: Vec<Dispatch>,
     /// Arg-max of the first row of logits into the state, behind `decode`.
     pub choose: Vec<Dispatch>,
+    /// A token drawn from the first row of logits instead.
+    pub sample: Vec<Dispatch>,
+    /// Candidates that each buffer of [`Slot::Ranked`] holds.
+    pub ranked: [usize; 2],
     /// Width of each activation buffer and how many rows it must hold.
     pub buffers: Vec<(usize, usize)>,
     /// Positions from which attention splits the keys over several workgroups.

@@ -25,6 +25,12 @@ struct Mapped {
 
 struct MapFuture(Arc<Mutex<Mapped>>);
 
+/// A readback under way.
+pub struct Reading {
+    mapped: MapFuture,
+    after: Option<wgpu::SubmissionIndex>,
+}
+
 impl Future for MapFuture {
     type Output = std::result::Result<(), wgpu::BufferAsyncError>;
 
@@ -73,28 +79,57 @@ impl Staging {
         gpu: &Gpu,
         out: &mut [T],
     ) -> Result<()> {
-        let bytes = size_of_val(out) as u64;
-        let slice = self.buffer.slice(..bytes);
+        let reading = self.begin(size_of_val(out) as u64, None);
+        self.finish(gpu, reading, out).await
+    }
+
+    /// Asks for the first `bytes`, so that they are there as soon as the submit `after` (by default the last one) is done.
+    pub fn begin(&self, bytes: u64, after: Option<wgpu::SubmissionIndex>) -> Reading {
         let shared = Arc::new(Mutex::new(Mapped::default()));
         let theirs = shared.clone();
-        slice.map_async(wgpu::MapMode::Read, move |result| {
-            let mut mapped = theirs
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            mapped.result = Some(result);
-            if let Some(waker) = mapped.waker.take() {
-                waker.wake();
-            }
-        });
+        self.buffer
+            .slice(..bytes)
+            .map_async(wgpu::MapMode::Read, move |result| {
+                let mut mapped = theirs
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+                mapped.result = Some(result);
+                if let Some(waker) = mapped.waker.take() {
+                    waker.wake();
+                }
+            });
+        Reading {
+            mapped: MapFuture(shared),
+            after,
+        }
+    }
+
+    /// Waits for a readback of this buffer and gives its words to `out`.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] when the device is lost.
+    pub async fn finish<T: bytemuck::AnyBitPattern + bytemuck::NoUninit>(
+        &self,
+        gpu: &Gpu,
+        reading: Reading,
+        out: &mut [T],
+    ) -> Result<()> {
         if !cfg!(target_arch = "wasm32") {
+            let wait = wgpu::PollType::Wait {
+                submission_index: reading.after,
+                timeout: None,
+            };
             gpu.device
-                .poll(wgpu::PollType::wait_indefinitely())
+                .poll(wait)
                 .map_err(|error| Error::Gpu(error.to_string()))?;
         }
-        MapFuture(shared)
+        reading
+            .mapped
             .await
             .map_err(|error| Error::Gpu(error.to_string()))?;
-        let view = slice
+        let view = self
+            .buffer
+            .slice(..size_of_val(out) as u64)
             .get_mapped_range()
             .map_err(|error| Error::Gpu(error.to_string()))?;
         bytemuck::cast_slice_mut::<T, u8>(out).copy_from_slice(&view);

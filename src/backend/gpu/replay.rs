@@ -5,23 +5,29 @@ use super::{GpuBackend, KvCache, PARAMS_BYTES, PARAMS_STRIDE};
 
 /// Bind groups of every dispatch. Those that show a session's cache live in the cache.
 pub struct Replay {
-    /// All dispatches: decode, chunk, choose.
+    /// All dispatches: decode, chunk, choose, sample.
     dispatches: Vec<Dispatch>,
     groups: Vec<Option<wgpu::BindGroup>>,
     params: wgpu::Buffer,
     decode_end: usize,
     chunk_end: usize,
+    choose_end: usize,
 }
 
 impl Replay {
     /// Makes all bind groups that do not depend on a session.
     pub fn new(backend: &GpuBackend) -> Self {
         let program = &backend.program;
-        let dispatches: Vec<Dispatch> = [&program.decode, &program.chunk, &program.choose]
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect();
+        let dispatches: Vec<Dispatch> = [
+            &program.decode,
+            &program.chunk,
+            &program.choose,
+            &program.sample,
+        ]
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect();
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let params = backend
             .gpu
@@ -36,6 +42,7 @@ impl Replay {
         let mut replay = Self {
             decode_end: program.decode.len(),
             chunk_end: program.decode.len() + program.chunk.len(),
+            choose_end: dispatches.len() - program.sample.len(),
             groups: Vec::new(),
             dispatches,
             params,
@@ -118,9 +125,14 @@ impl Replay {
         self.decode_end..self.chunk_end
     }
 
-    /// Range of the dispatches that choose a token.
+    /// Range of the dispatches that choose the most likely token.
     pub fn choose(&self) -> std::ops::Range<usize> {
-        self.chunk_end..self.dispatches.len()
+        self.chunk_end..self.choose_end
+    }
+
+    /// Range of the dispatches that draw a token.
+    pub fn sample(&self) -> std::ops::Range<usize> {
+        self.choose_end..self.dispatches.len()
     }
 
     /// Encodes a list for `tokens` tokens from `position` on, of which `rows` rows of logits are wanted.
@@ -190,6 +202,7 @@ impl GpuBackend {
             }),
             Slot::Parts => self.buffers.parts.as_entire_binding(),
             Slot::Candidates => self.buffers.candidates.as_entire_binding(),
+            Slot::Ranked(turn) => self.buffers.ranked[turn].as_entire_binding(),
             Slot::Unused => unused(),
         }
     }

@@ -31,6 +31,12 @@ const LOGITS_BYTES: usize = 8 << 20;
 /// Workgroups of the arg-max.
 const ARGMAX_BLOCKS: usize = 64;
 
+/// Candidates that a workgroup sorts, as in `shaders/lib/ranking.wgsl`.
+const SPAN: usize = 1024;
+
+/// Candidates that it keeps: the largest top-k that the GPU draws from.
+pub const KEEP: usize = 64;
+
 /// Compiles `plan`, whose weights are stored as `dtypes`.
 ///
 /// # Errors
@@ -61,6 +67,8 @@ pub fn compile(plan: &Plan, dtypes: &[DType], target: Target) -> Result<(Program
     compiler.label = "choose";
     compiler.choose();
     compiler.program.choose = std::mem::take(&mut compiler.list);
+    compiler.sample();
+    compiler.program.sample = std::mem::take(&mut compiler.list);
     Ok((compiler.program, layout))
 }
 
@@ -322,6 +330,40 @@ impl<'a> Compiler<'a> {
             Kernel::ArgMaxJoin,
             params,
             vec![Slot::Candidates],
+            grid(1),
+            When::Always,
+        );
+    }
+
+    /// Narrows the logits down span by span, then draws.
+    fn sample(&mut self) {
+        let grid = |n: usize| [n as u32, 1, 1].map(Extent::Fixed);
+        let mut from = Slot::Buffer(self.plan.logits);
+        let mut from_logits = true;
+        let mut count = self.plan.n_vocab;
+        for turn in [0, 1].into_iter().cycle() {
+            if count <= SPAN {
+                break;
+            }
+            let spans = count.div_ceil(SPAN);
+            let params = Params::new().u(count);
+            let slots = vec![from, Slot::Ranked(turn)];
+            self.push(
+                Kernel::TopK { from_logits },
+                params,
+                slots,
+                grid(spans),
+                When::Always,
+            );
+            count = spans * KEEP;
+            self.program.ranked[turn] = self.program.ranked[turn].max(count);
+            (from, from_logits) = (Slot::Ranked(turn), false);
+        }
+        let params = Params::new().u(count).u(self.plan.n_vocab);
+        self.push(
+            Kernel::Sample { from_logits },
+            params,
+            vec![from],
             grid(1),
             When::Always,
         );

@@ -54,6 +54,7 @@ fn a_llama_token_is_six_dispatches_a_layer_and_four_besides() {
         let (plan, program, _) = compiled(name, 128 << 20);
         let (layers, rest) = dispatches(&program);
         assert_eq!((layers, rest), (6 * plan.kv.len(), 4), "{name}");
+        assert!(program.sample.len() <= 3, "{name}");
         assert!(
             program.kernels.len() < 25,
             "{name}: {} pipelines",
@@ -95,6 +96,7 @@ fn nothing_is_bound_twice_where_it_is_written() {
             .iter()
             .chain(&program.chunk)
             .chain(&program.choose)
+            .chain(&program.sample)
         {
             let bindings = program.kernels[dispatch.kernel].bindings();
             assert_eq!(

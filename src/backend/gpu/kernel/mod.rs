@@ -132,13 +132,23 @@ pub enum Kernel {
     LastRow,
     ArgMax,
     ArgMaxJoin,
+    TopK {
+        from_logits: bool,
+    },
+    Sample {
+        from_logits: bool,
+    },
 }
 
 impl Kernel {
     /// Invocations in a workgroup.
     pub fn workgroup(&self) -> usize {
         match self {
-            Self::MatMul { .. } | Self::ArgMax | Self::ArgMaxJoin => 256,
+            Self::MatMul { .. }
+            | Self::ArgMax
+            | Self::ArgMaxJoin
+            | Self::TopK { .. }
+            | Self::Sample { .. } => 256,
             Self::Attention { .. } | Self::AttentionCombine => 128,
             _ => 64,
         }
@@ -166,14 +176,15 @@ impl Kernel {
             | Self::Scale
             | Self::SoftCap
             | Self::LastRow
-            | Self::ArgMax => &[Read, Write],
-            Self::ArgMaxJoin => &[Read],
+            | Self::ArgMax
+            | Self::TopK { .. } => &[Read, Write],
+            Self::ArgMaxJoin | Self::Sample { .. } => &[Read],
         }
     }
 
     /// Whether the shared state is written.
     pub fn writes_state(&self) -> bool {
-        matches!(self, Self::ArgMaxJoin)
+        matches!(self, Self::ArgMaxJoin | Self::Sample { .. })
     }
 
     /// Name for messages: that of the file.
@@ -200,6 +211,8 @@ impl Kernel {
             Self::LastRow => "last_row",
             Self::ArgMax => "argmax",
             Self::ArgMaxJoin => "argmax_join",
+            Self::TopK { .. } => "top_k",
+            Self::Sample { .. } => "sample",
         }
     }
 
@@ -219,6 +232,10 @@ impl Kernel {
         Format::all()
             .into_iter()
             .for_each(|format| all.extend(Self::all_of(format)));
+        for from_logits in [false, true] {
+            all.push(Self::TopK { from_logits });
+            all.push(Self::Sample { from_logits });
+        }
         for bias in [false, true] {
             for gating in [Gating::Softmax, Gating::Sigmoid, Gating::SoftmaxOfChosen] {
                 all.push(Self::MoeRoute { gating, bias });

@@ -37,6 +37,8 @@ impl Kernel {
             Self::LastRow => shader!("kernels/last_row.wgsl"),
             Self::ArgMax => shader!("kernels/argmax.wgsl"),
             Self::ArgMaxJoin => shader!("kernels/argmax_join.wgsl"),
+            Self::TopK { .. } => shader!("kernels/top_k.wgsl"),
+            Self::Sample { .. } => shader!("kernels/sample.wgsl"),
         }
     }
 
@@ -105,6 +107,9 @@ impl Kernel {
                 list.number("MAX_HEAD_QUADS", MAX_HEAD / 4);
             }
             Self::GatedAct { act } | Self::Act { act } => list.number("ACT", act_number(act)),
+            Self::TopK { from_logits } | Self::Sample { from_logits } => {
+                list.flag("FROM_LOGITS", from_logits);
+            }
             _ => {}
         }
         list
@@ -128,6 +133,8 @@ impl Kernel {
             Self::Heads { kv, .. } => vec![shader!("lib/rotary.wgsl"), kv_module(kv)],
             Self::StoreKv { kv } | Self::Attention { kv, .. } => vec![kv_module(kv)],
             Self::GatedAct { .. } | Self::Act { .. } => vec![shader!("lib/activation.wgsl")],
+            Self::TopK { .. } => vec![shader!("lib/ranking.wgsl")],
+            Self::Sample { .. } => vec![shader!("lib/ranking.wgsl"), shader!("lib/random.wgsl")],
             _ => Vec::new(),
         }
     }
