@@ -90,7 +90,9 @@ function answerContext(content, url, job) {
     sequences: await each(content.sequences, async ({ tokens }) => ({
       logits: Array.from(await engine.logits(tokens)),
     })),
-    greedy: await each(content.greedy, (question) => greedy(engine, question)),
+    greedy: await each(content.greedy, (question) =>
+      job.backend === 'gpu' ? greedyText(engine, question) : greedy(engine, question),
+    ),
   }));
 }
 
@@ -103,6 +105,20 @@ async function greedy(engine, { prompt, tokens }) {
     all.push(logits.indexOf(logits.reduce((best, value) => Math.max(best, value), -Infinity)));
   }
   return { tokens: all.slice(prompt.length) };
+}
+
+/** On the GPU as the engine generates: the steps for one token are kernels of their own. And what each text would be. */
+async function greedyText(engine, { prompt, tokens }) {
+  const { choices } = await engine.complete({
+    prompt,
+    max_tokens: tokens?.length ?? GREEDY_TOKENS,
+    temperature: 0,
+    ignore_eos: true,
+  });
+  const known = [];
+  for (let count = 1; count <= (tokens?.length ?? 0); count++)
+    known.push(await engine.detokenize(tokens.slice(0, count), { skipSpecial: true }));
+  return { text: choices[0].text, known };
 }
 
 function answerTokenizer(content, url) {

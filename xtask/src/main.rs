@@ -39,7 +39,7 @@ Usage: cargo xtask COMMAND
           --gpu: this machine's GPU in a browser; --quick tries that on a software adapter
   conformance EXPECTED_DIR RESULTS_DIR
           Answer a folder of questions, one result file each
-          [--backend cpu|reference|gpu] [--kv f32|f16] [--browser] [--threads N] [--check]
+          [--backend cpu|reference|gpu] [--kv f32|f16] [--browser] [--threads N] [--check] [--only NAME …]
   setup   Only install what the other commands need
 ";
 
@@ -162,6 +162,7 @@ fn conformance_options(mut args: lexopt::Parser) -> Result<conformance::Options>
     let mut backend = Backend::Cpu;
     let mut kv_type = "f32".to_owned();
     let (mut browser, mut check, mut threads) = (false, false, None);
+    let mut only = Vec::new();
     while let Some(arg) = args.next()? {
         match arg {
             Long("backend") => {
@@ -176,6 +177,7 @@ fn conformance_options(mut args: lexopt::Parser) -> Result<conformance::Options>
             Long("browser") => browser = true,
             Long("threads") => threads = Some(args.value()?.parse()?),
             Long("check") => check = true,
+            Long("only") => only.push(args.value()?.string()?),
             Value(folder) => folders.push(PathBuf::from(folder)),
             other => return Err(other.unexpected().into()),
         }
@@ -191,5 +193,6 @@ fn conformance_options(mut args: lexopt::Parser) -> Result<conformance::Options>
         browser,
         threads,
         check,
+        only,
     })
 }

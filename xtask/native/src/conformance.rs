@@ -21,8 +21,14 @@ struct Backend<'a> {
     kv_type: &'a str,
 }
 
-/// Answers every question of the folder.
-pub fn run(expected: &Path, results: &Path, backend: &str, kv_type: &str) -> Result<()> {
+/// Answers every question of the folder, or those that are named.
+pub fn run(
+    expected: &Path,
+    results: &Path,
+    backend: &str,
+    kv_type: &str,
+    only: &[&str],
+) -> Result<()> {
     let backend = Backend {
         name: backend,
         kv_type,
@@ -38,6 +44,9 @@ pub fn run(expected: &Path, results: &Path, backend: &str, kv_type: &str) -> Res
         let Some((stem, answer)) = question(name) else {
             continue;
         };
+        if !only.is_empty() && !only.contains(&stem) {
+            continue;
+        }
         let path = expected.join(name);
         let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         let result = guarded(|| {

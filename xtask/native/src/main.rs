@@ -2,7 +2,7 @@
 //!
 //! A program of its own, so that xtask itself does not wait for the engine to compile.
 //!
-//! - `xtask-native conformance EXPECTED_DIR RESULTS_DIR reference|cpu f32|f16`
+//! - `xtask-native conformance EXPECTED_DIR RESULTS_DIR reference|cpu|gpu f32|f16 [NAME …]`
 //! - `xtask-native bench CASES.json MODEL.gguf …`
 
 mod bench;
@@ -29,9 +29,20 @@ fn run() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
-        ["conformance", expected, results, backend, kv_type] => {
-            conformance::run(Path::new(expected), Path::new(results), backend, kv_type)
-        }
+        [
+            "conformance",
+            expected,
+            results,
+            backend,
+            kv_type,
+            only @ ..,
+        ] => conformance::run(
+            Path::new(expected),
+            Path::new(results),
+            backend,
+            kv_type,
+            only,
+        ),
         ["bench", cases, models @ ..] => bench::run(Path::new(cases), models),
         _ => bail!("this program is run by `cargo xtask conformance` and `cargo xtask bench`"),
     }

@@ -31,6 +31,14 @@ pub struct Options {
     /// In the browser: picks between the builds for one thread and for several. Absent: as the package does.
     pub threads: Option<usize>,
     pub check: bool,
+    /// Names of the only questions to ask; none of them: ask all.
+    pub only: Vec<String>,
+}
+
+impl Options {
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == name)
+    }
 }
 
 /// How many files were right, and how many wrong.
@@ -66,7 +74,8 @@ pub fn on_host(project: &Project, options: &Options) -> Result<()> {
             native(project, "run", options.backend)
                 .args(["--quiet", "--", "conformance"])
                 .args([absolute(&options.expected)?, absolute(&options.results)?])
-                .args([options.backend.name(), &options.kv_type]),
+                .args([options.backend.name(), &options.kv_type])
+                .args(&options.only),
         )
     })
 }
@@ -93,7 +102,10 @@ pub fn in_browser(project: &Project, browser: &Path, options: &Options) -> Resul
     for entry in std::fs::read_dir(&options.expected)
         .with_context(|| options.expected.display().to_string())?
     {
-        files.push(entry?.file_name().to_string_lossy().into_owned());
+        let file = entry?.file_name().to_string_lossy().into_owned();
+        if check::name(&file).is_none_or(|name| options.wants(name)) {
+            files.push(file);
+        }
     }
     files.sort();
     std::fs::create_dir_all(&options.results)?;
@@ -121,7 +133,8 @@ pub fn in_browser(project: &Project, browser: &Path, options: &Options) -> Resul
 
 /// Prints a line for each file and counts.
 pub fn compare(options: &Options) -> Result<Count> {
-    let verdicts = check::folder(&options.expected, &options.results, options.backend)?;
+    let wanted = |name: &str| options.wants(name);
+    let verdicts = check::folder(&options.expected, &options.results, options.backend, wanted)?;
     let mut count = Count { right: 0, wrong: 0 };
     for verdict in &verdicts {
         let (mark, text) = match &verdict.finding {

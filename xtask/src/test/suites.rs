@@ -10,7 +10,7 @@ use crate::build::{self, Effort};
 use crate::conformance::{self, Backend};
 use crate::serve::{self, Site};
 
-pub const ALL: [Suite; 11] = [
+pub const ALL: [Suite; 12] = [
     Suite {
         name: "format",
         title: "Formatting (rustfmt, Prettier)",
@@ -45,6 +45,11 @@ pub const ALL: [Suite; 11] = [
         name: "conformance-browser",
         title: "Known answers, in the browser",
         run: conformance_in_browser,
+    },
+    Suite {
+        name: "conformance-gpu",
+        title: "Known answers, on WebGPU in the browser",
+        run: conformance_on_gpu,
     },
     Suite {
         name: "types",
@@ -126,7 +131,7 @@ fn kernels(context: &Context) -> Result<Outcome> {
 fn conformance_on_host(context: &Context) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     for backend in [Backend::Reference, Backend::Cpu] {
-        outcome.add(conformance(context, backend, None)?);
+        outcome.add(conformance(context, backend, None, &FOLDERS, &[])?);
     }
     Ok(outcome)
 }
@@ -135,19 +140,65 @@ fn conformance_on_host(context: &Context) -> Result<Outcome> {
 fn conformance_in_browser(context: &Context) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     for threads in [1, 2] {
-        outcome.add(conformance(context, Backend::Cpu, Some(threads))?);
+        outcome.add(conformance(
+            context,
+            Backend::Cpu,
+            Some(threads),
+            &FOLDERS,
+            &[],
+        )?);
     }
     Ok(outcome)
 }
 
-/// Each folder of fixtures, in the browser if a number of threads is given; a file counts as one test.
-fn conformance(context: &Context, backend: Backend, threads: Option<usize>) -> Result<Outcome> {
+/// One model of each family and each storage on the GPU: a software adapter compiles and computes for seconds a model.
+const ON_GPU: [&str; 22] = [
+    "container-split-00001-of-00003",
+    "exaone4",
+    "gemma2",
+    "gemma3-mix-Q4_0",
+    "gpt-oss-q-MXFP4",
+    "gpt2",
+    "granite",
+    "hunyuan-dense",
+    "llama-mix-Q4_K_M",
+    "llama-q-BF16",
+    "llama-q-F16",
+    "llama-q-IQ4_XS",
+    "llama-q-Q4_1",
+    "llama-q-Q6_K",
+    "llama-q-Q8_0",
+    "llama-rope-yarn",
+    "olmo2",
+    "olmoe",
+    "phi3",
+    "qwen2",
+    "qwen3",
+    "qwen3moe-q-Q4_0",
+];
+
+/// In the build for several threads, whose objects of the GPU must stay on one.
+fn conformance_on_gpu(context: &Context) -> Result<Outcome> {
+    conformance(context, Backend::Gpu, Some(2), &["models"], &ON_GPU)
+}
+
+/// Folders of the fixtures.
+const FOLDERS: [&str; 3] = ["models", "tokenizers", "chat"];
+
+/// Some folders of fixtures, in the browser if a number of threads is given; a file counts as one test.
+fn conformance(
+    context: &Context,
+    backend: Backend,
+    threads: Option<usize>,
+    folders: &[&str],
+    only: &[&str],
+) -> Result<Outcome> {
     let name = backend.name();
     let place = threads.map_or(format!("host-{name}"), |count| {
         format!("browser-{name}-{count}")
     });
     let mut outcome = Outcome::default();
-    for folder in ["models", "tokenizers", "chat"] {
+    for folder in folders {
         let options = conformance::Options {
             expected: context.project.path("tests/fixtures").join(folder),
             results: context
@@ -158,6 +209,7 @@ fn conformance(context: &Context, backend: Backend, threads: Option<usize>) -> R
             browser: threads.is_some(),
             threads,
             check: true,
+            only: only.iter().map(|name| (*name).to_owned()).collect(),
         };
         if options.browser {
             conformance::in_browser(context.project, &context.tools.browser, &options)?;
