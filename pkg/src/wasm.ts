@@ -4,6 +4,7 @@ import { candidates, defaultThreads } from './choose-build.js';
 import type { BuildName } from './choose-build.js';
 import { EngineError, messageOf } from './errors.js';
 import { requireWasmSimd, wasmFeatures } from './features.js';
+import { requestGpuFeatures } from './gpu-features.js';
 import * as plain from './inkling.js';
 import type { ByteSource, WasmEngine } from './inkling.js';
 import * as shared from './inkling_threads.js';
@@ -33,6 +34,7 @@ export interface Wish {
 /** Fetches and instantiates the engine, and starts the helpers of its thread pool. */
 export async function loadWasm({ threads, wasmUrl }: Wish): Promise<WasmModule> {
   requireWasmSimd();
+  requestGpuFeatures();
   const count = Math.max(1, Math.floor(threads ?? defaultThreads()));
   if (wasmUrl !== undefined) return instantiate('simd', wasmUrl, 1);
   let failure: unknown;

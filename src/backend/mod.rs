@@ -191,6 +191,10 @@ impl Backend {
 
     /// Begins to choose tokens where the logits are, if the backend does that and these rules allow it. Draw 0 of `seed`
     /// is the token at position `first`.
+    #[cfg_attr(
+        not(feature = "webgpu"),
+        allow(unused_variables, reason = "the CPU leaves the choice to the sampler")
+    )]
     pub fn start_run(&self, params: &SamplingParams, seed: u64, first: usize) -> Option<Run> {
         match self {
             Self::Cpu(_) => None,

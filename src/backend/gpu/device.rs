@@ -59,8 +59,11 @@ impl Gpu {
             .request_adapter(&wanted)
             .await
             .map_err(|error| unavailable(error.to_string()))?;
-        let features = adapter.features() & wgpu::Features::SUBGROUP;
-        let subgroups = !restrictions.no_subgroups && features.contains(wgpu::Features::SUBGROUP);
+        let features = if restrictions.no_subgroups {
+            wgpu::Features::empty()
+        } else {
+            adapter.features() & wgpu::Features::SUBGROUP
+        };
         let limits = if restrictions.default_limits {
             wgpu::Limits::default()
         } else {
@@ -68,11 +71,7 @@ impl Gpu {
         };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("inkling"),
-            required_features: if subgroups {
-                features
-            } else {
-                wgpu::Features::empty()
-            },
+            required_features: features,
             required_limits: limits.clone(),
             ..wgpu::DeviceDescriptor::default()
         };
@@ -84,17 +83,19 @@ impl Gpu {
             .max_storage_buffer_binding_size
             .min(limits.max_buffer_size);
         let info = adapter.get_info();
+        let name = adapter_name(&device, &info);
+        let subgroups = !restrictions.no_subgroups && has_subgroups(&device);
         Ok(Self {
-            device,
-            queue,
-            software: is_software(&info),
+            software: is_software(&name, &info),
             max_binding: restrictions.max_binding.unwrap_or(binding).min(binding),
             reduce: if subgroups {
                 Reduce::Subgroup
             } else {
                 Reduce::Workgroup
             },
-            adapter: info.name,
+            adapter: name,
+            device,
+            queue,
         })
     }
 
@@ -195,9 +196,39 @@ impl Gpu {
     }
 }
 
+/// Whether kernels may use subgroup operations.
+#[cfg(not(target_arch = "wasm32"))]
+fn has_subgroups(device: &wgpu::Device) -> bool {
+    device.features().contains(wgpu::Features::SUBGROUP)
+}
+
+/// Whether kernels may use subgroup operations. wgpu has no name for the feature in a browser, so it neither asks for
+/// it, which `gpu-features.ts` of the npm package does, nor tells of it.
+#[cfg(target_arch = "wasm32")]
+fn has_subgroups(device: &wgpu::Device) -> bool {
+    let device = device.as_webgpu();
+    device.is_some_and(|device| device.features().has("subgroups"))
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn adapter_name(_device: &wgpu::Device, info: &wgpu::AdapterInfo) -> String {
+    info.name.clone()
+}
+
+/// Browsers leave the adapter's name empty; maker and architecture tell as much as they let pages know.
+#[cfg(target_arch = "wasm32")]
+fn adapter_name(device: &wgpu::Device, info: &wgpu::AdapterInfo) -> String {
+    let Some(device) = device.as_webgpu().filter(|_| info.name.is_empty()) else {
+        return info.name.clone();
+    };
+    let info = device.adapter_info();
+    let words = [info.vendor(), info.architecture(), info.device()].map(String::from);
+    words.join(" ").trim().to_owned()
+}
+
 /// Adapters that compute on the CPU say so by their type, in browsers sometimes only by their name.
-fn is_software(info: &wgpu::AdapterInfo) -> bool {
-    let name = format!("{} {}", info.name, info.driver).to_lowercase();
+fn is_software(name: &str, info: &wgpu::AdapterInfo) -> bool {
+    let name = format!("{name} {}", info.driver).to_lowercase();
     let known = ["swiftshader", "llvmpipe", "basic render driver", "warp"];
     info.device_type == wgpu::DeviceType::Cpu || known.iter().any(|known| name.contains(known))
 }
