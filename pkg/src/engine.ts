@@ -16,7 +16,7 @@ import type {
 import type { CoreCompletionRequest, CoreLoadOptions } from './protocol.js';
 import { absolute, describeSource } from './source.js';
 import type { CompletionStream } from './stream.js';
-import type { RerankParams, RerankResponse } from './text-types.js';
+import type { RerankParams, RerankResponse, TokenIds } from './text-types.js';
 import { embeddings, rerank } from './texts.js';
 import type { Embeddings } from './texts.js';
 import type {
@@ -129,12 +129,20 @@ export class Engine {
     return this.#client.call('detokenize', { tokens: Uint32Array.from(tokens), skipSpecial });
   }
 
-  /** Scores over the vocabulary (`info.vocabSize` numbers, before any sampling) for the token after these. */
+  /**
+   * Scores over the vocabulary (`info.vocabSize` numbers, before any sampling) for the token after these. In a model
+   * with encoder and decoder the encoder reads `source` and these are the decoder's tokens; without `source` the encoder
+   * reads these, and the scores are for the first token of the answer.
+   */
   logits(
-    tokens: Uint32Array | readonly number[],
-    { signal }: Pick<RequestOptions, 'signal'> = {},
+    tokens: TokenIds,
+    { signal, source }: Pick<RequestOptions, 'signal'> & { source?: TokenIds | undefined } = {},
   ): Promise<Float32Array> {
-    return this.#client.call('logits', { tokens: Uint32Array.from(tokens) }, { signal });
+    const call = {
+      tokens: Uint32Array.from(tokens),
+      ...(source !== undefined && { source: Uint32Array.from(source) }),
+    };
+    return this.#client.call('logits', call, { signal });
   }
 
   /** Renders a chat template (Jinja, as Hugging Face renders it) with the variables of `context`. */

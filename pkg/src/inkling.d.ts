@@ -27,7 +27,7 @@ export class WasmEngine {
   info(): string;
   tokenize(text: string, addSpecial: boolean, parseSpecial: boolean): Uint32Array;
   detokenize(tokens: Uint32Array, skipSpecial: boolean): string;
-  logits(tokens: Uint32Array): Promise<Float32Array>;
+  logits(tokens: Uint32Array, source?: Uint32Array): Promise<Float32Array>;
   /** One text: JSON `{"embedding": [...], "tokens": count}`. */
   embed(requestJson: string): Promise<string>;
   /** One document: JSON `{"score": 0..1, "tokens": count}`. */

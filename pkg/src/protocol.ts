@@ -51,6 +51,14 @@ export interface CoreCompletionRequest extends CoreSampling {
 /** A text to embed. */
 export type CoreText = { text: string } | { tokens: number[] };
 
+/** How to embed it. */
+export interface CoreEmbedding {
+  dimensions?: number;
+  truncate: boolean;
+  pooling?: 'mean' | 'cls' | 'last';
+  raw?: boolean;
+}
+
 /** What one step of a generation gave. */
 export type GenerationEvent =
   | { type: 'prefill'; done: number; total: number; reused: number; droppedMessages: number }
@@ -84,8 +92,8 @@ export interface Calls {
   completion: { request: CoreCompletionRequest };
   tokenize: { text: string; addSpecial: boolean; parseSpecial: boolean };
   detokenize: { tokens: Uint32Array; skipSpecial: boolean };
-  logits: { tokens: Uint32Array };
-  embed: { texts: CoreText[]; dimensions?: number; truncate: boolean };
+  logits: { tokens: Uint32Array; source?: Uint32Array };
+  embed: { texts: CoreText[]; options: CoreEmbedding };
   rank: { query: string; documents: string[]; truncate: boolean };
   renderTemplate: { template: string; context: string };
   dispose: object;

@@ -15,10 +15,10 @@ export interface TextLoop {
 
 /** Embeds one text after the other; between two the worker reads its messages. */
 export async function embedAll(
-  { texts, dimensions, truncate }: Calls['embed'],
+  { texts, options }: Calls['embed'],
   loop: TextLoop,
 ): Promise<Results['embed']> {
-  const requests = texts.map((text) => ({ ...text, dimensions, truncate }));
+  const requests = texts.map((text) => ({ ...text, ...options }));
   const answers = await each<{ embedding: number[]; tokens: number }>(requests, loop, (engine, request) =>
     engine.embed(request),
   );

@@ -35,6 +35,10 @@ export interface EmbeddingParams extends TextOptions {
    * for it (Matryoshka embeddings).
    */
   dimensions?: number | null | undefined;
+  /** How the vectors of the tokens become one. Default: as the file says. */
+  pooling?: 'mean' | 'cls' | 'last' | undefined;
+  /** `false`: leave the vectors as long as the model makes them; from a reranker these are its bare scores. */
+  normalize?: boolean | undefined;
   /** `base64`: the bytes of little-endian 32-bit floats instead of numbers. Default: `float`. */
   encoding_format?: 'float' | 'base64' | null | undefined;
 }

@@ -24,15 +24,17 @@ export interface Embeddings {
 /** The embeddings interface of the engine behind `client`. */
 export function embeddings(client: Client, model: string): Embeddings {
   const create = async (params: EmbeddingParams): Promise<EmbeddingResponse<string | number[]>> => {
-    const { dimensions, encoding_format = 'float', truncate = false, signal, onProgress } = params;
+    const { dimensions, pooling, encoding_format = 'float', signal, onProgress } = params;
     if (encoding_format !== null && encoding_format !== 'float' && encoding_format !== 'base64') {
       throw invalid(`\`encoding_format\` is "${String(encoding_format)}"; it can be "float" or "base64".`);
     }
-    const call = {
-      texts: textsOf(params.input),
-      truncate,
+    const options = {
+      truncate: params.truncate ?? false,
       ...(dimensions !== null && dimensions !== undefined && { dimensions }),
+      ...(pooling !== undefined && { pooling }),
+      ...(params.normalize === false && { raw: true }),
     };
+    const call = { texts: textsOf(params.input), options };
     const { vectors, tokens } = await client.call('embed', call, { signal, onTexts: onProgress });
     const shaped = encoding_format === 'base64' ? base64 : Array.from<number>;
     return {

@@ -47,6 +47,13 @@ test('embeds one text or several, in OpenAI shape', async () => {
     dimensions: 2,
     truncate: false,
   });
+  await engine.embeddings.create({ input: 'x', pooling: 'cls', normalize: false });
+  assert.deepEqual(JSON.parse(log.at(-1)?.slice('embed '.length) ?? ''), {
+    text: 'x',
+    truncate: false,
+    pooling: 'cls',
+    raw: true,
+  });
 });
 
 test('takes token ids, and gives base64 of little-endian floats', async () => {

@@ -19,12 +19,38 @@ pub struct EmbeddingRequest {
     pub dimensions: Option<usize>,
     /// Cut a text that is longer than the model reads, rather than refuse it.
     pub truncate: bool,
+    /// How to make one vector of the tokens'; absent: as the file says.
+    pub pooling: Option<PoolingChoice>,
+    /// Leave the vector as long as the model makes it; from a reranker these are its scores.
+    pub raw: bool,
+}
+
+/// Pooling in a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PoolingChoice {
+    /// The mean of all tokens.
+    Mean,
+    /// The first token.
+    Cls,
+    /// The last token.
+    Last,
+}
+
+impl From<PoolingChoice> for Pooling {
+    fn from(choice: PoolingChoice) -> Self {
+        match choice {
+            PoolingChoice::Mean => Self::Mean,
+            PoolingChoice::Cls => Self::First,
+            PoolingChoice::Last => Self::Last,
+        }
+    }
 }
 
 /// The vector of a text.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Embedding {
-    /// Of length one.
+    /// Of length one, unless it was asked for raw.
     pub embedding: Vec<f32>,
     /// Tokens that were read.
     pub tokens: usize,
@@ -44,7 +70,9 @@ impl Engine {
     /// [`Error::InvalidRequest`] for a model of another kind, a text without tokens, a token outside the vocabulary or
     /// more dimensions than there are; [`Error::TextTooLong`].
     pub async fn create_embedding(&mut self, request: &EmbeddingRequest) -> Result<Embedding> {
-        self.check_gives(ModelKind::Embedding)?;
+        if !(request.raw && self.is_embedding_model()) {
+            self.check_gives(ModelKind::Embedding)?;
+        }
         let mut tokens = match (&request.text, &request.tokens) {
             (Some(text), None) => self.embedding_tokens(text)?,
             (None, Some(tokens)) => tokens.clone(),
@@ -55,7 +83,10 @@ impl Engine {
             }
         };
         self.fit(&mut tokens, request.truncate)?;
-        let mut embedding = self.embed(&tokens).await?;
+        let mut embedding = match request.pooling {
+            Some(pooling) => self.embed_with(&tokens, pooling.into()).await?,
+            None => self.embed(&tokens).await?,
+        };
         if let Some(wanted) = request.dimensions {
             let width = embedding.len();
             if wanted == 0 || wanted > width {
@@ -65,7 +96,9 @@ impl Engine {
             }
             embedding.truncate(wanted);
         }
-        normalise(&mut embedding);
+        if !request.raw {
+            normalise(&mut embedding);
+        }
         Ok(Embedding {
             embedding,
             tokens: tokens.len(),
@@ -165,15 +198,6 @@ impl Engine {
         let mut session = self.new_session()?;
         session.prefill(self.backend()?, tokens, rows).await?;
         Ok(self.backend()?.logits().to_vec())
-    }
-
-    /// First token of the decoder, in models where the text goes to an encoder.
-    ///
-    /// # Errors
-    /// [`Error::InvalidRequest`] when only the vocabulary was loaded.
-    pub fn decoder_start(&mut self) -> Result<Option<u32>> {
-        let plan = self.backend()?.plan();
-        Ok((!plan.encoder.is_empty()).then(|| plan.decoder_start.unwrap_or(0)))
     }
 
     /// Refuses to make text with a model that gives embeddings or scores.

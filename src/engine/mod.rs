@@ -2,6 +2,7 @@
 
 mod chat_prompt;
 mod embed;
+mod encoder_decoder;
 mod generate;
 mod info;
 mod kind;
@@ -18,7 +19,7 @@ use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 
 pub use chat_prompt::{ChatRequest, Overflow};
-pub use embed::{Embedding, EmbeddingRequest};
+pub use embed::{Embedding, EmbeddingRequest, PoolingChoice};
 pub use generate::{CompletionRequest, FinishReason, Generation, GenerationEvent, Timings, Usage};
 pub use info::{GpuInfo, ModelInfo, describe};
 pub use kind::ModelKind;
@@ -115,7 +116,8 @@ impl Engine {
         &self.tokenizer
     }
 
-    /// Logits after the last of `tokens`, computed from an empty cache.
+    /// Logits after the last of `tokens`, computed from an empty cache; in a model with an encoder these go to it, and the
+    /// logits are for the answer's first token.
     ///
     /// # Errors
     /// [`Error::InvalidRequest`] for no tokens or one outside the vocabulary, [`Error::ContextFull`].
@@ -124,6 +126,9 @@ impl Engine {
             return Err(Error::InvalidRequest("no tokens given".into()));
         }
         self.check_gives_text()?;
+        if let Some(start) = self.decoder_start()? {
+            return self.logits_with_source(tokens, &[start]).await;
+        }
         let mut session = self.new_session()?;
         session
             .prefill(self.backend()?, tokens, LogitRows::Last)

@@ -139,9 +139,17 @@ impl WasmEngine {
             .decode(tokens, skip_special))
     }
 
-    /// Logits after the last token.
-    pub async fn logits(&self, tokens: Vec<u32>) -> Result<Float32Array, JsValue> {
-        let logits = self.engine.lease()?.logits(&tokens).await?;
+    /// Logits after the last token; `source` is what the encoder reads, in models that have one.
+    pub async fn logits(
+        &self,
+        tokens: Vec<u32>,
+        source: Option<Vec<u32>>,
+    ) -> Result<Float32Array, JsValue> {
+        let mut engine = self.engine.lease()?;
+        let logits = match source {
+            Some(source) => engine.logits_with_source(&source, &tokens).await?,
+            None => engine.logits(&tokens).await?,
+        };
         Ok(Float32Array::from(logits.as_slice()))
     }
 

@@ -72,8 +72,7 @@ const templates = (answers) => (content) =>
   );
 
 async function answerModel(content, url, job) {
-  const kind = content.kind ?? 'causal';
-  if (kind !== 'causal') throw new Error(`models of kind \`${kind}\` are not supported yet`);
+  if (content.kind === 'encoder') return answerEncoder(content, url, job);
   const result = await answerContext(content, url, job);
   if (content.long_context) result.long_context = await answerContext(content.long_context, url, job);
   return result;
@@ -87,8 +86,12 @@ function answerContext(content, url, job) {
     threads: job.threads ?? undefined,
   };
   return withEngine(url, options, async (engine) => ({
-    sequences: await each(content.sequences, async ({ tokens }) => ({
-      logits: Array.from(await engine.logits(tokens)),
+    sequences: await each(content.sequences, async ({ tokens, encoder_tokens, decoder_tokens }) => ({
+      logits: Array.from(
+        await (encoder_tokens
+          ? engine.logits(decoder_tokens, { source: encoder_tokens })
+          : engine.logits(tokens)),
+      ),
     })),
     greedy: await each(content.greedy, (question) =>
       job.backend === 'gpu' ? greedyText(engine, question) : greedy(engine, question),
@@ -96,15 +99,35 @@ function answerContext(content, url, job) {
   }));
 }
 
+/** Embeddings in each pooling, and as the file itself pools. */
+function answerEncoder(content, url, job) {
+  const options = { backend: job.backend, threads: job.threads ?? undefined };
+  return withEngine(url, options, async (engine) => {
+    const embed = async (tokens, pooling) => {
+      const { data } = await engine.embeddings.create({ input: [tokens], pooling, normalize: false });
+      return data[0].embedding;
+    };
+    return {
+      sequences: await each(content.sequences, async ({ tokens }) => ({
+        mean: await embed(tokens, 'mean'),
+        cls: await embed(tokens, 'cls'),
+        pooled: await embed(tokens),
+      })),
+    };
+  });
+}
+
 /** The package streams text, not tokens, so the likeliest token is taken from the logits. */
-async function greedy(engine, { prompt, tokens }) {
-  const all = [...prompt];
+async function greedy(engine, { prompt, encoder_tokens, tokens }) {
+  const start = prompt ?? [0];
+  const options = encoder_tokens && { source: encoder_tokens };
+  const all = [...start];
   const count = tokens?.length ?? GREEDY_TOKENS;
   for (let step = 0; step < count; step++) {
-    const logits = await engine.logits(all);
+    const logits = await engine.logits(all, options);
     all.push(logits.indexOf(logits.reduce((best, value) => Math.max(best, value), -Infinity)));
   }
-  return { tokens: all.slice(prompt.length) };
+  return { tokens: all.slice(start.length) };
 }
 
 /** On the GPU as the engine generates: the steps for one token are kernels of their own. And what each text would be. */

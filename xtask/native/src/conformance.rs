@@ -106,7 +106,7 @@ pub fn failure(error: &anyhow::Error) -> Value {
 
 fn model(question: &Value, path: &Path, backend: &Backend) -> Result<Value> {
     match question["kind"].as_str().unwrap_or("causal") {
-        "causal" => {}
+        "causal" | "encoder-decoder" => {}
         "encoder" => return encoder(question, path, backend),
         kind => bail!("models of kind `{kind}` are not supported yet"),
     }
@@ -149,7 +149,13 @@ fn context(question: &Value, path: &Path, backend: &Backend) -> Result<Value> {
             .collect()
     };
     let sequences = each("sequences", &mut |sequence| {
-        let logits = block_on(engine.logits(&tokens(&sequence["tokens"])?))?;
+        let logits = match sequence.get("encoder_tokens") {
+            Some(source) => {
+                let decoded = tokens(&sequence["decoder_tokens"])?;
+                block_on(engine.logits_with_source(&tokens(source)?, &decoded))?
+            }
+            None => block_on(engine.logits(&tokens(&sequence["tokens"])?))?,
+        };
         Ok(json!({ "logits": logits }))
     });
     let greedy = each("greedy", &mut |case| greedy(&mut engine, case));
@@ -159,8 +165,9 @@ fn context(question: &Value, path: &Path, backend: &Backend) -> Result<Value> {
 /// The answer as the engine generates it for anyone: one token a step, with the cache.
 fn greedy(engine: &mut Engine, case: &Value) -> Result<Value> {
     let count = case["tokens"].as_array().map_or(GREEDY_TOKENS, Vec::len);
+    let prompt = case.get("encoder_tokens").unwrap_or(&case["prompt"]);
     let request: CompletionRequest = serde_json::from_value(json!({
-        "promptTokens": tokens(&case["prompt"])?,
+        "promptTokens": tokens(prompt)?,
         "temperature": 0,
         "maxTokens": count,
         "ignoreEos": true,

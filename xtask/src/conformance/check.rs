@@ -49,8 +49,6 @@ pub enum Finding {
     /// With a word on how close it came.
     Right(String),
     Wrong(String),
-    /// Refused, and known to be so.
-    NotYet(String),
     /// Refused by the GPU, and known to be so.
     OnCpu(String),
 }
@@ -122,17 +120,16 @@ fn finding(
     backend: Backend,
     compare: Compare,
 ) -> Finding {
-    // Encoders answer on the host only, encoder-decoders nowhere yet.
-    let not_yet = question["kind"]
+    let encodes = question["kind"]
         .as_str()
         .is_some_and(|kind| kind != "causal");
-    let on_cpu =
-        backend == Backend::Gpu && result["code"] == "gpu" && WITHOUT_KERNELS.contains(&name);
-    match (result["error"].as_str(), not_yet) {
-        (Some(error), _) if on_cpu => Finding::OnCpu(error.to_owned()),
-        (Some(error), true) => Finding::NotYet(error.to_owned()),
-        (Some(error), false) => Finding::Wrong(error.to_owned()),
-        (None, _) => match compare(name, question, result, backend) {
+    let on_cpu = backend == Backend::Gpu
+        && result["code"] == "gpu"
+        && (encodes || WITHOUT_KERNELS.contains(&name));
+    match result["error"].as_str() {
+        Some(error) if on_cpu => Finding::OnCpu(error.to_owned()),
+        Some(error) => Finding::Wrong(error.to_owned()),
+        None => match compare(name, question, result, backend) {
             Ok(closeness) => Finding::Right(closeness),
             Err(difference) => Finding::Wrong(difference),
         },
@@ -406,17 +403,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_supported_yet_must_be_known_as_such() {
-        let refused = json!({ "error": "not supported" });
-        let of_kind = |kind: &str| {
-            let question = json!({ "kind": kind });
-            finding("name", &question, &refused, Backend::Cpu, model)
-        };
-        assert!(matches!(of_kind("encoder-decoder"), Finding::NotYet(_)));
-        assert!(matches!(of_kind("causal"), Finding::Wrong(_)));
-    }
-
-    #[test]
     fn a_model_that_the_gpu_refuses_must_be_known_as_such() {
         let refused = |name: &str, backend| {
             let result = json!({ "error": "no kernel", "code": "gpu" });
@@ -425,5 +411,9 @@ mod tests {
         assert!(matches!(refused("qwen35", Backend::Gpu), Finding::OnCpu(_)));
         assert!(matches!(refused("qwen3", Backend::Gpu), Finding::Wrong(_)));
         assert!(matches!(refused("qwen35", Backend::Cpu), Finding::Wrong(_)));
+        let encoder = json!({ "kind": "encoder" });
+        let result = json!({ "error": "no kernel", "code": "gpu" });
+        let found = finding("any", &encoder, &result, Backend::Gpu, model);
+        assert!(matches!(found, Finding::OnCpu(_)));
     }
 }

@@ -146,7 +146,6 @@ pub fn compare(options: &Options) -> Result<Count> {
                 count.wrong += 1;
                 ("WRONG", text)
             }
-            Finding::NotYet(text) => ("not yet", text),
             Finding::OnCpu(text) => ("runs on the CPU:", text),
         };
         println!("{:<34} {mark:<8} {text}", verdict.name);
