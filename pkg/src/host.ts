@@ -84,7 +84,10 @@ class Host {
       case 'detokenize':
         return this.#enter((engine) => engine.detokenize(request.tokens, request.skipSpecial));
       case 'logits':
-        return this.#queue.run(() => this.#enter((engine) => engine.logits(request.tokens, request.source)), signal);
+        return this.#queue.run(
+          () => this.#enter((engine) => engine.logits(request.tokens, request.source)),
+          signal,
+        );
       case 'embed':
         return this.#texts(request.id, signal, (loop) => embedAll(request, loop));
       case 'rank':
