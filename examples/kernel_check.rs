@@ -13,8 +13,9 @@ mod ops_cases;
 use std::cell::RefCell;
 use std::hint::black_box;
 
-use inkling::backend::cpu::ops::{self, AttentionShape, Cached};
+use inkling::backend::cpu::ops::{self, AttentionShape, Cached, CachedBytes};
 use inkling::backend::cpu::packed::{PackedMatrix, QuantizedActs};
+use inkling::backend::cpu::quantized_kv::{QuantizedRows, Side};
 use inkling::backend::cpu::simd::{self, Lane, U8x16};
 use inkling::quant::DType;
 
@@ -134,10 +135,11 @@ fn bench(index: usize) -> Option<Bench> {
     ))
 }
 
-/// Attention over a half-float cache: decoding at 2048 positions in GB/s, a chunk of 64 tokens in GFLOP/s.
+/// Attention over a cache of half floats or bytes: decoding at 2048 positions in GB/s of half floats, so that both compare,
+/// a chunk of 64 tokens in GFLOP/s.
 fn bench_attention(index: usize) -> Option<Bench> {
     let shapes = [(9, 3, 64), (14, 2, 64), (16, 8, 128), (32, 8, 64)];
-    let (n_heads, n_kv_heads, head_dim) = *shapes.get(index / 2)?;
+    let (n_heads, n_kv_heads, head_dim) = *shapes.get(index / 4)?;
     let (tokens, start) = [(1, 2047), (64, 448)][index % 2];
     let stride = n_kv_heads * head_dim;
     let cache = |seed| {
@@ -148,7 +150,14 @@ fn bench_attention(index: usize) -> Option<Bench> {
     let (keys, values) = (cache(1), cache(2));
     let q = cases::Random(3).values(tokens * n_heads * head_dim);
     let mut out = vec![0.0; q.len()];
-    let mut scratch = ops::Scratch::default();
+    let (mut scratch, stored) = (ops::Scratch::default(), index / 2 % 2 == 1);
+    let rounded = |side| {
+        let mut rows = QuantizedRows::new(side, n_kv_heads, head_dim);
+        rows.resize(start + tokens).expect("fits");
+        rows.store(0, &cases::Random(1).values((start + tokens) * stride));
+        rows
+    };
+    let (byte_keys, byte_values) = (rounded(Side::Keys), rounded(Side::Values));
     let bytes = 4.0 * keys.len() as f64;
     let pairs = (tokens * start + tokens * tokens / 2) as f64;
     let flops = 4.0 * pairs * (n_heads * head_dim) as f64;
@@ -167,6 +176,14 @@ fn bench_attention(index: usize) -> Option<Bench> {
             softcap: None,
             sinks: None,
         };
+        if stored {
+            let cached = CachedBytes {
+                keys: &byte_keys,
+                values: &byte_values,
+                first_head: 0,
+            };
+            return ops::attention_bytes(&shape, black_box(&q), &cached, start, &mut out);
+        }
         let cached = Cached {
             keys: &keys,
             values: &values,
@@ -182,8 +199,10 @@ fn bench_attention(index: usize) -> Option<Bench> {
             &mut out,
         );
     };
-    let name =
-        format!("{unit}  attention  {n_heads}/{n_kv_heads} heads of {head_dim}  {tokens} tokens");
+    let kind = if stored { "bytes" } else { "f16" };
+    let name = format!(
+        "{unit}  attention  {kind}  {n_heads}/{n_kv_heads} heads of {head_dim}  {tokens} tokens"
+    );
     Some((name, work, Box::new(run)))
 }
 

@@ -133,6 +133,24 @@ fn fast_path_stays_within_int8_limits() {
     }
 }
 
+/// The same limits: rounding keys and values to bytes is of the size of rounding activations to them.
+#[test]
+fn byte_cache_stays_within_int8_limits() {
+    for (name, expected) in causal_models() {
+        let n_ctx = expected["n_ctx"].clone();
+        let rounding_flips = name.starts_with("gemma3-mix") || name.contains("moe");
+        let tolerance = if rounding_flips { 0.12 } else { 0.06 };
+        check(
+            &name,
+            &expected,
+            &j!({ "contextLength": n_ctx, "kvType": "q8_0" }),
+            tolerance,
+            0.02,
+            1.0,
+        );
+    }
+}
+
 #[test]
 fn prefill_chunks_and_single_steps_agree() {
     for name in [
@@ -148,8 +166,8 @@ fn prefill_chunks_and_single_steps_agree() {
     ] {
         let expected = json(&format!("models/{name}.expected.json"));
         let prompt = tokens(&expected["sequences"][3]["tokens"]);
-        for backend in ["reference", "cpu"] {
-            let mut engine = load(name, &j!({ "backend": backend, "kvType": "f32" })).unwrap();
+        for (backend, cache) in [("reference", "f32"), ("cpu", "f32"), ("cpu", "q8_0")] {
+            let mut engine = load(name, &j!({ "backend": backend, "kvType": cache })).unwrap();
             let whole = block_on(engine.logits(&prompt)).unwrap();
             for size in [1, 5, 33] {
                 let mut session = engine.new_session().unwrap();
@@ -158,7 +176,9 @@ fn prefill_chunks_and_single_steps_agree() {
                     block_on(session.prefill(backend, chunk, LogitRows::Last)).unwrap();
                 }
                 let error = rel_l2(backend.logits(), &whole);
-                assert!(error < 1e-5, "{name}, chunks of {size}: {error:.2e}");
+                // A number in the middle between two bytes may be rounded to either.
+                let limit = if cache == "q8_0" { 1e-2 } else { 1e-5 };
+                assert!(error < limit, "{name}, chunks of {size}: {error:.2e}");
             }
         }
     }

@@ -10,7 +10,7 @@ export type SourceSpec = { kind: 'url'; url: string } | { kind: 'blob'; blob: Bl
 export interface CoreLoadOptions {
   contextLength?: number;
   backend?: 'cpu' | 'reference';
-  kvType?: 'f16' | 'f32';
+  kvType?: 'f16' | 'f32' | 'q8_0';
   vocabOnly?: boolean;
   preTokenizer?: string;
   chatTemplate?: string;

@@ -23,6 +23,9 @@ pub enum BackendChoice {
 pub enum KvChoice {
     /// Two bytes a value.
     F16,
+    /// One byte a value and some scales; on the GPU as `F16`.
+    #[serde(rename = "q8_0")]
+    Q8,
     /// Four bytes a value.
     F32,
 }

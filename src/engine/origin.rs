@@ -104,7 +104,7 @@ impl Origin {
         let options = crate::backend::GpuOptions {
             kv_type: match self.options.kv_type {
                 Some(KvChoice::F32) => KvType::F32,
-                Some(KvChoice::F16) | None => KvType::F16,
+                Some(KvChoice::F16 | KvChoice::Q8) | None => KvType::F16,
             },
             ..self.options.gpu
         };
@@ -153,6 +153,7 @@ fn cpu_options(options: &LoadOptions) -> CpuOptions {
         _ => Precision::Fast,
     };
     let kv_type = match (options.kv_type, precision) {
+        (Some(KvChoice::Q8), _) => KvType::Q8_0,
         (Some(KvChoice::F16), _) | (None, Precision::Fast) => KvType::F16,
         (Some(KvChoice::F32), _) | (None, Precision::Exact) => KvType::F32,
     };

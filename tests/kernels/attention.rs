@@ -1,9 +1,14 @@
 //! Cases of attention, against f64.
 
+#![allow(clippy::expect_used)]
+
 use std::ops::Range;
 
 use half::f16;
-use inkling::backend::cpu::ops::{AttentionShape, Cached, KvElement, Scratch, attention};
+use inkling::backend::cpu::ops::{
+    AttentionShape, Cached, CachedBytes, KvElement, Scratch, attention, attention_bytes,
+};
+use inkling::backend::cpu::quantized_kv::{QuantizedRows, Side};
 
 use crate::cases::{Random, Report};
 
@@ -58,7 +63,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// Runs all, with both storage types.
+/// Runs all, with all storage types.
 pub fn run(report: &mut Report) {
     let mut scratch = Scratch::default();
     for (i, case) in cases().iter().enumerate() {
@@ -67,6 +72,7 @@ pub fn run(report: &mut Report) {
         let (keys, values) = (random.values(len), random.values(len));
         let q = random.values(case.tokens * case.n_heads * case.head_dim);
         one(case, &q, &keys, &values, &mut scratch, report);
+        bytes(case, &q, &keys, &values, report);
         let narrow = |x: Vec<f32>| x.into_iter().map(f16::from_f32).collect::<Vec<_>>();
         one(
             case,
@@ -140,6 +146,78 @@ fn one<E: KvElement>(
         attention(&shape, q, &cached, start + t, scratch, out);
     }
     report.close(&format!("{name}, one by one"), &single, &want, |_| 5e-6);
+}
+
+/// Over bytes: held to the rounding of queries, which is one of 127 steps and moves every score a little.
+fn bytes(case: &Case, q: &[f32], keys: &[f32], values: &[f32], report: &mut Report) {
+    let (n_heads, n_kv_heads, start) = (case.n_heads, case.n_kv_heads, case.start);
+    let width = n_heads * case.head_dim;
+    let stored = |side, values: &[f32]| {
+        let mut rows = QuantizedRows::new(side, n_kv_heads, case.head_dim);
+        rows.resize(start + case.tokens).expect("fits");
+        rows.store(0, values);
+        let back = (0..values.len()).map(|i| rows.get(i)).collect::<Vec<_>>();
+        (rows, back)
+    };
+    let ((keys, wide_keys), (values, wide_values)) =
+        (stored(Side::Keys, keys), stored(Side::Values, values));
+    let sinks: Vec<f32> = (0..n_heads).map(|head| case.sink(head)).collect();
+    let visible = |position| case.visible(position);
+    let shape = AttentionShape {
+        n_heads,
+        n_kv_heads,
+        head_dim: case.head_dim,
+        scale: case.scale,
+        visible: &visible,
+        softcap: case.softcap,
+        sinks: case.sinks.then_some(&sinks),
+    };
+    let cached = |first_head| CachedBytes {
+        keys: &keys,
+        values: &values,
+        first_head,
+    };
+    let mut out = vec![f32::NAN; q.len()];
+    attention_bytes(&shape, q, &cached(0), start, &mut out);
+    let rounded: Vec<f32> = q.chunks(case.head_dim).flat_map(rounded).collect();
+    let want = reference(case, &rounded, &wide_keys, &wide_values);
+    let name = format!("attention of bytes, {case:?}");
+    let largest = wide_values
+        .iter()
+        .fold(0.0_f64, |most, x| most.max(x.abs()));
+    report.close(&name, &out, &want, |_| 4e-4 * largest);
+
+    let mut single = vec![f32::NAN; q.len()];
+    for (t, (q, out)) in q.chunks(width).zip(single.chunks_mut(width)).enumerate() {
+        attention_bytes(&shape, q, &cached(0), start + t, out);
+    }
+    report.check(single == out, || format!("{name}: one by one differs"));
+    if case.tokens == 1 && n_kv_heads % 2 == 0 {
+        let (n_heads, n_kv_heads) = (n_heads / 2, n_kv_heads / 2);
+        let parts = q.chunks(width / 2).zip(single.chunks_mut(width / 2));
+        for (i, (q, out)) in parts.enumerate() {
+            let half = AttentionShape {
+                n_heads,
+                n_kv_heads,
+                sinks: case.sinks.then(|| &sinks[i * n_heads..]),
+                ..shape
+            };
+            attention_bytes(&half, q, &cached(i * n_kv_heads), start, out);
+        }
+        report.check(single == out, || format!("{name}: shares differ"));
+    }
+}
+
+/// A query as it is multiplied: 127 steps for each 32 elements.
+fn rounded(q: &[f32]) -> Vec<f32> {
+    let round = |q: &[f32]| {
+        let most = q.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+        let step = if most > 0.0 { most / 127.0 } else { 1.0 };
+        q.iter()
+            .map(|x| (x / step).round_ties_even() * step)
+            .collect::<Vec<_>>()
+    };
+    q.chunks(32).flat_map(round).collect()
 }
 
 fn reference(case: &Case, q: &[f32], keys: &[f64], values: &[f64]) -> Vec<f64> {

@@ -1,7 +1,9 @@
-//! Keys and values of past positions, `[position, n_kv_heads * head_dim]` per layer, as f32 or f16.
+//! Keys and values of past positions, `[position, n_kv_heads * head_dim]` per layer, as f32 or f16,
+//! or as bytes in an order of their own.
 
 use half::f16;
 
+use super::quantized_kv::{QuantizedRows, Side};
 use super::state::States;
 use crate::model::{KvSpec, Plan};
 use crate::{Error, Result};
@@ -14,6 +16,9 @@ pub enum KvType {
     /// 2 bytes a value.
     #[default]
     F16,
+    /// 9 bits a value at most, and products of integers: the fastest in long contexts.
+    #[allow(non_camel_case_types)] // as the weights' type is called
+    Q8_0,
 }
 
 /// Rows of one layer's keys or values.
@@ -22,40 +27,35 @@ pub enum KvRows {
     F32(Vec<f32>),
     /// Half the memory.
     F16(Vec<f16>),
+    /// A good quarter.
+    Q8_0(QuantizedRows),
 }
 
 /// Positions by which the cache grows.
 const GROWTH: usize = 256;
 
 impl KvRows {
-    fn new(kind: KvType) -> Self {
+    fn new(kind: KvType, side: Side, spec: &KvSpec) -> Self {
         match kind {
             KvType::F32 => Self::F32(Vec::new()),
             KvType::F16 => Self::F16(Vec::new()),
+            KvType::Q8_0 => Self::Q8_0(QuantizedRows::new(side, spec.n_kv_heads, spec.head_dim)),
         }
     }
 
-    fn resize(&mut self, len: usize) -> Result<()> {
-        fn grow<T: Clone>(rows: &mut Vec<T>, len: usize, zero: T) -> Result<()> {
-            if len > rows.len() {
-                let more = len - rows.len();
-                rows.try_reserve_exact(more)
-                    .map_err(|_| Error::OutOfMemory {
-                        bytes: (len * size_of::<T>()) as u64,
-                    })?;
-                rows.resize(len, zero);
-            }
-            Ok(())
-        }
+    /// Makes room for `positions` of `width` elements.
+    fn resize(&mut self, positions: usize, width: usize) -> Result<()> {
         match self {
-            Self::F32(rows) => grow(rows, len, 0.0),
-            Self::F16(rows) => grow(rows, len, f16::ZERO),
+            Self::F32(rows) => grow(rows, positions * width, 0.0),
+            Self::F16(rows) => grow(rows, positions * width, f16::ZERO),
+            Self::Q8_0(rows) => rows.resize(positions),
         }
     }
 
-    /// Writes `values` from element `at` on.
+    /// Writes `values`, whole positions, from element `at` on.
     pub fn store(&mut self, at: usize, values: &[f32]) {
         match self {
+            Self::Q8_0(rows) => rows.store(at / rows.width(), values),
             Self::F32(rows) => rows[at..at + values.len()].copy_from_slice(values),
             Self::F16(rows) => super::ops::store_f16(values, &mut rows[at..at + values.len()]),
         }
@@ -65,8 +65,22 @@ impl KvRows {
         match self {
             Self::F32(rows) => rows.len() * 4,
             Self::F16(rows) => rows.len() * 2,
+            Self::Q8_0(rows) => rows.bytes(),
         }
     }
+}
+
+/// Lengthens `rows` to `len`.
+pub(super) fn grow<T: Clone>(rows: &mut Vec<T>, len: usize, zero: T) -> Result<()> {
+    if len > rows.len() {
+        let more = len - rows.len();
+        rows.try_reserve_exact(more)
+            .map_err(|_| Error::OutOfMemory {
+                bytes: (len * size_of::<T>()) as u64,
+            })?;
+        rows.resize(len, zero);
+    }
+    Ok(())
 }
 
 /// Cache of one layer.
@@ -96,8 +110,8 @@ impl KvCache {
     /// An empty cache for up to `n_ctx` positions; memory is taken as the conversation grows.
     pub fn new(plan: &Plan, kind: KvType, n_ctx: usize) -> Self {
         let layer = |spec: &KvSpec| LayerCache {
-            keys: KvRows::new(kind),
-            values: KvRows::new(kind),
+            keys: KvRows::new(kind, Side::Keys, spec),
+            values: KvRows::new(kind, Side::Values, spec),
             spec: *spec,
         };
         Self {
@@ -159,8 +173,8 @@ impl KvCache {
             .next_multiple_of(GROWTH)
             .min(self.n_ctx);
         for layer in self.layers.iter_mut().filter(|layer| !layer.spec.memory) {
-            layer.keys.resize(capacity * layer.spec.width())?;
-            layer.values.resize(capacity * layer.spec.width())?;
+            layer.keys.resize(capacity, layer.spec.width())?;
+            layer.values.resize(capacity, layer.spec.width())?;
         }
         self.capacity = capacity;
         Ok(())
@@ -178,8 +192,8 @@ impl KvCache {
             });
         }
         for layer in self.layers.iter_mut().filter(|layer| layer.spec.memory) {
-            layer.keys.resize(count * layer.spec.width())?;
-            layer.values.resize(count * layer.spec.width())?;
+            layer.keys.resize(count, layer.spec.width())?;
+            layer.values.resize(count, layer.spec.width())?;
         }
         self.len = 0;
         self.memory = count;

@@ -12,6 +12,7 @@ pub mod packed;
 mod parallel;
 pub mod pool;
 mod precision;
+pub mod quantized_kv;
 mod recurrent;
 pub mod reference;
 pub mod simd;

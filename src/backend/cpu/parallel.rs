@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::ops::{self, AttentionShape, Cached, KvElement, Scratch};
+use super::ops::{self, AttentionShape, Cached, CachedBytes, KvElement, Scratch};
 use super::packed::{GROUP, PackedMatrix, QuantizedActs};
 use super::{KvRows, LayerCache, pool};
 
@@ -119,6 +119,14 @@ pub fn attention(
     pool::run(&mut shares, |share| match (&layer.keys, &layer.values) {
         (KvRows::F32(keys), KvRows::F32(values)) => share.run(keys, values, layer.spec.width()),
         (KvRows::F16(keys), KvRows::F16(values)) => share.run(keys, values, layer.spec.width()),
+        (KvRows::Q8_0(keys), KvRows::Q8_0(values)) => {
+            let cached = CachedBytes {
+                keys,
+                values,
+                first_head: share.offset / shape.head_dim,
+            };
+            ops::attention_bytes(&share.shape, share.q, &cached, share.start, share.out);
+        }
         _ => debug_assert!(false, "keys and values have one type"),
     });
 }

@@ -10,7 +10,9 @@ mod rope;
 mod vector;
 
 pub use activation::{activate, gated, soft_cap};
-pub use attention::{AttentionShape, Cached, KvElement, Scratch, attention};
+pub use attention::{
+    AttentionShape, Cached, CachedBytes, KvElement, Scratch, attention, attention_bytes,
+};
 pub use norm::{layer_norm, rms_norm};
 pub use rope::{rope_adjacent, rope_halves};
 pub use vector::{add, axpy, dot, load_f16, scale, softmax, store_f16};

@@ -4,10 +4,17 @@ use half::f16;
 
 use crate::backend::cpu::simd::{F32x4, math};
 
-/// Replaces vectors of four by `f` of them; what is left over is filled up with zeros.
+/// Replaces vectors of four by `f` of them; what is left over is filled up with zeros. Four vectors at once: V8 makes
+/// constants anew in each round of a loop.
 #[inline(always)]
 pub(super) fn map(x: &mut [f32], f: impl Fn(F32x4) -> F32x4) {
-    let (quads, rest) = x.as_chunks_mut::<4>();
+    let (blocks, rest) = x.as_chunks_mut::<16>();
+    for block in blocks {
+        for quad in block.as_chunks_mut::<4>().0 {
+            f(F32x4::load(quad)).store(quad);
+        }
+    }
+    let (quads, rest) = rest.as_chunks_mut::<4>();
     for quad in quads {
         f(F32x4::load(quad)).store(quad);
     }
@@ -20,8 +27,16 @@ pub(super) fn map(x: &mut [f32], f: impl Fn(F32x4) -> F32x4) {
 /// As [`map`], with a second operand.
 #[inline(always)]
 pub(super) fn map2(x: &mut [f32], b: &[f32], f: impl Fn(F32x4, F32x4) -> F32x4) {
-    let (b_quads, b_rest) = b[..x.len()].as_chunks::<4>();
-    let (quads, rest) = x.as_chunks_mut::<4>();
+    let (b_blocks, b_rest) = b[..x.len()].as_chunks::<16>();
+    let (blocks, rest) = x.as_chunks_mut::<16>();
+    for (block, b) in blocks.iter_mut().zip(b_blocks) {
+        let quads = block.as_chunks_mut::<4>().0.iter_mut();
+        for (quad, b) in quads.zip(b.as_chunks::<4>().0) {
+            f(F32x4::load(quad), F32x4::load(b)).store(quad);
+        }
+    }
+    let (b_quads, b_rest) = b_rest.as_chunks::<4>();
+    let (quads, rest) = rest.as_chunks_mut::<4>();
     for (quad, b) in quads.iter_mut().zip(b_quads) {
         f(F32x4::load(quad), F32x4::load(b)).store(quad);
     }

@@ -8,7 +8,7 @@ pub const TILE: usize = 4;
 
 /// What scales of activations are multiplied with, since scales of weights are used without the `2^112` that half floats
 /// lack (see `F32x4::load_f16x8_tiny`). The rest goes to [`REST`].
-const UP: f32 = f32::from_bits((127 + 64) << 23);
+pub const UP: f32 = f32::from_bits((127 + 64) << 23);
 
 /// What products with `scale` and `offsets` lack.
 pub const REST: f32 = f32::from_bits((127 + 112 - 64) << 23);
@@ -29,7 +29,7 @@ pub struct ActBlock<const N: usize> {
 
 impl<const N: usize> ActBlock<N> {
     /// All activations zero.
-    const ZERO: Self = Self {
+    pub const ZERO: Self = Self {
         quads: [[[0; 4]; N]; BLOCK / 4],
         scale: [0.0; N],
         sums: [[0; N]; 3],
@@ -37,7 +37,7 @@ impl<const N: usize> ActBlock<N> {
     };
 
     /// Rounds 32 floats to the nearest bytes. Anything not finite makes the scale, and so every product, NaN.
-    fn set(&mut self, token: usize, x: &[f32; BLOCK]) {
+    pub fn set(&mut self, token: usize, x: &[f32; BLOCK]) {
         let (quads, _) = x.as_chunks::<4>();
         let largest = |most: F32x4, x| most.max_positive(F32x4::load(x).abs());
         let most = quads

@@ -36,7 +36,7 @@ mod kernel;
 mod layout;
 mod matrix;
 mod scales;
-mod tile;
+pub(super) mod tile;
 
 pub use acts::QuantizedActs;
 pub use matrix::PackedMatrix;

@@ -149,7 +149,10 @@ impl Kernel {
         for (weights, acts) in group.iter().zip(acts) {
             for sub in 0..SUBS {
                 let total = if SUBS == 1 { 2 } else { sub };
-                let dots = self.dots::<D, SUBS, STEPS, H>(weights, acts, first, sub);
+                let base = std::array::from_fn(|t| I32x4::splat(self.zero * acts.sums[total][t]));
+                let from = QUADS / SUBS * sub;
+                let (codes, quads) = (&weights.codes[from..], &acts.quads[from..]);
+                let dots = dots::<D, TILE, STEPS, H>(codes, quads, base, first, self.rounds);
                 for t in 0..TILE {
                     let scale = F32x4::splat(acts.scale[t]);
                     for h in 0..H {
@@ -168,38 +171,35 @@ impl Kernel {
         }
         sums
     }
+}
 
-    /// Integer products of the columns of a block that share scales: `[token][half]`.
-    #[inline(always)]
-    #[allow(clippy::needless_range_loop)] // `t` and `h` name places in several arrays
-    fn dots<D: Dot, const SUBS: usize, const STEPS: usize, const H: usize>(
-        self,
-        weights: &Expanded,
-        acts: &ActBlock<TILE>,
-        first: usize,
-        sub: usize,
-    ) -> [[D; H]; TILE] {
-        let total = if SUBS == 1 { 2 } else { sub };
-        let mut dots =
-            std::array::from_fn(|t| [D::start(I32x4::splat(self.zero * acts.sums[total][t])); H]);
-        let from = QUADS / SUBS * sub;
-        let (weights, _) = weights.codes[from..].as_chunks::<STEPS>();
-        let (acts, _) = acts.quads[from..].as_chunks::<STEPS>();
-        for (weights, acts) in weights.iter().zip(acts).take(self.rounds) {
-            for (codes, acts) in weights.iter().zip(acts) {
-                let codes: [_; H] =
-                    std::array::from_fn(|h| D::prepare(U8x16::load(&codes[first + h])));
-                for t in 0..TILE {
-                    let acts = U8x16::splat4(&acts[t]);
-                    for h in 0..H {
-                        dots[t][h].step(codes[h], acts);
-                    }
+/// Integer products of `H` halves of eight rows, beginning with `first`, and `N` tokens, from `base` on: `[token][half]`.
+/// `weights` and `acts` are quads of columns, of which `rounds` times `STEPS` are taken.
+#[inline(always)]
+#[allow(clippy::needless_range_loop)] // `t` and `h` name places in several arrays
+pub fn dots<D: Dot, const N: usize, const STEPS: usize, const H: usize>(
+    weights: &[[Lane; 2]],
+    acts: &[[[i8; 4]; N]],
+    base: [I32x4; N],
+    first: usize,
+    rounds: usize,
+) -> [[D; H]; N] {
+    let mut dots = base.map(|base| [D::start(base); H]);
+    let (weights, _) = weights.as_chunks::<STEPS>();
+    let (acts, _) = acts.as_chunks::<STEPS>();
+    for (weights, acts) in weights.iter().zip(acts).take(rounds) {
+        for (codes, acts) in weights.iter().zip(acts) {
+            let codes: [_; H] = std::array::from_fn(|h| D::prepare(U8x16::load(&codes[first + h])));
+            for t in 0..N {
+                let acts = U8x16::splat4(&acts[t]);
+                for h in 0..H {
+                    dots[t][h].step(codes[h], acts);
                 }
             }
-            if D::NARROW {
-                dots.iter_mut().flatten().for_each(Dot::flush);
-            }
         }
-        dots
+        if D::NARROW {
+            dots.iter_mut().flatten().for_each(Dot::flush);
+        }
     }
+    dots
 }

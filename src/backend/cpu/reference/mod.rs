@@ -206,6 +206,7 @@ fn element(rows: &KvRows, index: usize) -> f64 {
     match rows {
         KvRows::F32(rows) => f64::from(rows[index]),
         KvRows::F16(rows) => rows[index].to_f64(),
+        KvRows::Q8_0(rows) => rows.get(index),
     }
 }
 

@@ -50,7 +50,7 @@ use prim_relaxed as fused;
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 use prim_scalar as fused;
 
-pub use fused::{DotI8, DotI8Signed, DotI8Wrapped, DotU7, TILE_HALVES, byte_dot};
+pub use fused::{DotI8, DotI8Signed, DotI8Wrapped, DotU7, DotValues, TILE_HALVES, byte_dot};
 pub use prim::{F32x4, I32x4, U8x16};
 
 /// Name of the build's set, as backends show it.

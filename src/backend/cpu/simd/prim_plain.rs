@@ -34,6 +34,8 @@ pub struct DotI8 {
 
 /// Weight bytes below 128 are signed bytes too.
 pub type DotU7 = DotI8;
+/// Both factors are signed already.
+pub type DotValues = DotI8;
 /// No choice here.
 pub type DotI8Wrapped = DotI8;
 /// No choice here.

@@ -79,6 +79,14 @@ relaxed_dot!(
 );
 
 relaxed_dot!(
+    /// As [`DotU7`] with the parts exchanged: signed "weights", and activations that are never negative.
+    DotValues, 0, v128,
+    |weights| weights,
+    |weights, acts, sum| i32x4_relaxed_dot_i8x16_i7x16_add(weights, acts, sum),
+    Self, |weights| weights
+);
+
+relaxed_dot!(
     /// Products of signed bytes, for [`ByteDot::Wrapped`]: the weights gain 128, which the caller takes off again.
     DotI8Wrapped, 128, v128,
     |weights| v128_xor(weights, u8x16_splat(0x80)),

@@ -223,6 +223,12 @@ impl I32x4 {
         Self(from_fn(|i| self.0[i].wrapping_add(b.0[i])))
     }
 
+    /// Bits moved to the right by `N`, of which those of `mask` are taken.
+    #[inline(always)]
+    pub fn bits<const N: u32>(self, mask: i32) -> Self {
+        Self(self.0.map(|x| (x as u32 >> N) as i32 & mask))
+    }
+
     /// Bits moved to the left.
     #[inline(always)]
     pub fn shl<const N: u32>(self) -> Self {
@@ -259,6 +265,12 @@ impl U8x16 {
     #[inline(always)]
     pub fn from_floats(x: [F32x4; 4]) -> Self {
         Self(from_fn(|i| x[i / 4].0[i % 4].round_ties_even() as i8 as u8))
+    }
+
+    /// Sixteen integers below 128, not negative.
+    #[inline(always)]
+    pub fn from_ints(ints: [I32x4; 4]) -> Self {
+        Self(from_fn(|i| ints[i / 4].0[i % 4] as u8))
     }
 
     /// The bytes, signed.
@@ -349,6 +361,8 @@ impl Dot for DotU7 {
     }
 }
 
+/// Both factors are signed already.
+pub type DotValues = DotI8;
 /// No choice here.
 pub type DotI8Wrapped = DotI8;
 /// No choice here.

@@ -252,6 +252,12 @@ impl I32x4 {
         Self(i32x4_add(self.0, b.0))
     }
 
+    /// Bits moved to the right by `N`, of which those of `mask` are taken.
+    #[inline(always)]
+    pub fn bits<const N: u32>(self, mask: i32) -> Self {
+        Self(v128_and(u32x4_shr(self.0, N), i32x4_splat(mask)))
+    }
+
     /// Bits moved to the left.
     #[inline(always)]
     pub fn shl<const N: u32>(self) -> Self {
@@ -294,6 +300,15 @@ impl U8x16 {
         Self(i8x16_narrow_i16x8(
             i16x8_narrow_i32x4(a, b),
             i16x8_narrow_i32x4(c, d),
+        ))
+    }
+
+    /// Sixteen integers below 128, not negative.
+    #[inline(always)]
+    pub fn from_ints([a, b, c, d]: [I32x4; 4]) -> Self {
+        Self(i8x16_narrow_i16x8(
+            i16x8_narrow_i32x4(a.0, b.0),
+            i16x8_narrow_i32x4(c.0, d.0),
         ))
     }
 

@@ -118,7 +118,8 @@ impl Kernel {
     fn modules(&self) -> Vec<&'static str> {
         let kv_module = |kv| match kv {
             KvType::F32 => shader!("lib/kv_f32.wgsl"),
-            KvType::F16 => shader!("lib/kv_f16.wgsl"),
+            // There are no bytes here; the engine does not ask for them.
+            KvType::F16 | KvType::Q8_0 => shader!("lib/kv_f16.wgsl"),
         };
         match *self {
             Self::Embed { format }

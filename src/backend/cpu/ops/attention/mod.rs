@@ -13,12 +13,15 @@
 //! Nothing of the size of `positions` is ever stored. Half floats are widened by moving bits alone, which leaves them too
 //! small by 2^112; the other factor of each product makes up for most of it and the last multiplication for the rest.
 
+mod quantized;
 mod scores;
 mod values;
 
 use std::ops::Range;
 
 use half::f16;
+
+pub use quantized::{CachedBytes, attention_bytes};
 
 use crate::backend::cpu::simd::{F32x4, math};
 
@@ -332,14 +335,19 @@ impl State {
         self.max = (super::vector::max(&scores[seen.clone()]) * E::DOWN).max(before);
         let max = F32x4::splat(self.max);
         let [change, ..] = math::exp(F32x4::splat(before) - max).to_array();
-        scores[..seen.start].fill(UNSEEN);
-        scores[seen.end..].fill(UNSEEN);
+        if seen.len() < BLOCK {
+            scores[..seen.start].fill(UNSEEN);
+            scores[seen.end..].fill(UNSEEN);
+        }
         let (down, up) = (F32x4::splat(E::DOWN), F32x4::splat(E::UP));
         let mut sum = F32x4::splat(0.0);
-        for quad in scores.as_chunks_mut::<4>().0 {
-            let weight = math::exp(F32x4::load(quad).mul_add(down, F32x4::splat(0.0) - max));
-            sum = sum + weight;
-            (weight * up).store(quad);
+        // Four vectors at once, as in `vector::map`.
+        for block in scores.as_chunks_mut::<16>().0 {
+            for quad in block.as_chunks_mut::<4>().0 {
+                let weight = math::exp(F32x4::load(quad).mul_add(down, F32x4::splat(0.0) - max));
+                sum = sum + weight;
+                (weight * up).store(quad);
+            }
         }
         self.sum = self.sum * change + sum.sum();
         change
