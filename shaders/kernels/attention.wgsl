@@ -1,10 +1,11 @@
-// Causal attention of one query head at one position: out = softmax(cap(q . k * scale)) v, with an online softmax
+// Attention of one query head at one position: out = softmax(cap(q . k * scale)) v, with an online softmax
 // (Milakov & Gimelshein 2018) over blocks of WG keys. Grid: (query heads, tokens, splits of the keys).
 //
 // 1. each invocation scores one key of the block
 // 2. the block's maximum and sum update the running ones
 // 3. invocations share the quads of the head; groups of them ("slots") share the keys
 // SINKS: each head has a score that takes its share of the softmax and adds nothing.
+// BIAS: each head adds to its scores what `extra` has for the bucket of the distance; bucket_of is generated.
 // With SPLIT the keys are divided over the grid's z; each part leaves (sum of weighted values, maximum, sum of weights)
 // for attention_combine.wgsl.
 struct Params {
@@ -13,29 +14,41 @@ struct Params {
     q_stride: u32,    // quads from one token's queries to the next
     kv_stride: u32,   // quads of a position in the cache
     out_stride: u32,
-    window: u32,      // positions seen, the current one included
+    back: u32,        // positions seen before the current one
+    ahead: u32,       // and behind it
+    memory: u32,      // 1: the positions are the encoder's
     scale: f32,
     cap: f32,         // 0: none
     splits: u32,
+    heads: u32,
 }
 @group(0) @binding(1) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> keys: array<KvQuad>;
 @group(0) @binding(4) var<storage, read> values: array<KvQuad>;
-@group(0) @binding(5) var<storage, read> sinks: array<f32>;
+@group(0) @binding(5) var<storage, read> extra: array<f32>; // of heads, or of buckets and heads
 @group(0) @binding(6) var<storage, read_write> out: array<vec4<f32>>;
 
 var<workgroup> query: array<vec4<f32>, MAX_HEAD_QUADS>;
 var<workgroup> weights: array<f32, WG>;
 var<workgroup> slot_sums: array<vec4<f32>, WG>;
 
-fn score(key: u32, kv_base: u32) -> f32 {
+fn score(key: u32, kv_base: u32, position: u32, head: u32) -> f32 {
     var sum = 0.0;
     let base = key * params.kv_stride + kv_base;
     for (var i = 0u; i < params.head_quads; i++) {
         sum += dot(query[i], unpack_kv(keys[base + i]));
     }
     sum *= params.scale;
+    if (BIAS) {
+        var bucket = 0u;
+        if (key > position) {
+            bucket = LATER_BUCKETS + bucket_of(key - position);
+        } else {
+            bucket = bucket_of(position - key);
+        }
+        sum += extra[bucket * params.heads + head];
+    }
     if (params.cap > 0.0) {
         sum = params.cap * tanh(clamp(sum / params.cap, -10.0, 10.0));
     }
@@ -54,8 +67,10 @@ fn run(group: vec3<u32>, index: u32) {
         query[i] = q[t * params.q_stride + head * quads + i];
     }
     workgroupBarrier();
-    let end_all = state.position + t + 1u;
-    let first_all = select(0u, end_all - params.window, end_all > params.window);
+    let position = state.position + t;
+    let known = select(state.position + state.count, state.memory, params.memory == 1u);
+    let end_all = min(position + params.ahead + 1u, known);
+    let first_all = select(0u, position - params.back, position > params.back);
     var first = first_all;
     var end = end_all;
     if (SPLIT) {
@@ -72,7 +87,7 @@ fn run(group: vec3<u32>, index: u32) {
     for (var block = first; block < end; block += WG) {
         var mine = -1e30;
         if (block + index < end) {
-            mine = score(block + index, kv_base);
+            mine = score(block + index, kv_base, position, head);
         }
         let new_largest = max(largest, workgroup_max(mine));
         let weight = select(0.0, exp(mine - new_largest), block + index < end);
@@ -89,9 +104,9 @@ fn run(group: vec3<u32>, index: u32) {
         }
     }
     if (SINKS && group.z == 0u) {
-        let new_largest = max(largest, sinks[head]);
+        let new_largest = max(largest, extra[head]);
         let shrink = exp(largest - new_largest);
-        total = total * shrink + exp(sinks[head] - new_largest);
+        total = total * shrink + exp(extra[head] - new_largest);
         sum *= shrink;
         largest = new_largest;
     }

@@ -10,6 +10,7 @@ struct Params {
     out_offset: u32,
     bias_offset: u32,
     tail: u32,        // see row_count
+    quads: u32,       // vectors of four in a row of x; less than units hold where RAGGED
 }
 @group(0) @binding(1) var<uniform> params: Params;
 @group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;
@@ -32,7 +33,7 @@ fn run(group: vec3<u32>, index: u32) {
     let tx = index % 16u;
     let ty = index / 16u;
     let w_unit = (params.row_offset + row_base + load_row) * params.units;
-    let x_quad = (token_base + load_row) * params.units * 4u + quad;
+    let x_quad = (token_base + load_row) * params.quads + quad;
     let has_w = row_base + load_row < params.rows;
     let has_x = token_base + load_row < tokens;
     var sums = mat4x4<f32>(); // column: row of w, component: token
@@ -43,7 +44,7 @@ fn run(group: vec3<u32>, index: u32) {
         if (has_w) {
             w_part = unit_quad(w_unit + unit, quad);
         }
-        if (has_x) {
+        if (has_x && (!RAGGED || unit * 4u + quad < params.quads)) {
             x_part = x[x_quad + unit * 4u];
         }
         tile_w[load_row * STRIDE + quad] = w_part;

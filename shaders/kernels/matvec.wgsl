@@ -14,6 +14,7 @@ struct Params {
     bias_offset: u32,
     groups_x: u32,    // workgroups in the grid's x
     eps: f32,
+    quads: u32,       // vectors of four in x; less than units hold where RAGGED
 }
 @group(0) @binding(1) var<uniform> params: Params;
 @group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;
@@ -26,6 +27,9 @@ var<private> mean: f32;
 var<private> inverse: f32;
 
 fn load_quad(i: u32) -> vec4<f32> {
+    if (RAGGED && i >= params.quads) {
+        return vec4<f32>(0.0);
+    }
     if (NORM == 1u) {
         return x[i] * inverse * norm_weight[i];
     }
@@ -36,17 +40,17 @@ fn load_quad(i: u32) -> vec4<f32> {
 }
 
 fn prepare_norm(index: u32) {
-    let n = f32(params.units * 16u);
+    let n = f32(params.quads * 4u);
     if (NORM == 2u) {
         var sum = vec4<f32>(0.0);
-        for (var i = index; i < params.units * 4u; i += WG) {
+        for (var i = index; i < params.quads; i += WG) {
             sum += x[i];
         }
         mean = workgroup_sum(dot(sum, vec4<f32>(1.0))) / n;
     }
     if (NORM != 0u) {
         var squares = 0.0;
-        for (var i = index; i < params.units * 4u; i += WG) {
+        for (var i = index; i < params.quads; i += WG) {
             let v = x[i] - mean;
             squares += dot(v, v);
         }

@@ -10,12 +10,21 @@ struct Params {
     used: u32,
     shared_x: u32,   // 1: all experts of a token have the same input
     tail: u32,       // see row_count
+    quads: u32,      // vectors of four in an input; less than units hold where RAGGED
 }
 @group(0) @binding(1) var<uniform> params: Params;
 @group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read> route: array<f32>;
 @group(0) @binding(6) var<storage, read> bias: array<f32>;
 @group(0) @binding(7) var<storage, read_write> out: array<f32>;
+
+// A vector of four of an input; nothing behind its end.
+fn load_quad(base: u32, i: u32) -> vec4<f32> {
+    if (RAGGED && i >= params.quads) {
+        return vec4<f32>(0.0);
+    }
+    return x[base + i];
+}
 
 fn run(group: vec3<u32>, index: u32) {
     if (group.z >= row_count(params.tail)) {
@@ -25,13 +34,16 @@ fn run(group: vec3<u32>, index: u32) {
     let slot = group.z * params.used + group.y;
     let row = group.x * 4u;
     let from_row = expert * params.stride + params.offset + row;
-    let x_base = select(slot, group.z, params.shared_x == 1u) * params.units * 4u;
+    let x_base = select(slot, group.z, params.shared_x == 1u) * params.quads;
     // A group of rows may reach over the end of a part: what lies outside is computed and thrown away.
     let first = (from_row - params.part_start) * params.units;
     var sum = vec4<f32>(0.0);
     for (var unit = index; unit < params.units; unit += WG) {
-        let q = x_base + unit * 4u;
-        let part = mat4x4<f32>(x[q], x[q + 1u], x[q + 2u], x[q + 3u]);
+        let q = unit * 4u;
+        let part = mat4x4<f32>(
+            load_quad(x_base, q), load_quad(x_base, q + 1u),
+            load_quad(x_base, q + 2u), load_quad(x_base, q + 3u),
+        );
         let total = dot(part[0] + part[1] + part[2] + part[3], vec4<f32>(1.0));
         sum += vec4<f32>(
             unit_dot(first + unit, part, total),

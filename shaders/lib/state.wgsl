@@ -1,4 +1,4 @@
-// What changes from step to step. Read-only here, so that loads from it are uniform and may bound loops with barriers.
+// What changes from step to step. Bound by state_read.wgsl or, in the kernels that advance it, by state_write.wgsl.
 struct State {
     position: u32,  // of the chunk's first token
     count: u32,     // tokens in the chunk
@@ -12,14 +12,13 @@ struct State {
     seed_low: u32,
     seed_high: u32,
     first_position: u32, // position whose token is draw 0 of the seed
+    memory: u32,    // positions that the encoder has read
+    second: u32,    // position at which the second text of a pair begins
     unused_1: u32,
     unused_2: u32,
-    unused_3: u32,
-    unused_4: u32,
-    tokens: array<u32, MAX_TOKENS>,
-    chosen: array<u32, MAX_TOKENS>, // the tokens chosen, in order
+    chosen: array<u32, MAX_TOKENS>, // a ring: the tokens chosen, in order
+    tokens: array<u32>,             // of the chunk
 }
-@group(0) @binding(0) var<storage, read> state: State;
 
 // Rows that an operation works on: all tokens, or behind `last_row` those whose logits are wanted.
 fn row_count(tail: u32) -> u32 {

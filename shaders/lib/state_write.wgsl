@@ -1,24 +1,4 @@
-// The state of state.wgsl, for the kernels that advance it.
-struct State {
-    position: u32,  // of the chunk's first token
-    count: u32,     // tokens in the chunk
-    first_row: u32, // first row whose logits are wanted
-    rows: u32,      // how many rows of logits are wanted
-    produced: u32,  // tokens chosen on the GPU since the host last wrote the state
-    top_k: u32,     // how sample.wgsl chooses, from here on
-    top_p: f32,
-    log_min_p: f32,
-    temperature: f32,
-    seed_low: u32,
-    seed_high: u32,
-    first_position: u32, // position whose token is draw 0 of the seed
-    unused_1: u32,
-    unused_2: u32,
-    unused_3: u32,
-    unused_4: u32,
-    tokens: array<u32, MAX_TOKENS>,
-    chosen: array<u32, MAX_TOKENS>, // the tokens chosen, in order
-}
+// The state, for the kernels that advance it. Twin: state_read.wgsl.
 @group(0) @binding(0) var<storage, read_write> state: State;
 
 // Records a token and makes it the next step's: the host need not see it before that step starts.

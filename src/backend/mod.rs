@@ -1,5 +1,6 @@
 //! Backends: interpreters of a [`Plan`](crate::model::Plan).
 
+mod checkpoints;
 pub mod cpu;
 #[cfg(feature = "webgpu")]
 pub mod gpu;
@@ -151,20 +152,12 @@ impl Backend {
 
     /// Says at which position the second text of a pair begins, for models that tell the two apart; holds until it is
     /// called again.
-    ///
-    /// # Errors
-    /// [`Error::Gpu`](crate::Error::Gpu) where there is no kernel for it.
-    pub fn set_second_text(&mut self, from: Option<usize>) -> Result<()> {
+    pub fn set_second_text(&mut self, from: Option<usize>) {
         match self {
             Self::Cpu(cpu) => cpu.set_second_text(from),
             #[cfg(feature = "webgpu")]
-            Self::Gpu(gpu) if from.is_some() && gpu.plan().tells_texts_apart() => {
-                return Err(crate::Error::Gpu("token types have no kernel".into()));
-            }
-            #[cfg(feature = "webgpu")]
-            Self::Gpu(_) => {}
+            Self::Gpu(gpu) => gpu.set_second_text(from),
         }
-        Ok(())
     }
 
     /// Runs `tokens` at the positions that follow those in the cache and appends them to it.
@@ -242,7 +235,11 @@ impl Backend {
         match (self, cache) {
             (Self::Cpu(cpu), KvCache::Cpu(cache)) => cpu.encode(cache, tokens),
             #[cfg(feature = "webgpu")]
-            _ => Err(crate::Error::Gpu("encoders have no kernels".into())),
+            (Self::Gpu(gpu), KvCache::Gpu(cache)) => gpu.encode(cache, tokens).await,
+            #[cfg(feature = "webgpu")]
+            _ => Err(crate::Error::Internal(
+                "the cache belongs to another backend".into(),
+            )),
         }
     }
 

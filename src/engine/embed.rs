@@ -194,7 +194,7 @@ impl Engine {
         if !self.is_embedding_model() {
             self.check_gives(ModelKind::Embedding)?;
         }
-        self.backend()?.set_second_text(second)?;
+        self.backend()?.set_second_text(second);
         let mut session = self.new_session()?;
         session.prefill(self.backend()?, tokens, rows).await?;
         Ok(self.backend()?.logits().to_vec())

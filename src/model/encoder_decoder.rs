@@ -2,7 +2,7 @@
 
 use super::builder::Builder;
 use super::config::{Activation, ModelConfig};
-use super::plan::{BufId, KvSpec, Mask, Op, Plan, Pooling, RelativeBias};
+use super::plan::{BufId, KvSpec, Mask, Op, Plan, Pooling, RelativeBias, RelativeBuckets};
 use crate::gguf::GgufFile;
 use crate::{Error, Result};
 
@@ -73,8 +73,7 @@ impl Builder<'_> {
         let table = self.vector(&name, n_heads * buckets)?;
         Ok(Some(RelativeBias {
             table,
-            buckets,
-            both_ways,
+            buckets: RelativeBuckets { buckets, both_ways },
         }))
     }
 

@@ -24,7 +24,7 @@ pub use config::{
 };
 pub use decoder::build;
 pub use plan::{
-    BufId, Gating, IdSource, KvSpec, Mask, NormKind, Op, Plan, Pooling, RelativeBias, RopeId,
-    StateId, Step, WeightId, WeightKind, WeightSpec,
+    BufId, Gating, IdSource, KvSpec, Mask, NormKind, Op, Plan, Pooling, RelativeBias,
+    RelativeBuckets, RopeId, StateId, Step, WeightId, WeightKind, WeightSpec,
 };
 pub use rope::{Pairing, RopeSpec};

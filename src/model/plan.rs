@@ -83,10 +83,43 @@ pub enum Mask {
 pub struct RelativeBias {
     /// Bias of each bucket and head, `[buckets, n_heads]`.
     pub table: WeightId,
+    /// Which distances share a bucket.
+    pub buckets: RelativeBuckets,
+}
+
+/// Buckets of distances (T5): one for each of the nearest, then wider and wider ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RelativeBuckets {
     /// Number of buckets.
     pub buckets: usize,
     /// Whether half of them are for later positions.
     pub both_ways: bool,
+}
+
+impl RelativeBuckets {
+    /// Distance from which all share the last bucket.
+    pub const FARTHEST: i64 = 128;
+
+    /// Bucket of the distance `key - query`.
+    pub fn of(&self, distance: i64) -> usize {
+        let (half, offset) = match self.both_ways {
+            true if distance > 0 => (self.buckets / 2, self.buckets / 2),
+            true => (self.buckets / 2, 0),
+            false => (self.buckets, 0),
+        };
+        let distance = if self.both_ways {
+            distance.unsigned_abs()
+        } else {
+            distance.min(0).unsigned_abs()
+        } as usize;
+        let exact = half / 2;
+        if distance < exact {
+            return offset + distance;
+        }
+        let steps =
+            (distance as f64 / exact as f64).ln() / (Self::FARTHEST as f64 / exact as f64).ln();
+        offset + (exact + (steps * (half - exact) as f64) as usize).min(half - 1)
+    }
 }
 
 /// How the vectors of a text's tokens become one.
@@ -336,16 +369,4 @@ pub struct Plan {
     pub n_vocab: usize,
     /// Number of rows in the table of learned positions, if there is one: no position may reach it.
     pub max_positions: Option<usize>,
-}
-
-impl Plan {
-    /// Whether the second text of a pair is told from the first (BERT's token types).
-    pub fn tells_texts_apart(&self) -> bool {
-        self.steps.iter().any(|step| match step.op {
-            Op::Embed { table, ids, .. } => {
-                ids == IdSource::Segment && self.weights[table.0].rows > 1
-            }
-            _ => false,
-        })
-    }
 }

@@ -89,11 +89,7 @@ impl CpuBackend {
     ) -> Result<Vec<f32>> {
         let table = self.vector(bias.table)?;
         let of = |key: usize| {
-            let bucket = reference::relative_bucket(
-                key as i64 - position as i64,
-                bias.buckets,
-                bias.both_ways,
-            );
+            let bucket = bias.buckets.of(key as i64 - position as i64);
             table[bucket * n_heads + head]
         };
         Ok(range.clone().map(of).collect())

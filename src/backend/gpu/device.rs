@@ -1,5 +1,7 @@
 //! The adapter and its device: opened once, with the limits that the adapter has rather than the defaults.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use super::kernel::{Bind, Dialect, Kernel, Reduce};
 use crate::{Error, Result};
 
@@ -31,11 +33,14 @@ pub struct Gpu {
     pub reduce: Reduce,
     /// Name of the adapter.
     pub adapter: String,
+    /// What was compiled on this device: models share kernels, and a page may load one after another.
+    compiled: Arc<Mutex<Vec<(Kernel, Pipeline)>>>,
     /// Whether the adapter only imitates a GPU on the CPU.
     pub software: bool,
 }
 
-/// A compiled kernel.
+/// A compiled kernel. Clones share it.
+#[derive(Clone)]
 pub struct Pipeline {
     /// The pipeline.
     pub pipeline: wgpu::ComputePipeline,
@@ -96,6 +101,7 @@ impl Gpu {
             adapter: name,
             device,
             queue,
+            compiled: Arc::default(),
         })
     }
 
@@ -138,6 +144,20 @@ impl Gpu {
     /// # Errors
     /// [`Error::Gpu`] with the compiler's message.
     pub async fn compile(&self, kernel: &Kernel) -> Result<Pipeline> {
+        let compiled = || self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = compiled()
+            .iter()
+            .find(|(known, _)| known == kernel)
+            .map(|(_, pipeline)| pipeline.clone());
+        if let Some(pipeline) = known {
+            return Ok(pipeline);
+        }
+        let pipeline = self.build(kernel).await?;
+        compiled().push((*kernel, pipeline.clone()));
+        Ok(pipeline)
+    }
+
+    async fn build(&self, kernel: &Kernel) -> Result<Pipeline> {
         let dialect = if cfg!(target_arch = "wasm32") {
             Dialect::Browser
         } else {

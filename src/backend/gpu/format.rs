@@ -46,6 +46,8 @@ pub struct Format {
     pub scale: Scale,
     /// Weights that share a scale: 16 or 32 (16 for floats, where it means nothing).
     pub sub: usize,
+    /// Whether rows of floats end within a unit; the rest of it is zero.
+    pub ragged: bool,
 }
 
 /// Weights in a unit.
@@ -55,12 +57,13 @@ pub const UNIT: usize = 16;
 const SCALE_FACTOR: f32 = 256.0;
 
 impl Format {
-    /// The format for a GGUF type.
-    pub fn of(dtype: DType) -> Self {
+    /// The format for rows of `cols` weights of a GGUF type.
+    pub fn of(dtype: DType, cols: usize) -> Self {
         let float = |plane| Self {
             plane,
             scale: Scale::None,
             sub: UNIT,
+            ragged: !cols.is_multiple_of(UNIT),
         };
         let plane = match dtype {
             DType::F32 => return float(Plane::F32),
@@ -84,13 +87,17 @@ impl Format {
             plane,
             scale,
             sub: dtype.sub_block(),
+            ragged: false,
         }
     }
 
     /// Every format that some type has.
     pub fn all() -> Vec<Self> {
         let mut all: Vec<Self> = Vec::new();
-        for format in DType::ALL.iter().map(|dtype| Self::of(*dtype)) {
+        let formats = DType::ALL
+            .iter()
+            .flat_map(|dtype| [UNIT, UNIT + 4].map(|cols| Self::of(*dtype, cols)));
+        for format in formats {
             if !all.contains(&format) {
                 all.push(format);
             }
@@ -149,10 +156,15 @@ impl Planes {
     pub fn pack(&mut self, dtype: DType, bytes: &[u8], cols: usize) -> Result<()> {
         self.quants.clear();
         self.scales.clear();
-        let format = Format::of(dtype);
+        let format = Format::of(dtype, cols);
+        let row_bytes = format.quant_bytes(cols.div_ceil(UNIT));
         for row in bytes.chunks_exact(dtype.row_bytes(cols)?) {
             match format.plane {
-                Plane::F32 | Plane::F16 | Plane::Bf16 => self.quants.extend_from_slice(row),
+                Plane::F32 | Plane::F16 | Plane::Bf16 => {
+                    let end = self.quants.len() + row_bytes;
+                    self.quants.extend_from_slice(row);
+                    self.quants.resize(end, 0);
+                }
                 Plane::Q4 | Plane::Q8 => self.pack_row(dtype, format, row, cols)?,
             }
         }
@@ -270,7 +282,7 @@ mod tests {
             dequantize(dtype, &bytes, &mut want).unwrap();
             let mut planes = Planes::default();
             planes.pack(dtype, &bytes, 256).unwrap();
-            let format = Format::of(dtype);
+            let format = Format::of(dtype, 256);
             let units = values.len() / UNIT;
             assert_eq!(planes.quants.len(), format.quant_bytes(units), "{dtype}");
             assert_eq!(planes.scales.len(), format.scale_bytes(units), "{dtype}");

@@ -201,8 +201,9 @@ impl GpuBackend {
     ) -> Result<()> {
         self.check(cache.len() + steps - 1, &[token])?;
         self.reserve(cache, steps).await?;
+        cache.states.before_pass(&self.gpu, cache.len(), 1);
         if run.epoch != self.state_epoch {
-            self.write_state(cache.len(), &[token], 1, run.rules);
+            self.write_state(cache, &[token], 1, run.rules);
             run.epoch = self.state_epoch;
             run.produced = 0;
         }
@@ -225,10 +226,7 @@ impl GpuBackend {
             }
         }
         let staging = run.submits % IN_FLIGHT;
-        let (from, bytes) = (
-            ((STATE_HEAD + MAX_TOKENS) * 4) as u64,
-            (MAX_TOKENS * 4) as u64,
-        );
+        let (from, bytes) = ((STATE_HEAD * 4) as u64, (MAX_TOKENS * 4) as u64);
         run.staging[staging].copy(&mut encoder, &self.buffers.state, from, bytes);
         let index = self.gpu.queue.submit([encoder.finish()]);
         run.in_flight.push_back(Submit {

@@ -3,8 +3,9 @@
 //! The cache grows in steps: then buffers and bind groups are made anew, and never in between.
 
 use super::device::Gpu;
+use super::state::States;
 use crate::backend::KvType;
-use crate::model::KvSpec;
+use crate::model::{KvSpec, Plan};
 use crate::{Error, Result};
 
 /// Positions by which the cache grows at least.
@@ -24,6 +25,10 @@ pub struct KvCache {
     pub layers: Vec<LayerCache>,
     /// Bind groups of the dispatches that touch the cache, in the order of the programs; `None` for all others.
     pub groups: Vec<Option<wgpu::BindGroup>>,
+    /// Recurrent states.
+    pub states: States,
+    /// Positions of the encoder's text.
+    pub memory: usize,
     specs: Vec<KvSpec>,
     kind: KvType,
     len: usize,
@@ -33,11 +38,13 @@ pub struct KvCache {
 
 impl KvCache {
     /// An empty cache for up to `n_ctx` positions.
-    pub fn new(specs: &[KvSpec], kind: KvType, n_ctx: usize) -> Self {
+    pub fn new(plan: &Plan, kind: KvType, n_ctx: usize) -> Self {
         Self {
             layers: Vec::new(),
             groups: Vec::new(),
-            specs: specs.to_vec(),
+            states: States::new(&plan.states),
+            memory: 0,
+            specs: plan.kv.clone(),
             kind,
             len: 0,
             capacity: 0,
@@ -55,9 +62,22 @@ impl KvCache {
         self.len == 0
     }
 
-    /// Forgets every position from `len` on.
+    /// Forgets every position from `len` on, and some before it where there is a recurrent state: see
+    /// [`KvCache::len`] for what is left.
     pub fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
+        if len < self.len {
+            self.len = if self.states.is_empty() {
+                len
+            } else {
+                self.states.rewind(len)
+            };
+        }
+    }
+
+    /// Empties the cache for a new text of `count` tokens, which the encoder reads.
+    pub fn begin_memory(&mut self, count: usize) {
+        self.len = 0;
+        self.memory = count;
     }
 
     /// Marks `count` more positions as held.
@@ -67,10 +87,8 @@ impl KvCache {
 
     /// Bytes on the GPU.
     pub fn bytes(&self) -> usize {
-        self.specs
-            .iter()
-            .map(|spec| 2 * self.row_bytes(spec) * self.capacity)
-            .sum()
+        let rows = self.specs.iter().map(|spec| 2 * self.row_bytes(spec));
+        rows.sum::<usize>() * self.capacity + self.states.bytes()
     }
 
     fn row_bytes(&self, spec: &KvSpec) -> usize {
@@ -115,19 +133,21 @@ impl KvCache {
         let layers = gpu.allocating(total, make).await?;
         self.copy_into(gpu, &layers);
         self.layers = layers;
+        self.states.allocate(gpu).await?;
         self.capacity = capacity;
         Ok(true)
     }
 
     fn copy_into(&self, gpu: &Gpu, layers: &[LayerCache]) {
-        if self.len == 0 {
+        let held = self.len.max(self.memory).min(self.capacity);
+        if held == 0 {
             return;
         }
         let mut encoder = gpu
             .device
             .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         for ((old, new), spec) in self.layers.iter().zip(layers).zip(&self.specs) {
-            let bytes = (self.row_bytes(spec) * self.len).next_multiple_of(4) as u64;
+            let bytes = (self.row_bytes(spec) * held).next_multiple_of(4) as u64;
             encoder.copy_buffer_to_buffer(&old.keys, 0, &new.keys, 0, bytes);
             encoder.copy_buffer_to_buffer(&old.values, 0, &new.values, 0, bytes);
         }

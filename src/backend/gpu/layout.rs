@@ -29,7 +29,12 @@ pub struct Matrix {
 impl Matrix {
     /// Units per row.
     pub fn units(&self) -> usize {
-        self.cols / UNIT
+        self.cols.div_ceil(UNIT)
+    }
+
+    /// Vectors of four in a row of what it is multiplied with.
+    pub fn quads(&self) -> usize {
+        self.cols / 4
     }
 
     /// End of a part, in rows.
@@ -75,7 +80,7 @@ pub struct Layout {
 
 /// Most rows of a matrix that fit one binding.
 pub fn rows_per_part(format: Format, cols: usize, max_binding: u64) -> usize {
-    let group = cols / UNIT * ROW_GROUP;
+    let group = cols.div_ceil(UNIT) * ROW_GROUP;
     let bytes = format
         .quant_bytes(group)
         .max(format.scale_bytes(group))
@@ -102,7 +107,7 @@ impl Layout {
         for group in groups {
             layout.add_matrix(plan, dtypes, group, max_binding)?;
         }
-        for step in &plan.steps {
+        for step in plan.steps.iter().chain(&plan.encoder) {
             if let crate::model::Op::MatMul { weight, bias, .. } = step.op
                 && layout.places[weight.0].is_none()
             {
@@ -176,11 +181,11 @@ impl Layout {
             return Ok(());
         };
         let spec = &plan.weights[first.0];
-        let format = Format::of(dtypes[first.0]);
+        let format = Format::of(dtypes[first.0], spec.cols);
         let refuse = |reason: String| Err(Error::Gpu(format!("{}: {reason}", spec.tensor)));
-        if !spec.cols.is_multiple_of(UNIT) {
+        if !spec.cols.is_multiple_of(4) {
             return refuse(format!(
-                "rows of {} elements: the GPU wants multiples of {UNIT}",
+                "rows of {} elements: the GPU wants multiples of 4",
                 spec.cols
             ));
         }

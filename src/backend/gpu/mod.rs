@@ -15,6 +15,7 @@ mod layout;
 mod program;
 mod readback;
 mod replay;
+mod state;
 #[cfg(test)]
 mod tests;
 mod weights;
@@ -53,8 +54,8 @@ const SPLIT_FROM: usize = 512;
 /// Words of the state before its tokens.
 const STATE_HEAD: usize = 16;
 
-/// Bytes of the state: head, tokens, chosen tokens.
-const STATE_BYTES: u64 = ((STATE_HEAD + 2 * MAX_TOKENS) * 4) as u64;
+/// Words of the state before the tokens of the chunk: its head and the ring of chosen tokens.
+const STATE_TOKENS: usize = STATE_HEAD + MAX_TOKENS;
 
 /// Rows of a rotary table for the low part of a position.
 const ROTARY_LOW: usize = 256;
@@ -75,6 +76,7 @@ pub struct GpuBackend {
     state_epoch: u64,
     logits: Vec<f32>,
     n_ctx: usize,
+    second_text: Option<usize>,
     name: &'static str,
 }
 
@@ -127,6 +129,7 @@ impl GpuBackend {
             max_binding: gpu.max_binding,
             kv: options.kv_type,
             split_from: options.restrictions.split_from.unwrap_or(SPLIT_FROM),
+            n_ctx,
         };
         let (program, layout) = compile::compile(&plan, &dtypes, target)?;
         let mut pipelines = Vec::new();
@@ -155,13 +158,23 @@ impl GpuBackend {
             state_epoch: 1,
             logits: Vec::new(),
             n_ctx,
+            second_text: None,
             name,
         })
     }
 
     /// See [`Backend::max_chunk`](super::Backend::max_chunk).
     pub fn max_chunk(&self) -> usize {
-        MAX_TOKENS
+        if self.plan.whole {
+            usize::MAX
+        } else {
+            MAX_TOKENS
+        }
+    }
+
+    /// See [`Backend::set_second_text`](super::Backend::set_second_text).
+    pub fn set_second_text(&mut self, from: Option<usize>) {
+        self.second_text = from;
     }
 
     /// See [`Backend::name`](super::Backend::name).
@@ -217,7 +230,7 @@ impl GpuBackend {
 
     /// See [`Backend::new_cache`](super::Backend::new_cache).
     pub fn new_cache(&self, n_ctx: usize) -> KvCache {
-        KvCache::new(&self.plan.kv, self.options.kv_type, n_ctx.min(self.n_ctx))
+        KvCache::new(&self.plan, self.options.kv_type, n_ctx.min(self.n_ctx))
     }
 
     /// See [`Backend::logits`](super::Backend::logits).
@@ -226,11 +239,14 @@ impl GpuBackend {
     }
 
     fn check(&self, start: usize, tokens: &[u32]) -> Result<()> {
-        if tokens.is_empty() || tokens.len() > MAX_TOKENS {
-            return Err(Error::Internal(format!(
-                "a pass takes 1 to {MAX_TOKENS} tokens"
-            )));
+        if tokens.is_empty() || tokens.len() > self.max_chunk() {
+            let most = self.max_chunk();
+            return Err(Error::Internal(format!("a pass takes 1 to {most} tokens")));
         }
+        self.check_tokens(start, tokens)
+    }
+
+    fn check_tokens(&self, start: usize, tokens: &[u32]) -> Result<()> {
         let n_vocab = self.plan.n_vocab;
         if let Some(token) = tokens.iter().find(|token| **token as usize >= n_vocab) {
             return Err(Error::InvalidRequest(format!(
@@ -263,10 +279,14 @@ impl GpuBackend {
     ) -> Result<()> {
         self.check(cache.len(), tokens)?;
         self.reserve(cache, tokens.len()).await?;
+        cache
+            .states
+            .before_pass(&self.gpu, cache.len(), tokens.len());
         self.logits.clear();
         // Every row at once may be more than the buffer of logits holds.
+        let (width, most_rows) = self.program.buffers[self.plan.logits.0];
         let at_once = if wanted == LogitRows::All {
-            self.program.buffers[self.plan.logits.0].1
+            most_rows
         } else {
             tokens.len()
         };
@@ -279,7 +299,7 @@ impl GpuBackend {
             self.submit(cache, tokens, rows)?;
             if rows > 0 {
                 let from = self.logits.len();
-                self.logits.resize(from + rows * self.plan.n_vocab, 0.0);
+                self.logits.resize(from + rows * width, 0.0);
                 self.staging
                     .read(&self.gpu, &mut self.logits[from..])
                     .await?;
@@ -302,18 +322,45 @@ impl GpuBackend {
             .ok_or_else(|| Error::Internal("the weights are not loaded yet".into()))
     }
 
+    /// See [`Backend::encode`](super::Backend::encode).
+    ///
+    /// # Errors
+    /// As there, and [`Error::Gpu`] when the device fails.
+    pub async fn encode(&mut self, cache: &mut KvCache, tokens: &[u32]) -> Result<()> {
+        if self.plan.encoder.is_empty() {
+            return Err(Error::InvalidRequest("this model has no encoder".into()));
+        }
+        cache.begin_memory(0);
+        self.check_tokens(0, tokens)?;
+        self.reserve(cache, tokens.len()).await?;
+        cache.begin_memory(tokens.len());
+        let list = self.ready()?.encode();
+        self.run(cache, list, tokens, 0)
+    }
+
     /// Runs one chunk at the end of the cache and copies `rows` rows of logits to the staging buffer.
     fn submit(&mut self, cache: &KvCache, tokens: &[u32], rows: usize) -> Result<()> {
-        self.write_state(cache.len(), tokens, rows, Rules::default());
-        let mut encoder = self
-            .gpu
-            .device
-            .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        let list = if tokens.len() == 1 {
+        let list = if tokens.len() == 1 && !self.plan.whole {
             self.ready()?.decode()
         } else {
             self.ready()?.chunk()
         };
+        self.run(cache, list, tokens, rows)
+    }
+
+    /// Runs one list for `tokens` at the end of the cache.
+    fn run(
+        &mut self,
+        cache: &KvCache,
+        list: std::ops::Range<usize>,
+        tokens: &[u32],
+        rows: usize,
+    ) -> Result<()> {
+        self.write_state(cache, tokens, rows, Rules::default());
+        let mut encoder = self
+            .gpu
+            .device
+            .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             self.ready()?.record(
@@ -330,30 +377,26 @@ impl GpuBackend {
                 &mut encoder,
                 logits,
                 0,
-                (rows * self.plan.n_vocab * 4) as u64,
+                (rows * self.program.buffers[self.plan.logits.0].0 * 4) as u64,
             );
         }
         self.gpu.queue.submit([encoder.finish()]);
         Ok(())
     }
 
-    fn write_state(&mut self, position: usize, tokens: &[u32], rows: usize, rules: Rules) {
+    fn write_state(&mut self, cache: &KvCache, tokens: &[u32], rows: usize, rules: Rules) {
         self.state_epoch += 1;
-        let mut state = [0u32; STATE_HEAD + MAX_TOKENS];
-        let first_row = tokens.len() - rows;
-        for (word, value) in state
-            .iter_mut()
-            .zip([position, tokens.len(), first_row, rows])
-        {
-            *word = value as u32;
-        }
-        let rules = rules.words();
-        state[5..5 + rules.len()].copy_from_slice(&rules);
-        state[STATE_HEAD..STATE_HEAD + tokens.len()].copy_from_slice(tokens);
-        let used = STATE_HEAD + tokens.len();
+        let (count, first_row) = (tokens.len(), tokens.len() - rows);
+        let second = self.second_text.unwrap_or(u32::MAX as usize);
+        let mut state = Vec::with_capacity(STATE_TOKENS + count);
+        state.extend([cache.len(), count, first_row, rows, 0].map(|n| n as u32));
+        state.extend(rules.words());
+        state.extend([cache.memory, second].map(|n| n as u32));
+        state.resize(STATE_TOKENS, 0);
+        state.extend_from_slice(tokens);
         self.gpu
             .queue
-            .write_buffer(&self.buffers.state, 0, bytemuck::cast_slice(&state[..used]));
+            .write_buffer(&self.buffers.state, 0, bytemuck::cast_slice(&state));
     }
 }
 
@@ -367,7 +410,7 @@ impl Buffers {
         let rotary_size = |spec: &RopeSpec| (rotary_rows(n_ctx) * spec.n_rot / 2 * 8) as u64;
         let total = sizes.iter().sum::<u64>() + plan.ropes.iter().map(rotary_size).sum::<u64>();
         let make = || Self {
-            state: gpu.storage("state", STATE_BYTES),
+            state: gpu.storage("state", ((STATE_TOKENS + program.max_tokens) * 4) as u64),
             activations: sizes
                 .iter()
                 .map(|bytes| gpu.storage("activations", *bytes))

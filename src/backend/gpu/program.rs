@@ -21,6 +21,8 @@ pub enum Slot {
     Keys(usize),
     /// Values of a layer.
     Values(usize),
+    /// A recurrent state.
+    State(usize),
     /// What attention leaves when it splits the keys.
     Parts,
     /// Candidates of the arg-max.
@@ -122,7 +124,9 @@ impl Params {
 pub struct Program {
     /// Kernels in use.
     pub kernels: Vec<Kernel>,
-    /// One token, fused.
+    /// The encoder's text, in models that have an encoder beside the decoder.
+    pub encode: Vec<Dispatch>,
+    /// One token, fused; empty where texts run in one pass.
     pub decode: Vec<Dispatch>,
     /// A chunk of tokens, one dispatch or more for each operation of the plan.
     pub chunk: Vec<Dispatch>,
@@ -134,6 +138,8 @@ pub struct Program {
     pub ranked: [usize; 2],
     /// Width of each activation buffer and how many rows it must hold.
     pub buffers: Vec<(usize, usize)>,
+    /// Most tokens in a chunk.
+    pub max_tokens: usize,
     /// Positions from which attention splits the keys over several workgroups.
     pub split_from: usize,
     /// Floats that split attention leaves at most.

@@ -5,29 +5,28 @@ use super::{GpuBackend, KvCache, PARAMS_BYTES, PARAMS_STRIDE};
 
 /// Bind groups of every dispatch. Those that show a session's cache live in the cache.
 pub struct Replay {
-    /// All dispatches: decode, chunk, choose, sample.
+    /// All dispatches: decode, chunk, choose, sample, encode.
     dispatches: Vec<Dispatch>,
     groups: Vec<Option<wgpu::BindGroup>>,
     params: wgpu::Buffer,
     decode_end: usize,
     chunk_end: usize,
     choose_end: usize,
+    sample_end: usize,
 }
 
 impl Replay {
     /// Makes all bind groups that do not depend on a session.
     pub fn new(backend: &GpuBackend) -> Self {
         let program = &backend.program;
-        let dispatches: Vec<Dispatch> = [
+        let lists = [
             &program.decode,
             &program.chunk,
             &program.choose,
             &program.sample,
-        ]
-        .into_iter()
-        .flatten()
-        .cloned()
-        .collect();
+            &program.encode,
+        ];
+        let dispatches: Vec<Dispatch> = lists.into_iter().flatten().cloned().collect();
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let params = backend
             .gpu
@@ -42,7 +41,8 @@ impl Replay {
         let mut replay = Self {
             decode_end: program.decode.len(),
             chunk_end: program.decode.len() + program.chunk.len(),
-            choose_end: dispatches.len() - program.sample.len(),
+            choose_end: dispatches.len() - program.encode.len() - program.sample.len(),
+            sample_end: dispatches.len() - program.encode.len(),
             groups: Vec::new(),
             dispatches,
             params,
@@ -69,7 +69,7 @@ impl Replay {
             let shows_cache = dispatch
                 .slots
                 .iter()
-                .any(|slot| matches!(slot, Slot::Keys(_) | Slot::Values(_)));
+                .any(|slot| matches!(slot, Slot::Keys(_) | Slot::Values(_) | Slot::State(_)));
             (shows_cache == cache.is_some()).then(|| self.group(backend, cache, i, dispatch))
         };
         self.dispatches.iter().enumerate().map(make).collect()
@@ -132,7 +132,12 @@ impl Replay {
 
     /// Range of the dispatches that draw a token.
     pub fn sample(&self) -> std::ops::Range<usize> {
-        self.choose_end..self.dispatches.len()
+        self.choose_end..self.sample_end
+    }
+
+    /// Range of the dispatches of the encoder.
+    pub fn encode(&self) -> std::ops::Range<usize> {
+        self.sample_end..self.dispatches.len()
     }
 
     /// Encodes a list for `tokens` tokens from `position` on, of which `rows` rows of logits are wanted.
@@ -200,6 +205,9 @@ impl GpuBackend {
             Slot::Values(layer) => cache.map_or_else(unused, |cache| {
                 cache.layers[layer].values.as_entire_binding()
             }),
+            Slot::State(state) => cache
+                .and_then(|cache| cache.states.binding(state))
+                .unwrap_or_else(unused),
             Slot::Parts => self.buffers.parts.as_entire_binding(),
             Slot::Candidates => self.buffers.candidates.as_entire_binding(),
             Slot::Ranked(turn) => self.buffers.ranked[turn].as_entire_binding(),

@@ -167,8 +167,6 @@ impl Weights {
             )?;
             let units = (from - start) * shape.units();
             let buffers = &self.matrices[matrix][part];
-            // Float rows of two bytes a value may end on half a word only where a row has an odd length, which
-            // `Layout` refuses; scales end on a whole word.
             let at = shape.format.quant_bytes(units) as u64;
             gpu.queue
                 .write_buffer(&buffers.quants, at, &self.planes.quants);

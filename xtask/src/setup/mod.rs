@@ -5,6 +5,7 @@
 
 mod apt;
 mod browser;
+mod gpu;
 mod node;
 mod rust;
 
@@ -29,11 +30,12 @@ pub fn for_build(project: &Project) -> Result<WasmToolchain> {
     Ok(wasm)
 }
 
-/// What the tests need: the build's tools, a linter for wasm, a browser.
+/// What the tests need: the build's tools, a linter for wasm, a browser, a driver for the GPU tests.
 pub fn for_tests(project: &Project) -> Result<TestTools> {
     let wasm = for_build(project)?;
     rust::linters(&wasm)?;
     let browser = browser::find_or_install()?;
+    gpu::find_or_install();
     Ok(TestTools { wasm, browser })
 }
 

@@ -181,27 +181,6 @@ pub struct Scoring<'a> {
     pub bias: Option<&'a [f32]>,
 }
 
-/// T5's bucket of the distance `key - query`.
-pub fn relative_bucket(distance: i64, buckets: usize, both_ways: bool) -> usize {
-    const FARTHEST: f64 = 128.0;
-    let (half, offset) = match both_ways {
-        true if distance > 0 => (buckets / 2, buckets / 2),
-        true => (buckets / 2, 0),
-        false => (buckets, 0),
-    };
-    let distance = if both_ways {
-        distance.unsigned_abs()
-    } else {
-        distance.min(0).unsigned_abs()
-    } as usize;
-    let exact = half / 2;
-    if distance < exact {
-        return offset + distance;
-    }
-    let steps = (distance as f64 / exact as f64).ln() / (FARTHEST / exact as f64).ln();
-    offset + (exact + (steps * (half - exact) as f64) as usize).min(half - 1)
-}
-
 fn element(rows: &KvRows, index: usize) -> f64 {
     match rows {
         KvRows::F32(rows) => f64::from(rows[index]),

@@ -1,11 +1,14 @@
 //! Rotary embedding, cache and attention.
 
 use super::super::fuse::Node;
-use super::super::kernel::{Kernel, MAX_HEAD};
+use super::super::kernel::{Kernel, MAX_HEAD, ScoreExtra};
 use super::super::program::{Extent, Params, SPLITS, Slot, When};
 use super::Compiler;
 use crate::model::{Mask, Op};
 use crate::{Error, Result};
+
+/// Positions to either side where there is no window: more than any context, and no sum of it overflows.
+const UNBOUNDED: usize = 1 << 30;
 
 impl Compiler<'_> {
     pub(super) fn rope(&mut self, op: &Op) -> Result<()> {
@@ -116,21 +119,32 @@ impl Compiler<'_> {
         let Op::Attention {
             n_heads,
             head_dim,
+            mask,
             window,
             sinks,
+            bias,
             out,
             ..
         } = *op
         else {
             return Err(self.mismatch());
         };
-        let (kv, has_sinks) = (self.target.kv, sinks.is_some());
-        let may_split = tokens == 1 && window.is_none_or(|window| window > self.target.split_from);
+        let kv = self.target.kv;
+        let extra = match (sinks, bias) {
+            (None, None) => ScoreExtra::None,
+            (Some(_), None) => ScoreExtra::Sinks,
+            (None, Some(bias)) => ScoreExtra::Bias(bias.buckets),
+            _ => return Err(Error::Gpu("sinks with a bias have no kernel".into())),
+        };
+        let may_split = tokens == 1
+            && mask == Mask::Causal
+            && bias.is_none()
+            && window.is_none_or(|window| window > self.target.split_from);
         let when = if may_split { When::Short } else { When::Always };
         let kernel = Kernel::Attention {
             kv,
             split: false,
-            sinks: has_sinks,
+            extra,
         };
         let heads = Extent::Fixed(n_heads as u32);
         let grid = [heads, Extent::Tokens(1), Extent::Fixed(1)];
@@ -140,7 +154,7 @@ impl Compiler<'_> {
             let kernel = Kernel::Attention {
                 kv,
                 split: true,
-                sinks: has_sinks,
+                extra,
             };
             let grid = [heads, Extent::Fixed(1), Extent::Fixed(SPLITS as u32)];
             let slots = self.attention_slots(op, Slot::Parts)?;
@@ -164,17 +178,21 @@ impl Compiler<'_> {
 
     fn attention_slots(&self, op: &Op, out: Slot) -> Result<Vec<Slot>> {
         let Op::Attention {
-            q, layer, sinks, ..
+            q,
+            layer,
+            sinks,
+            bias,
+            ..
         } = *op
         else {
             return Err(self.mismatch());
         };
-        let sinks = self.optional_vector(sinks)?;
+        let extra = self.optional_vector(sinks.or(bias.map(|bias| bias.table)))?;
         Ok(vec![
             Slot::Buffer(q),
             Slot::Keys(layer),
             Slot::Values(layer),
-            sinks,
+            extra,
             out,
         ])
     }
@@ -189,27 +207,29 @@ impl Compiler<'_> {
             mask,
             window,
             softcap,
-            bias,
             out,
             ..
         } = *op
         else {
             return Err(self.mismatch());
         };
-        if mask != Mask::Causal || bias.is_some() {
-            return Err(Error::Gpu(
-                "attention to later positions or with a bias has no kernel".into(),
-            ));
-        }
+        let (back, ahead) = match (mask, window) {
+            (Mask::Causal, window) => (window.map_or(UNBOUNDED, |window| window - 1), 0),
+            (_, None) => (UNBOUNDED, UNBOUNDED),
+            (_, Some(window)) => (window / 2, window / 2),
+        };
         Ok(Params::new()
             .u(head_dim / 4)
             .u(n_heads / self.plan.kv[layer].n_kv_heads)
             .u(self.width(q) / 4)
             .u(self.kv_quads(layer)?)
             .u(self.width(out) / 4)
-            .u(window.unwrap_or(u32::MAX as usize))
+            .u(back)
+            .u(ahead)
+            .u(usize::from(mask == Mask::Memory))
             .f(scale)
             .f(softcap.unwrap_or(0.0))
-            .u(splits))
+            .u(splits)
+            .u(n_heads))
     }
 }

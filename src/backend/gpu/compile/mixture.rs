@@ -85,7 +85,8 @@ impl Compiler<'_> {
                 .u(count)
                 .u(used)
                 .u(shared)
-                .u(usize::from(self.tail));
+                .u(usize::from(self.tail))
+                .u(shape.quads());
             let slots = vec![
                 Slot::Quants(matrix, part),
                 Slot::Scales(matrix, part),

@@ -3,6 +3,7 @@
 mod attention;
 mod mixture;
 mod projections;
+mod recurrent;
 
 use super::format::Format;
 use super::fuse::{self, Fused, Node};
@@ -10,7 +11,7 @@ use super::kernel::{Kernel, MAX_TOKENS, NormTarget};
 use super::layout::{Layout, rows_per_part};
 use super::program::{Dispatch, Extent, Params, Program, Slot, When};
 use crate::backend::KvType;
-use crate::model::{BufId, Op, Plan, WeightId};
+use crate::model::{BufId, Op, Plan, Pooling, Step, WeightId};
 use crate::quant::DType;
 use crate::{Error, Result};
 
@@ -23,6 +24,8 @@ pub struct Target {
     pub kv: KvType,
     /// Positions from which attention splits the keys over several workgroups.
     pub split_from: usize,
+    /// Most positions of a session.
+    pub n_ctx: usize,
 }
 
 /// Memory for rows of logits; more rows at once are computed in turns.
@@ -42,24 +45,17 @@ pub const KEEP: usize = 64;
 /// # Errors
 /// [`Error::Gpu`] for what the kernels do not take.
 pub fn compile(plan: &Plan, dtypes: &[DType], target: Target) -> Result<(Program, Layout)> {
-    if plan.whole || plan.pooled || !plan.encoder.is_empty() {
-        return Err(Error::Gpu("models of whole texts have no kernels".into()));
-    }
-    let format = |id: WeightId| Format::of(dtypes[id.0]);
+    let format = |id: WeightId| Format::of(dtypes[id.0], plan.weights[id.0].cols);
     let fits = |id: WeightId, rows: usize| {
         rows <= rows_per_part(format(id), plan.weights[id.0].cols, target.max_binding)
     };
     let fused = fuse::fuse(plan, format, fits);
     let layout = Layout::new(plan, dtypes, &fused.groups, target.max_binding)?;
     let mut compiler = Compiler::new(plan, target, &layout, &fused);
-    for step in &plan.steps {
-        compiler.label = &step.label;
-        compiler.op(&step.op, MAX_TOKENS)?;
-        compiler.tail |= matches!(step.op, Op::LastRow { .. });
-    }
-    compiler.program.chunk = std::mem::take(&mut compiler.list);
-    compiler.tail = false;
-    for (label, node) in &fused.nodes {
+    compiler.program.encode = compiler.steps(&plan.encoder)?;
+    compiler.program.chunk = compiler.steps(&plan.steps)?;
+    // A text that runs in one pass is rarely one token: it needs no list of its own for that.
+    for (label, node) in fused.nodes.iter().filter(|_| !plan.whole) {
         compiler.label = label;
         compiler.node(node)?;
     }
@@ -92,12 +88,15 @@ impl<'a> Compiler<'a> {
             split_from: target.split_from,
             ..Program::default()
         };
-        let first_tail = plan
-            .steps
-            .iter()
-            .position(|step| matches!(step.op, Op::LastRow { .. }));
+        let at_once = plan.whole || !plan.encoder.is_empty();
+        program.max_tokens = if at_once { target.n_ctx } else { MAX_TOKENS };
+        let first_tail = plan.steps.iter().position(|step| ends_rows(&step.op));
         let tail_steps = &plan.steps[first_tail.unwrap_or(plan.steps.len())..];
-        let logit_rows = (LOGITS_BYTES / 4 / plan.n_vocab.max(1)).clamp(1, MAX_TOKENS);
+        let logit_rows = if plan.whole {
+            program.max_tokens
+        } else {
+            (LOGITS_BYTES / 4 / plan.n_vocab.max(1)).clamp(1, MAX_TOKENS)
+        };
         for (index, width) in fused.buffers.iter().enumerate() {
             let is_tail = tail_steps
                 .iter()
@@ -105,7 +104,7 @@ impl<'a> Compiler<'a> {
             let rows = match index {
                 _ if index >= plan.buffers.len() => 1,
                 _ if is_tail => logit_rows,
-                _ => MAX_TOKENS,
+                _ => program.max_tokens,
             };
             program.buffers.push((*width, rows));
         }
@@ -118,6 +117,17 @@ impl<'a> Compiler<'a> {
             label: "",
             tail: false,
         }
+    }
+
+    /// The operations as they are, for many tokens.
+    fn steps(&mut self, steps: &'a [Step]) -> Result<Vec<Dispatch>> {
+        for step in steps {
+            self.label = &step.label;
+            self.op(&step.op, MAX_TOKENS)?;
+            self.tail |= ends_rows(&step.op);
+        }
+        self.tail = false;
+        Ok(std::mem::take(&mut self.list))
     }
 
     fn width(&self, buffer: BufId) -> usize {
@@ -192,6 +202,18 @@ impl<'a> Compiler<'a> {
             Op::Attention { .. } => self.attention(op, tokens),
             Op::MoeRoute { .. } => self.route(op),
             Op::MoeMatMul { .. } => self.expert_matmul(op),
+            Op::CausalConv { .. } => self.causal_conv(op),
+            Op::DeltaNet { .. } => self.delta_net(op),
+            Op::StateScan { .. } => self.state_scan(op),
+            Op::Slice {
+                x,
+                stride,
+                offset,
+                out,
+            } if x != out => {
+                self.slice(x, stride, offset, out);
+                Ok(())
+            }
             _ => self.simple_op(op),
         }
     }
@@ -220,6 +242,20 @@ impl<'a> Compiler<'a> {
                     none.u(used),
                 );
             }
+            Op::GatedAct { act, gate, up, out } if up != out && gate != out => {
+                self.copy(up, out);
+                let op = Op::GatedAct {
+                    act,
+                    gate,
+                    up: out,
+                    out,
+                };
+                self.simple_op(&op)?;
+            }
+            Op::ScaleByWeight { x, weight } => {
+                let weight = Slot::Vector(self.layout.vector(weight)?);
+                self.elementwise(Kernel::ScaleByWeight, &[weight], x, none);
+            }
             Op::Act { act, x } => self.elementwise(Kernel::Act { act }, &[Slot::Unused], x, none),
             Op::Add { a, b, out } if a == out && b != out => {
                 self.elementwise(Kernel::Add, &[Slot::Buffer(b)], out, none);
@@ -227,19 +263,50 @@ impl<'a> Compiler<'a> {
             Op::Add { a, b, out } if b == out && a != out => {
                 self.elementwise(Kernel::Add, &[Slot::Buffer(a)], out, none);
             }
+            Op::Add { a, b, out } if a != out && b != out => {
+                self.copy(a, out);
+                self.elementwise(Kernel::Add, &[Slot::Buffer(b)], out, none);
+            }
             Op::Scale { x, factor } => {
                 self.elementwise(Kernel::Scale, &[Slot::Unused], x, none.f(factor))
             }
             Op::SoftCap { x, cap } => {
                 self.elementwise(Kernel::SoftCap, &[Slot::Unused], x, none.f(cap))
             }
-            Op::LastRow { x, out } if x != out => {
+            Op::Softmax { x } => {
+                let params = none.u(self.width(x)).u(usize::from(self.tail));
+                let grid = [Extent::Fixed(1), self.rows(1), Extent::Fixed(1)];
+                let slots = vec![Slot::Buffer(x)];
+                self.push(Kernel::Softmax, params, slots, grid, When::Always);
+            }
+            Op::LastRow { x, out }
+            | Op::Pool {
+                x,
+                pooling: Pooling::Last,
+                out,
+            } if x != out => {
                 self.tail = true;
                 self.elementwise(Kernel::LastRow, &[Slot::Buffer(x)], out, none);
+            }
+            Op::Pool { x, pooling, out } if x != out => {
+                self.tail = true;
+                let first = usize::from(pooling != Pooling::Mean);
+                self.elementwise(Kernel::Pool, &[Slot::Buffer(x)], out, none.u(first));
             }
             _ => return Err(Error::Gpu(format!("no kernel for {}: {op:?}", self.label))),
         }
         Ok(())
+    }
+
+    fn slice(&mut self, x: BufId, stride: usize, offset: usize, out: BufId) {
+        let x_width = self.width(x);
+        let count = self.width(out) / (x_width / stride);
+        let more = Params::new().u(count).u(stride).u(offset).u(x_width);
+        self.elementwise(Kernel::Slice, &[Slot::Buffer(x)], out, more);
+    }
+
+    fn copy(&mut self, x: BufId, out: BufId) {
+        self.slice(x, self.width(x), 0, out);
     }
 
     /// A kernel over every value of `out`; `more` are its parameters beyond the width and the tail.
@@ -372,6 +439,11 @@ impl<'a> Compiler<'a> {
     fn mismatch(&self) -> Error {
         Error::Internal(format!("{} was taken for another operation", self.label))
     }
+}
+
+/// Whether later operations see only the rows that are wanted.
+fn ends_rows(op: &Op) -> bool {
+    matches!(op, Op::LastRow { .. } | Op::Pool { .. })
 }
 
 /// Bytes of the candidates of the arg-max.

@@ -4,8 +4,8 @@ use super::super::fuse::{InputNorm, Node, Then};
 use super::super::kernel::{Epilogue, Kernel};
 use super::super::program::{Extent, Params, Slot, When};
 use super::Compiler;
+use crate::Result;
 use crate::model::{Activation, IdSource, NormKind, Op};
-use crate::{Error, Result};
 
 /// Workgroups of a grid in x; a longer row of them goes on in y (65535 is the limit of both).
 const GRID_X: usize = 32768;
@@ -43,12 +43,15 @@ impl Compiler<'_> {
         let Op::Embed { table, ids, out } = *op else {
             return Err(self.mismatch());
         };
-        if ids == IdSource::Segment {
-            return Err(Error::Gpu("token types have no kernel".into()));
-        }
         let (matrix, row) = self.layout.matrix(table)?;
         let rows = self.plan.weights[table.0].rows;
-        let by_position = usize::from(ids == IdSource::Positions);
+        let source = match ids {
+            IdSource::Tokens => 0,
+            IdSource::Positions => 1,
+            IdSource::Segment if rows > 1 => 2,
+            // Without a second type both texts are the first.
+            IdSource::Segment => 3,
+        };
         for PartRows {
             part,
             from,
@@ -65,14 +68,15 @@ impl Compiler<'_> {
                 .u(from)
                 .u(count)
                 .u(local)
-                .u(by_position)
-                .f(scale);
+                .u(source)
+                .f(scale)
+                .u(shape.quads());
             let slots = vec![
                 Slot::Quants(matrix, part),
                 Slot::Scales(matrix, part),
                 Slot::Buffer(out),
             ];
-            let grid = self.per_row(kernel, shape.units() * 4);
+            let grid = self.per_row(kernel, shape.quads());
             self.push(kernel, params, slots, grid, When::Always);
         }
         Ok(())
@@ -114,7 +118,8 @@ impl Compiler<'_> {
                 .u(out_width)
                 .u(from)
                 .u(row + from)
-                .u(usize::from(self.tail));
+                .u(usize::from(self.tail))
+                .u(shape.quads());
             let slots = vec![
                 Slot::Quants(matrix, part),
                 Slot::Scales(matrix, part),
@@ -177,7 +182,8 @@ impl Compiler<'_> {
                 .u(out_offset + from)
                 .u(row + from)
                 .u(groups.min(GRID_X))
-                .f(eps);
+                .f(eps)
+                .u(shape.quads());
             let slots = vec![
                 Slot::Quants(matrix, part),
                 Slot::Scales(matrix, part),

@@ -24,6 +24,7 @@ fn compiled(name: &str, max_binding: u64) -> (Plan, Program, Layout) {
         max_binding,
         kv: KvType::F16,
         split_from: 512,
+        n_ctx: 128,
     };
     let (program, layout) = compile(&plan, &dtypes, target).unwrap();
     (plan, program, layout)

@@ -1,24 +1,34 @@
-//! Which buffers each operation reads and writes. Operations without a kernel are not listed: compiling refuses them.
+//! Which buffers each operation reads and writes.
 
 use crate::model::{BufId, Op};
 
 /// Buffers that an operation reads.
 pub fn reads(op: &Op) -> Vec<BufId> {
     match *op {
+        Op::Embed { .. } => vec![],
         Op::Norm { x, .. }
         | Op::MatMul { x, .. }
         | Op::Rope { x, .. }
+        | Op::PositionScale { x, .. }
+        | Op::MoeRoute { x, .. }
+        | Op::Slice { x, .. }
+        | Op::ScaleByWeight { x, .. }
+        | Op::CausalConv { x, .. }
         | Op::Act { x, .. }
         | Op::Scale { x, .. }
         | Op::SoftCap { x, .. }
+        | Op::Softmax { x }
+        | Op::Pool { x, .. }
         | Op::LastRow { x, .. } => vec![x],
-        Op::PositionScale { x, .. } | Op::MoeRoute { x, .. } => vec![x],
         Op::MoeMatMul { x, route, .. } | Op::MoeSum { x, route, .. } => vec![x, route],
         Op::StoreKv { k, v, .. } => vec![k, v],
         Op::Attention { q, .. } => vec![q],
+        Op::DeltaNet {
+            qkv, alpha, beta, ..
+        } => vec![qkv, alpha, beta],
+        Op::StateScan { xbc, dt, .. } => vec![xbc, dt],
         Op::GatedAct { gate, up, .. } => vec![gate, up],
         Op::Add { a, b, .. } => vec![a, b],
-        _ => vec![],
     }
 }
 
@@ -30,17 +40,24 @@ pub fn written(op: &Op) -> Option<BufId> {
         | Op::MatMul { out, .. }
         | Op::Attention { out, .. }
         | Op::GatedAct { out, .. }
+        | Op::Slice { out, .. }
+        | Op::CausalConv { out, .. }
+        | Op::DeltaNet { out, .. }
+        | Op::StateScan { out, .. }
         | Op::Add { out, .. }
         | Op::MoeRoute { out, .. }
         | Op::MoeMatMul { out, .. }
         | Op::MoeSum { out, .. }
+        | Op::Pool { out, .. }
         | Op::LastRow { out, .. } => Some(out),
         Op::Rope { x, .. }
         | Op::PositionScale { x, .. }
+        | Op::ScaleByWeight { x, .. }
         | Op::Act { x, .. }
         | Op::Scale { x, .. }
+        | Op::Softmax { x }
         | Op::SoftCap { x, .. } => Some(x),
-        _ => None,
+        Op::StoreKv { .. } => None,
     }
 }
 
@@ -48,21 +65,34 @@ pub fn written(op: &Op) -> Option<BufId> {
 pub fn buffers_mut(op: &mut Op) -> Vec<&mut BufId> {
     match op {
         Op::Embed { out, .. } => vec![out],
-        Op::PositionScale { x, .. } => vec![x],
+        Op::Norm { x, out, .. }
+        | Op::MatMul { x, out, .. }
+        | Op::Slice { x, out, .. }
+        | Op::CausalConv { x, out, .. }
+        | Op::Pool { x, out, .. }
+        | Op::LastRow { x, out } => vec![x, out],
         Op::MoeRoute { x, out, .. } => vec![x, out],
         Op::MoeMatMul { x, route, out, .. } | Op::MoeSum { x, route, out, .. } => {
             vec![x, route, out]
         }
-        Op::Norm { x, out, .. } | Op::MatMul { x, out, .. } | Op::LastRow { x, out } => {
-            vec![x, out]
-        }
-        Op::Rope { x, .. } | Op::Act { x, .. } | Op::Scale { x, .. } | Op::SoftCap { x, .. } => {
-            vec![x]
-        }
+        Op::Rope { x, .. }
+        | Op::PositionScale { x, .. }
+        | Op::ScaleByWeight { x, .. }
+        | Op::Act { x, .. }
+        | Op::Scale { x, .. }
+        | Op::Softmax { x }
+        | Op::SoftCap { x, .. } => vec![x],
         Op::StoreKv { k, v, .. } => vec![k, v],
         Op::Attention { q, out, .. } => vec![q, out],
+        Op::DeltaNet {
+            qkv,
+            alpha,
+            beta,
+            out,
+            ..
+        } => vec![qkv, alpha, beta, out],
+        Op::StateScan { xbc, dt, out, .. } => vec![xbc, dt, out],
         Op::GatedAct { gate, up, out, .. } => vec![gate, up, out],
         Op::Add { a, b, out } => vec![a, b, out],
-        _ => vec![],
     }
 }

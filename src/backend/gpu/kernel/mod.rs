@@ -7,7 +7,7 @@ mod source;
 
 use super::format::Format;
 use crate::backend::KvType;
-use crate::model::{Activation, Gating, NormKind, Pairing};
+use crate::model::{Activation, Gating, NormKind, Pairing, RelativeBuckets};
 
 /// Most tokens in a chunk.
 pub const MAX_TOKENS: usize = 64;
@@ -49,6 +49,17 @@ pub enum NormTarget {
     InPlace,
     /// Adds it to another buffer.
     Residual,
+}
+
+/// What attention adds to the scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScoreExtra {
+    /// Nothing.
+    None,
+    /// A score of each head that takes its share of the softmax.
+    Sinks,
+    /// A bias of each head by distance.
+    Bias(RelativeBuckets),
 }
 
 /// How a workgroup sums.
@@ -96,6 +107,11 @@ pub enum Kernel {
         bias: bool,
     },
     MoeSum,
+    CausalConv {
+        bias: bool,
+    },
+    DeltaNet,
+    StateScan,
     Norm {
         kind: NormKind,
         target: NormTarget,
@@ -117,7 +133,7 @@ pub enum Kernel {
     Attention {
         kv: KvType,
         split: bool,
-        sinks: bool,
+        extra: ScoreExtra,
     },
     AttentionCombine,
     GatedAct {
@@ -128,8 +144,12 @@ pub enum Kernel {
     },
     Add,
     Scale,
+    ScaleByWeight,
+    Slice,
     SoftCap,
+    Softmax,
     LastRow,
+    Pool,
     ArgMax,
     ArgMaxJoin,
     TopK {
@@ -167,15 +187,20 @@ impl Kernel {
             Self::Attention { .. } => &[Read, Read, Read, Read, Write],
             Self::MoeMatVec { .. } => &[Read, Read, Read, Read, Read, Write],
             Self::MoeRoute { .. } | Self::MoeSum => &[Read, Read, Write],
-            Self::PositionScale => &[Write],
+            Self::CausalConv { .. } => &[Read, Read, Read, Write, Write],
+            Self::DeltaNet | Self::StateScan => &[Read, Read, Read, Read, Read, Write, Write],
+            Self::PositionScale | Self::Softmax => &[Write],
             Self::AttentionCombine
             | Self::Rope { .. }
             | Self::GatedAct { .. }
             | Self::Act { .. }
             | Self::Add
             | Self::Scale
+            | Self::ScaleByWeight
+            | Self::Slice
             | Self::SoftCap
             | Self::LastRow
+            | Self::Pool
             | Self::ArgMax
             | Self::TopK { .. } => &[Read, Write],
             Self::ArgMaxJoin | Self::Sample { .. } => &[Read],
@@ -196,6 +221,9 @@ impl Kernel {
             Self::MoeMatVec { .. } => "moe_matvec",
             Self::MoeRoute { .. } => "moe_route",
             Self::MoeSum => "moe_sum",
+            Self::CausalConv { .. } => "causal_conv",
+            Self::DeltaNet => "delta_net",
+            Self::StateScan => "state_scan",
             Self::Norm { .. } => "norm",
             Self::PositionScale => "position_scale",
             Self::Rope { .. } => "rope",
@@ -207,8 +235,12 @@ impl Kernel {
             Self::Act { .. } => "act",
             Self::Add => "add",
             Self::Scale => "scale",
+            Self::ScaleByWeight => "scale_by_weight",
+            Self::Slice => "slice",
             Self::SoftCap => "softcap",
+            Self::Softmax => "softmax",
             Self::LastRow => "last_row",
+            Self::Pool => "pool",
             Self::ArgMax => "argmax",
             Self::ArgMaxJoin => "argmax_join",
             Self::TopK { .. } => "top_k",
@@ -222,8 +254,14 @@ impl Kernel {
             Self::AttentionCombine,
             Self::Add,
             Self::Scale,
+            Self::ScaleByWeight,
+            Self::Slice,
             Self::SoftCap,
+            Self::Softmax,
             Self::LastRow,
+            Self::Pool,
+            Self::DeltaNet,
+            Self::StateScan,
             Self::PositionScale,
             Self::MoeSum,
             Self::ArgMax,
@@ -237,6 +275,7 @@ impl Kernel {
             all.push(Self::Sample { from_logits });
         }
         for bias in [false, true] {
+            all.push(Self::CausalConv { bias });
             for gating in [Gating::Softmax, Gating::Sigmoid, Gating::SoftmaxOfChosen] {
                 all.push(Self::MoeRoute { gating, bias });
             }
@@ -259,8 +298,19 @@ impl Kernel {
         all.extend(ACTIVATIONS.map(|act| Self::Act { act }));
         for kv in [KvType::F32, KvType::F16] {
             all.push(Self::StoreKv { kv });
-            for (split, sinks) in [(false, false), (true, false), (false, true), (true, true)] {
-                all.push(Self::Attention { kv, split, sinks });
+            for extra in [ScoreExtra::None, ScoreExtra::Sinks] {
+                all.extend([false, true].map(|split| Self::Attention { kv, split, extra }));
+            }
+            for both_ways in [false, true] {
+                let buckets = RelativeBuckets {
+                    buckets: 32,
+                    both_ways,
+                };
+                all.push(Self::Attention {
+                    kv,
+                    split: false,
+                    extra: ScoreExtra::Bias(buckets),
+                });
             }
             for qk_norm in [false, true] {
                 let ropes = PAIRINGS.map(Some).into_iter().chain([None]);

@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use super::super::format::{Format, Plane, Scale};
-use super::{Dialect, Kernel, MAX_EXPERTS, MAX_HEAD, MAX_TOKENS, Reduce};
+use super::{Dialect, Kernel, MAX_EXPERTS, MAX_HEAD, MAX_TOKENS, Reduce, ScoreExtra};
 use crate::backend::KvType;
-use crate::model::{Activation, NormKind, Pairing};
+use crate::model::{Activation, NormKind, Pairing, RelativeBuckets};
 
 macro_rules! shader {
     ($path:literal) => {
@@ -22,6 +22,9 @@ impl Kernel {
             Self::MoeMatVec { .. } => shader!("kernels/moe_matvec.wgsl"),
             Self::MoeRoute { .. } => shader!("kernels/moe_route.wgsl"),
             Self::MoeSum => shader!("kernels/moe_sum.wgsl"),
+            Self::CausalConv { .. } => shader!("kernels/causal_conv.wgsl"),
+            Self::DeltaNet => shader!("kernels/delta_net.wgsl"),
+            Self::StateScan => shader!("kernels/state_scan.wgsl"),
             Self::Norm { .. } => shader!("kernels/norm.wgsl"),
             Self::PositionScale => shader!("kernels/position_scale.wgsl"),
             Self::Rope { .. } => shader!("kernels/rope.wgsl"),
@@ -33,8 +36,12 @@ impl Kernel {
             Self::Act { .. } => shader!("kernels/act.wgsl"),
             Self::Add => shader!("kernels/add.wgsl"),
             Self::Scale => shader!("kernels/scale.wgsl"),
+            Self::ScaleByWeight => shader!("kernels/scale_by_weight.wgsl"),
+            Self::Slice => shader!("kernels/slice.wgsl"),
             Self::SoftCap => shader!("kernels/softcap.wgsl"),
+            Self::Softmax => shader!("kernels/softmax.wgsl"),
             Self::LastRow => shader!("kernels/last_row.wgsl"),
+            Self::Pool => shader!("kernels/pool.wgsl"),
             Self::ArgMax => shader!("kernels/argmax.wgsl"),
             Self::ArgMaxJoin => shader!("kernels/argmax_join.wgsl"),
             Self::TopK { .. } => shader!("kernels/top_k.wgsl"),
@@ -50,6 +57,8 @@ impl Kernel {
                 | Self::MoeMatVec { .. }
                 | Self::MoeRoute { .. }
                 | Self::Norm { .. }
+                | Self::Softmax
+                | Self::DeltaNet
                 | Self::Heads { .. }
                 | Self::Attention { .. }
         )
@@ -94,6 +103,8 @@ impl Kernel {
                 list.flag("WEIGHT", weight);
                 list.flag("BIAS", bias);
             }
+            Self::CausalConv { bias } => list.flag("HAS_BIAS", bias),
+            Self::DeltaNet => list.number("MAX_HEAD", MAX_HEAD),
             Self::Rope { pairing } => list.rotary(2, pairing),
             Self::Heads { qk_norm, rope, .. } => {
                 list.flag("QK_NORM", qk_norm);
@@ -101,9 +112,10 @@ impl Kernel {
                 list.number("MAX_HEAD", MAX_HEAD);
                 list.rotary(3, rope.unwrap_or(Pairing::Halves));
             }
-            Self::Attention { split, sinks, .. } => {
+            Self::Attention { split, extra, .. } => {
                 list.flag("SPLIT", split);
-                list.flag("SINKS", sinks);
+                list.flag("SINKS", extra == ScoreExtra::Sinks);
+                list.relative_bias(extra);
                 list.number("MAX_HEAD_QUADS", MAX_HEAD / 4);
             }
             Self::GatedAct { act } | Self::Act { act } => list.number("ACT", act_number(act)),
@@ -136,6 +148,7 @@ impl Kernel {
             Self::GatedAct { .. } | Self::Act { .. } => vec![shader!("lib/activation.wgsl")],
             Self::TopK { .. } => vec![shader!("lib/ranking.wgsl")],
             Self::Sample { .. } => vec![shader!("lib/ranking.wgsl"), shader!("lib/random.wgsl")],
+            Self::DeltaNet | Self::StateScan => vec![shader!("lib/softplus.wgsl")],
             _ => Vec::new(),
         }
     }
@@ -148,17 +161,17 @@ impl Kernel {
             text.push_str("enable subgroups;\n");
         }
         text.push_str(&self.constants().0);
-        let state = if self.writes_state() {
+        let access = if self.writes_state() {
             shader!("lib/state_write.wgsl")
         } else {
-            shader!("lib/state.wgsl")
+            shader!("lib/state_read.wgsl")
         };
         let entry = match (self.reduces(), subgroups) {
             (false, _) => shader!("lib/plain.wgsl"),
             (true, false) => shader!("lib/reduce_workgroup.wgsl"),
             (true, true) => shader!("lib/reduce_subgroup.wgsl"),
         };
-        for part in [state]
+        for part in [shader!("lib/state.wgsl"), access]
             .into_iter()
             .chain(self.modules())
             .chain([entry, self.file()])
@@ -187,10 +200,31 @@ impl Constants {
     }
 
     fn format(&mut self, format: Format) {
+        self.flag("RAGGED", format.ragged);
         self.number("SUB", format.sub);
         self.set("ZERO", format_args!("{}.0", format.zero()));
         self.flag("HAS_MIN", format.scale == Scale::HalfMin);
         self.flag("SCALE_F32", format.scale == Scale::Single);
+    }
+
+    /// The bucket of a distance, as a sum over the distances at which the next bucket begins.
+    fn relative_bias(&mut self, extra: ScoreExtra) {
+        self.flag("BIAS", matches!(extra, ScoreExtra::Bias(_)));
+        let (mut sum, mut later) = (String::from("0u"), 0);
+        if let ScoreExtra::Bias(buckets) = extra {
+            for distance in 1..=RelativeBuckets::FARTHEST {
+                let more = buckets.of(-distance) - buckets.of(1 - distance);
+                if more > 0 {
+                    let _ = write!(sum, " + {more}u * u32(distance >= {distance}u)");
+                }
+            }
+            later = buckets.of(1).saturating_sub(buckets.of(-1)) * usize::from(buckets.both_ways);
+        }
+        let _ = writeln!(
+            self.0,
+            "fn bucket_of(distance: u32) -> u32 {{ return {sum}; }}"
+        );
+        self.number("LATER_BUCKETS", later);
     }
 
     fn rotary(&mut self, binding: usize, pairing: Pairing) {

@@ -1,0 +1,123 @@
+//! Operations with a state that goes from token to token. Each invocation carries its part of it through the chunk.
+
+use super::super::kernel::{Kernel, MAX_HEAD};
+use super::super::program::{Extent, Params, Slot, When};
+use super::Compiler;
+use crate::model::Op;
+use crate::{Error, Result};
+
+impl Compiler<'_> {
+    pub(super) fn causal_conv(&mut self, op: &Op) -> Result<()> {
+        let Op::CausalConv {
+            x,
+            weight,
+            bias,
+            taps,
+            state,
+            out,
+        } = *op
+        else {
+            return Err(self.mismatch());
+        };
+        if x == out {
+            return Err(Error::Gpu("a convolution in place has no kernel".into()));
+        }
+        let channels = self.width(out);
+        let kernel = Kernel::CausalConv {
+            bias: bias.is_some(),
+        };
+        let slots = vec![
+            Slot::Buffer(x),
+            Slot::Vector(self.layout.vector(weight)?),
+            self.optional_vector(bias)?,
+            Slot::State(state.0),
+            Slot::Buffer(out),
+        ];
+        let params = Params::new().u(channels).u(taps);
+        let blocks = channels.div_ceil(kernel.workgroup());
+        self.push(kernel, params, slots, fixed(blocks, 1), When::Always);
+        Ok(())
+    }
+
+    pub(super) fn delta_net(&mut self, op: &Op) -> Result<()> {
+        let Op::DeltaNet {
+            qkv,
+            alpha,
+            beta,
+            dt,
+            a,
+            key_heads,
+            value_heads,
+            head_dim,
+            eps,
+            state,
+            out,
+        } = *op
+        else {
+            return Err(self.mismatch());
+        };
+        if head_dim > MAX_HEAD {
+            return Err(Error::Gpu(format!("heads of {head_dim} have no kernel")));
+        }
+        let slots = vec![
+            Slot::Buffer(qkv),
+            Slot::Buffer(alpha),
+            Slot::Buffer(beta),
+            Slot::Vector(self.layout.vector(dt)?),
+            Slot::Vector(self.layout.vector(a)?),
+            Slot::State(state.0),
+            Slot::Buffer(out),
+        ];
+        let params = Params::new().u(key_heads).u(value_heads).u(head_dim).f(eps);
+        self.columns(Kernel::DeltaNet, params, slots, value_heads, head_dim);
+        Ok(())
+    }
+
+    pub(super) fn state_scan(&mut self, op: &Op) -> Result<()> {
+        let Op::StateScan {
+            xbc,
+            dt,
+            dt_bias,
+            a,
+            skip,
+            heads,
+            groups,
+            state_dim,
+            state,
+            out,
+        } = *op
+        else {
+            return Err(self.mismatch());
+        };
+        let head_dim = self.width(out) / heads;
+        let slots = vec![
+            Slot::Buffer(xbc),
+            Slot::Buffer(dt),
+            Slot::Vector(self.layout.vector(dt_bias)?),
+            Slot::Vector(self.layout.vector(a)?),
+            Slot::Vector(self.layout.vector(skip)?),
+            Slot::State(state.0),
+            Slot::Buffer(out),
+        ];
+        let params = Params::new().u(heads).u(head_dim).u(groups).u(state_dim);
+        self.columns(Kernel::StateScan, params, slots, heads, head_dim);
+        Ok(())
+    }
+
+    /// A kernel with an invocation for each of `columns` columns of each head.
+    fn columns(
+        &mut self,
+        kernel: Kernel,
+        params: Params,
+        slots: Vec<Slot>,
+        heads: usize,
+        columns: usize,
+    ) {
+        let blocks = columns.div_ceil(kernel.workgroup());
+        self.push(kernel, params, slots, fixed(heads, blocks), When::Always);
+    }
+}
+
+fn fixed(x: usize, y: usize) -> [Extent; 3] {
+    [x, y, 1].map(|n| Extent::Fixed(n as u32))
+}

@@ -1,0 +1,182 @@
+//! Every type of weight: rows looked up, times one vector and times many, against f64 over the dequantized weights.
+
+use super::*;
+use crate::model::{BufId, IdSource, KvSpec, Op, Step, WeightSpec};
+use crate::quant::{dequantize, quantize};
+
+/// Rows of the matrix under test: neither whole tiles nor whole groups of four.
+const ROWS: usize = 71;
+
+/// A plan of an embedding and, with `matrix`, a product with its rows.
+fn plan(cols: usize, matrix: bool) -> Plan {
+    let weight = |rows| WeightSpec {
+        tensor: String::from("test"),
+        row_start: 0,
+        rows,
+        cols,
+        kind: WeightKind::Matrix,
+    };
+    let step = |op| Step {
+        label: String::from("test"),
+        op,
+    };
+    let embed = step(Op::Embed {
+        table: WeightId(0),
+        ids: IdSource::Tokens,
+        out: BufId(0),
+    });
+    let product = step(Op::MatMul {
+        x: BufId(1),
+        weight: WeightId(1),
+        bias: None,
+        out: BufId(2),
+    });
+    let last = step(Op::LastRow {
+        x: BufId(0),
+        out: BufId(1),
+    });
+    let (weights, steps) = if matrix {
+        (vec![weight(ROWS), weight(ROWS)], vec![embed, last, product])
+    } else {
+        (vec![weight(ROWS)], vec![embed, last])
+    };
+    Plan {
+        buffers: vec![cols, cols, ROWS],
+        logits: BufId(1 + usize::from(matrix)),
+        weights,
+        ropes: Vec::new(),
+        states: Vec::new(),
+        kv: Vec::<KvSpec>::new(),
+        encoder: Vec::new(),
+        decoder_start: None,
+        steps,
+        pooled: false,
+        whole: false,
+        n_vocab: ROWS,
+        max_positions: None,
+    }
+}
+
+/// Values of about unit length, without a pattern.
+fn values(count: usize, seed: usize) -> Vec<f32> {
+    let value = |i: usize| ((i + seed) * 7919 % 2003) as f32 / 1000.0 - 1.0;
+    (0..count).map(value).collect()
+}
+
+/// Bytes of a matrix of `dtype` and what they stand for.
+fn matrix(dtype: DType, cols: usize) -> (Vec<u8>, Vec<f32>) {
+    let mut bytes = Vec::new();
+    quantize(dtype, &values(ROWS * cols, 17), &mut bytes).unwrap();
+    let mut exact = vec![0.0; ROWS * cols];
+    dequantize(dtype, &bytes, &mut exact).unwrap();
+    (bytes, exact)
+}
+
+fn loaded(device: &Gpu, plan: Plan, weights: &[(DType, &[u8])]) -> GpuBackend {
+    let dtypes = weights.iter().map(|(dtype, _)| *dtype).collect();
+    let options = GpuOptions::default();
+    let mut gpu = block_on(GpuBackend::on(device.clone(), plan, dtypes, 128, options)).unwrap();
+    for (i, (_, bytes)) in weights.iter().enumerate() {
+        gpu.write_rows(WeightId(i), 0, bytes).unwrap();
+    }
+    gpu.finish().unwrap();
+    gpu
+}
+
+/// Width of the rows: whole blocks, and for floats also a row that ends within a unit.
+fn widths(dtype: DType) -> &'static [usize] {
+    if dtype.is_quantized() {
+        &[512]
+    } else {
+        &[512, 20]
+    }
+}
+
+fn check(restrictions: Restrictions, counts: &[usize]) {
+    let Some(device) = open(restrictions) else {
+        return;
+    };
+    for dtype in DType::ALL.iter().copied() {
+        for cols in widths(dtype).iter().copied() {
+            let (bytes, exact) = matrix(dtype, cols);
+            let ids: Vec<u32> = (0..70).map(|i| (i * 31 + 5) % ROWS as u32).collect();
+            let mut rows = loaded(&device, plan(cols, false), &[(dtype, &bytes)]);
+            let mut cache = rows.new_cache(128);
+            block_on(rows.forward(&mut cache, &ids[..9], LogitRows::All)).unwrap();
+            let want: Vec<f32> = ids[..9]
+                .iter()
+                .flat_map(|id| exact[*id as usize * cols..][..cols].to_vec())
+                .collect();
+            let error = rel_l2(rows.logits(), &want);
+            assert!(error < 1e-3, "{dtype}, rows of {cols}: {error:.1e}");
+
+            let x = values(ROWS * cols, 3);
+            let table = (DType::F32, bytemuck::cast_slice(&x));
+            let weights = [table, (dtype, bytes.as_slice())];
+            let mut product = loaded(&device, plan(cols, true), &weights);
+            for count in counts.iter().copied() {
+                let mut cache = product.new_cache(128);
+                let mut got = Vec::new();
+                for chunk in ids[..count].chunks(product.max_chunk()) {
+                    block_on(product.forward(&mut cache, chunk, LogitRows::All)).unwrap();
+                    got.extend_from_slice(product.logits());
+                }
+                let want = products(&ids[..count], &x, &exact, cols);
+                let error = rel_l2(&got, &want);
+                assert!(error < 1e-3, "{dtype}, {count} times {cols}: {error:.1e}");
+            }
+        }
+    }
+}
+
+fn products(ids: &[u32], x: &[f32], weights: &[f32], cols: usize) -> Vec<f32> {
+    let dot = |a: &[f32], b: &[f32]| -> f32 {
+        let terms = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b));
+        terms.sum::<f64>() as f32
+    };
+    ids.iter()
+        .flat_map(|id| {
+            let x = &x[*id as usize * cols..][..cols];
+            weights
+                .chunks_exact(cols)
+                .map(|w| dot(w, x))
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+#[test]
+fn every_type_with_subgroups() {
+    check(FREE, &[1, 2, 70]);
+}
+
+#[test]
+fn every_type_within_default_limits() {
+    check(PLAIN, &[1, 17]);
+}
+
+#[test]
+fn tiles_of_every_size() {
+    let Some(device) = open(FREE) else {
+        return;
+    };
+    let cols = 64;
+    let (bytes, exact) = matrix(DType::Q4_0, cols);
+    let x = values(ROWS * cols, 3);
+    let weights = [
+        (DType::F32, bytemuck::cast_slice(&x)),
+        (DType::Q4_0, bytes.as_slice()),
+    ];
+    let mut gpu = loaded(&device, plan(cols, true), &weights);
+    for count in (1..=70).step_by(3).chain([63, 65, 66]) {
+        let ids: Vec<u32> = (0..count).collect();
+        let mut cache = gpu.new_cache(128);
+        let mut got = Vec::new();
+        for chunk in ids.chunks(gpu.max_chunk()) {
+            block_on(gpu.forward(&mut cache, chunk, LogitRows::All)).unwrap();
+            got.extend_from_slice(gpu.logits());
+        }
+        let error = rel_l2(&got, &products(&ids, &x, &exact, cols));
+        assert!(error < 1e-3, "{count} tokens: {error:.1e}");
+    }
+}
