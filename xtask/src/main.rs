@@ -40,6 +40,8 @@ Usage: cargo xtask COMMAND
   conformance EXPECTED_DIR RESULTS_DIR
           Answer a folder of questions, one result file each
           [--backend cpu|reference|gpu] [--kv f32|f16] [--browser] [--threads N] [--check] [--only NAME …]
+  models  Measure how closely every model agrees with llama.cpp and write it to docs/MODELS.md
+          [--gpu] on this machine's GPU too
   setup   Only install what the other commands need
 ";
 
@@ -80,6 +82,7 @@ fn run() -> Result<ExitCode> {
                 &conformance_options(args)?,
             )?));
         }
+        "models" => conformance::write_docs(&project, flag(args, "gpu")?)?,
         other => bail!("there is no command \"{other}\"\n\n{HELP}"),
     }
     Ok(ExitCode::SUCCESS)
@@ -91,6 +94,18 @@ fn exit(good: bool) -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Whether the only option that a command takes is given.
+fn flag(mut args: lexopt::Parser, name: &str) -> Result<bool> {
+    let mut given = false;
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long(long) if long == name => given = true,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(given)
 }
 
 fn words(mut args: lexopt::Parser) -> Result<Vec<String>> {

@@ -338,7 +338,7 @@ fn pairs<'a>(
     Ok(wanted.iter().zip(got))
 }
 
-fn floats(value: &Value) -> Option<Vec<f64>> {
+pub(super) fn floats(value: &Value) -> Option<Vec<f64>> {
     value.as_array()?.iter().map(Value::as_f64).collect()
 }
 
@@ -347,7 +347,7 @@ fn norm(values: &[f64]) -> f64 {
 }
 
 /// `|a - b| / |b|`; infinite where the lengths differ.
-fn distance(a: &[f64], b: &[f64]) -> f64 {
+pub(super) fn distance(a: &[f64], b: &[f64]) -> f64 {
     if a.len() != b.len() {
         return f64::INFINITY;
     }

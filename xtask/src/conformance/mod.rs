@@ -3,7 +3,10 @@
 //! For each `NAME.expected.json` and `NAME.tokens.json` beside its `NAME.gguf`, for `jinja-features.json` and for
 //! `chat-templates.json` it writes a `….result.json`; with `--check` it compares them too.
 
+mod agreement;
 mod check;
+mod docs;
+mod families;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,6 +16,7 @@ use serde_json::json;
 
 pub use check::Backend;
 use check::Finding;
+pub use docs::write as write_docs;
 
 use crate::browser::{self, Adapter, Job};
 use crate::build::{self, Effort};

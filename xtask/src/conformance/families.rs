@@ -1,0 +1,149 @@
+//! Rows of the first table of docs/MODELS.md.
+
+/// A family of models with the fixtures that stand for it.
+pub struct Family {
+    /// Values of `general.architecture`, and what else tells the family.
+    pub names: &'static str,
+    /// What people call them.
+    pub models: &'static str,
+    /// Fixtures; the worst figure of any counts.
+    pub fixtures: &'static [&'static str],
+}
+
+const fn family(
+    names: &'static str,
+    models: &'static str,
+    fixtures: &'static [&'static str],
+) -> Family {
+    Family {
+        names,
+        models,
+        fixtures,
+    }
+}
+
+pub const FAMILIES: [Family; 34] = [
+    family(
+        "`llama`",
+        "Llama 2 and 3, Mistral, SmolLM 2, TinyLlama, Falcon 3",
+        &[
+            "llama-gqa",
+            "llama-mha-untied",
+            "llama-mqa-spm",
+            "llama-rope3",
+            "llama-rope-linear",
+            "llama-rope-yarn",
+            "mistral-like",
+            "container-align64",
+        ],
+    ),
+    family(
+        "`llama`, Q4_0 / Q4_K_M",
+        "the same as llama.cpp quantizes them, also split into files",
+        &[
+            "llama-mix-Q4_K_M",
+            "llama-mix-Q4_K_M-fallback",
+            "container-split-00001-of-00003",
+        ],
+    ),
+    family("`llama` with experts", "Mixtral", &["llama-moe"]),
+    family(
+        "`smollm3`",
+        "SmolLM 3 (every fourth layer without positions)",
+        &["smollm3"],
+    ),
+    family("`qwen2`", "Qwen 2 and 2.5", &["qwen2"]),
+    family("`qwen3`", "Qwen 3", &["qwen3"]),
+    family(
+        "`qwen3` with pooling",
+        "Qwen 3 Embedding, Qwen 3 Reranker",
+        &["qwen3-embedding", "qwen3-rerank"],
+    ),
+    family("`qwen35`", "Qwen 3.5 (gated delta net)", &["qwen35"]),
+    family(
+        "`qwen2moe`, `qwen3moe`",
+        "Qwen with experts",
+        &["qwen2moe", "qwen3moe"],
+    ),
+    family(
+        "`qwen3moe`, Q4_0",
+        "the same, quantized",
+        &["qwen3moe-q-Q4_0"],
+    ),
+    family(
+        "`gemma2`, `gemma3`",
+        "Gemma 2, Gemma 3",
+        &["gemma2", "gemma3"],
+    ),
+    family(
+        "`gemma3`, Q4_0",
+        "the same, quantized",
+        &["gemma3-mix-Q4_0"],
+    ),
+    family(
+        "`gemma4`",
+        "Gemma 4 E2B and E4B, text (not the sizes with experts)",
+        &["gemma4"],
+    ),
+    family("`gemma-embedding`", "EmbeddingGemma", &["gemma-embedding"]),
+    family(
+        "`phi3`",
+        "Phi 3, Phi 3.5, Phi 4 mini",
+        &["phi3", "phi3-longrope"],
+    ),
+    family("`gpt2`", "GPT-2", &["gpt2"]),
+    family("`starcoder2`", "StarCoder 2", &["starcoder2"]),
+    family(
+        "`lfm2`, `lfm2moe`",
+        "LFM 2, with experts too",
+        &["lfm2", "lfm2moe"],
+    ),
+    family(
+        "`granite`, `granitemoe`",
+        "Granite 3 and 4",
+        &["granite", "granite-nope", "granitemoe"],
+    ),
+    family(
+        "`granitehybrid`",
+        "Granite 4 H (Mamba 2)",
+        &["granitehybrid"],
+    ),
+    family("`olmo2`", "OLMo 2, OLMo 3", &["olmo2", "olmo3"]),
+    family("`olmoe`", "OLMoE", &["olmoe"]),
+    family(
+        "`mistral3`",
+        "Ministral 3 (YaRN, temperature of attention)",
+        &["mistral3"],
+    ),
+    family("`minicpm`", "MiniCPM 1 and 2", &["minicpm"]),
+    family("`exaone4`", "EXAONE 4", &["exaone4"]),
+    family("`ernie4_5`", "ERNIE 4.5 (dense)", &["ernie4_5"]),
+    family("`hunyuan-dense`", "Hunyuan (dense)", &["hunyuan-dense"]),
+    family(
+        "`stablelm`",
+        "StableLM, both forms",
+        &["stablelm", "stablelm-parallel"],
+    ),
+    family("`gpt-oss`", "gpt-oss", &["gpt-oss"]),
+    family(
+        "`gpt-oss`, MXFP4",
+        "the same with its experts' own type",
+        &["gpt-oss-q-MXFP4"],
+    ),
+    family(
+        "`bert`",
+        "MiniLM, BGE, E5, … and rerankers",
+        &["bert", "bert-rank"],
+    ),
+    family(
+        "`nomic-bert`, `nomic-bert-moe`",
+        "Nomic Embed 1.5 and 2",
+        &["nomic-bert", "nomic-bert-moe"],
+    ),
+    family(
+        "`modern-bert`",
+        "ModernBERT, Granite Embedding R2, rerankers",
+        &["modern-bert", "modern-bert-rank"],
+    ),
+    family("`t5`, `t5encoder`", "T5, Flan-T5", &["t5", "t5encoder"]),
+];
