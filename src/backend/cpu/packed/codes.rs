@@ -17,6 +17,8 @@
 //!
 //! Formats with at most 16 different levels store their numbers in 3 or 4 bits, and look them up as they are read.
 
+use std::hint::black_box;
+
 use bytemuck::AnyBitPattern;
 
 use super::{BLOCK, GROUP};
@@ -34,8 +36,23 @@ pub trait Codes: AnyBitPattern {
     /// Where the bits of codes go; each place of a lane at most once.
     const PIECES: &'static [Piece];
 
+    /// Masks of which [`Codes::quad`] makes use, by number.
+    const MASKS: [u8; 5];
+
+    /// Table of levels.
+    const TABLE: Lane = Lane::ZERO;
+
+    /// What `quad` wants: made once, before a loop.
+    #[inline(always)]
+    fn constants() -> Constants {
+        Constants(black_box((
+            Self::MASKS.map(U8x16::splat),
+            U8x16::load(&Self::TABLE),
+        )))
+    }
+
     /// Four columns of four rows.
-    fn quad(&self, half: usize, quad: usize) -> U8x16;
+    fn quad(&self, constants: &Constants, half: usize, quad: usize) -> U8x16;
 
     /// Stores a block of codes. `out` is as many lanes as `Self` is.
     fn pack(codes: &CodeTable, out: &mut [Lane]) {
@@ -49,6 +66,25 @@ pub trait Codes: AnyBitPattern {
                 }
             }
         }
+    }
+}
+
+/// Masks and a table, hidden from the compiler: V8 makes a constant that it knows anew wherever it is used, and that takes
+/// three instructions.
+#[derive(Clone, Copy)]
+pub struct Constants(([U8x16; 5], U8x16));
+
+impl Constants {
+    /// Bits that mask `I` leaves after moving right by `N`.
+    #[inline(always)]
+    fn bits<const N: u32, const I: usize>(&self, x: U8x16) -> U8x16 {
+        x.bits::<N>(self.0.0[I])
+    }
+
+    /// Bits that mask `I` leaves.
+    #[inline(always)]
+    fn low<const I: usize>(&self, x: U8x16) -> U8x16 {
+        x & self.0.0[I]
     }
 }
 
@@ -129,6 +165,7 @@ pub struct Iq3XxsLevels(FourBits);
 pub struct Iq3SLevels(FourBits);
 
 impl Codes for TwoBits {
+    const MASKS: [u8; 5] = [3, 0, 0, 0, 0];
     const STEPS: usize = 8;
     #[rustfmt::skip]
     const PIECES: &'static [Piece] = pieces! {
@@ -137,18 +174,19 @@ impl Codes for TwoBits {
     };
 
     #[inline(always)]
-    fn quad(&self, half: usize, quad: usize) -> U8x16 {
+    fn quad(&self, c: &Constants, half: usize, quad: usize) -> U8x16 {
         let lane = U8x16::load(&self.0[quad / 4][half]);
         match quad % 4 {
-            0 => lane & U8x16::splat(3),
-            1 => lane.bits::<2>(3),
-            2 => lane.bits::<4>(3),
-            _ => lane.shr::<6>(),
+            0 => c.low::<0>(lane),
+            1 => c.bits::<2, 0>(lane),
+            2 => c.bits::<4, 0>(lane),
+            _ => c.bits::<6, 0>(lane),
         }
     }
 }
 
 impl Codes for ThreeBits {
+    const MASKS: [u8; 5] = [7, 4, 3, 0, 0];
     const STEPS: usize = 8;
     #[rustfmt::skip]
     const PIECES: &'static [Piece] = pieces! {
@@ -158,18 +196,19 @@ impl Codes for ThreeBits {
     };
 
     #[inline(always)]
-    fn quad(&self, half: usize, quad: usize) -> U8x16 {
+    fn quad(&self, c: &Constants, half: usize, quad: usize) -> U8x16 {
         let lane = |i: usize| U8x16::load(&self.0[i][half]);
         match quad {
-            6 => lane(0).shr::<6>() | lane(1).bits::<4>(4),
-            7 => lane(2).shr::<6>() | lane(1).bits::<5>(4),
-            quad if quad % 2 == 0 => lane(quad / 2) & U8x16::splat(7),
-            quad => lane(quad / 2).bits::<3>(7),
+            6 => c.bits::<6, 2>(lane(0)) | c.bits::<4, 1>(lane(1)),
+            7 => c.bits::<6, 2>(lane(2)) | c.bits::<5, 1>(lane(1)),
+            quad if quad % 2 == 0 => c.low::<0>(lane(quad / 2)),
+            quad => c.bits::<3, 0>(lane(quad / 2)),
         }
     }
 }
 
 impl Codes for FourBits {
+    const MASKS: [u8; 5] = [15, 0, 0, 0, 0];
     const STEPS: usize = 8;
     #[rustfmt::skip]
     const PIECES: &'static [Piece] = pieces! {
@@ -178,17 +217,18 @@ impl Codes for FourBits {
     };
 
     #[inline(always)]
-    fn quad(&self, half: usize, quad: usize) -> U8x16 {
+    fn quad(&self, c: &Constants, half: usize, quad: usize) -> U8x16 {
         let lane = U8x16::load(&self.0[quad % 4][half]);
         if quad < 4 {
-            lane & U8x16::splat(15)
+            c.low::<0>(lane)
         } else {
-            lane.shr::<4>()
+            c.bits::<4, 0>(lane)
         }
     }
 }
 
 impl Codes for FiveBits {
+    const MASKS: [u8; 5] = [31, 7, 0x18, 0x08, 0x10];
     const STEPS: usize = 8;
     #[rustfmt::skip]
     const PIECES: &'static [Piece] = pieces! {
@@ -199,18 +239,19 @@ impl Codes for FiveBits {
     };
 
     #[inline(always)]
-    fn quad(&self, half: usize, quad: usize) -> U8x16 {
+    fn quad(&self, c: &Constants, half: usize, quad: usize) -> U8x16 {
         let lane = |i: usize| U8x16::load(&self.0[i][half]);
         match quad {
-            5 => lane(0).shr::<5>() | lane(1).bits::<2>(0x18),
-            6 => lane(2).shr::<5>() | lane(3).bits::<2>(0x18),
-            7 => lane(4).shr::<5>() | lane(1).bits::<4>(0x08) | lane(3).bits::<3>(0x10),
-            quad => lane(quad) & U8x16::splat(31),
+            5 => c.bits::<5, 1>(lane(0)) | c.bits::<2, 2>(lane(1)),
+            6 => c.bits::<5, 1>(lane(2)) | c.bits::<2, 2>(lane(3)),
+            7 => c.bits::<5, 1>(lane(4)) | c.bits::<4, 3>(lane(1)) | c.bits::<3, 4>(lane(3)),
+            quad => c.low::<0>(lane(quad)),
         }
     }
 }
 
 impl Codes for SixBits {
+    const MASKS: [u8; 5] = [63, 3, 0x0C, 0x30, 0];
     const STEPS: usize = 4;
     #[rustfmt::skip]
     const PIECES: &'static [Piece] = pieces! {
@@ -221,17 +262,18 @@ impl Codes for SixBits {
     };
 
     #[inline(always)]
-    fn quad(&self, half: usize, quad: usize) -> U8x16 {
+    fn quad(&self, c: &Constants, half: usize, quad: usize) -> U8x16 {
         let lane = |i: usize| U8x16::load(&self.0[i][half]);
         match quad {
-            6 => lane(0).shr::<6>() | lane(1).bits::<4>(0x0C) | lane(2).bits::<2>(0x30),
-            7 => lane(3).shr::<6>() | lane(4).bits::<4>(0x0C) | lane(5).bits::<2>(0x30),
-            quad => lane(quad) & U8x16::splat(63),
+            6 => c.bits::<6, 1>(lane(0)) | c.bits::<4, 2>(lane(1)) | c.bits::<2, 3>(lane(2)),
+            7 => c.bits::<6, 1>(lane(3)) | c.bits::<4, 2>(lane(4)) | c.bits::<2, 3>(lane(5)),
+            quad => c.low::<0>(lane(quad)),
         }
     }
 }
 
 impl Codes for Bytes {
+    const MASKS: [u8; 5] = [0; 5];
     const STEPS: usize = 2;
     #[rustfmt::skip]
     const PIECES: &'static [Piece] = pieces! {
@@ -240,7 +282,7 @@ impl Codes for Bytes {
     };
 
     #[inline(always)]
-    fn quad(&self, half: usize, quad: usize) -> U8x16 {
+    fn quad(&self, _: &Constants, half: usize, quad: usize) -> U8x16 {
         U8x16::load(&self.0[quad][half])
     }
 }
@@ -251,11 +293,12 @@ macro_rules! levels {
         impl Codes for $name {
             const STEPS: usize = $steps;
             const PIECES: &'static [Piece] = <$codes>::PIECES;
+            const MASKS: [u8; 5] = <$codes>::MASKS;
+            const TABLE: Lane = Lane(raised(&$levels, $zero));
 
             #[inline(always)]
-            fn quad(&self, half: usize, quad: usize) -> U8x16 {
-                const LEVELS: Lane = Lane(raised(&$levels, $zero));
-                self.0.quad(half, quad).look_up(U8x16::load(&LEVELS))
+            fn quad(&self, c: &Constants, half: usize, quad: usize) -> U8x16 {
+                self.0.quad(c, half, quad).look_up(c.0.1)
             }
 
             fn pack(levels: &CodeTable, out: &mut [Lane]) {

@@ -15,11 +15,11 @@ use std::ops::Range;
 
 use super::GROUP;
 use super::acts::{ActBlock, QuantizedActs, REST, TILE};
-use super::codes::Codes;
+use super::codes::{Codes, Constants};
 use super::layout::{BlockOf, Format, Visitor};
 use super::scales::Scales;
 use super::tile::{self, Expanded};
-use crate::backend::cpu::simd::{Dot, F32x4, I32x4, Lane, U8x16};
+use crate::backend::cpu::simd::{Dot, F32x4, HalfMask, I32x4, Lane, U8x16};
 
 /// Bytes of activations that are worked on before the weights are read again.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -110,12 +110,13 @@ impl Product<'_> {
 #[inline(never)]
 fn strip<F: Format>(group: &[BlockOf<F>], acts: &[ActBlock<1>]) -> [[F32x4; 1]; 2] {
     let mut sums = [F32x4::splat(0.0); 2];
+    let constants = (F::Codes::constants(), HalfMask::new());
     for (weights, acts) in group.iter().zip(acts) {
         if <F::Scales as Scales>::SUBS == 1 {
-            part::<F, 8>(weights, acts, 0, &mut sums);
+            part::<F, 8>(weights, acts, &constants, 0, &mut sums);
         } else {
-            part::<F, 4>(weights, acts, 0, &mut sums);
-            part::<F, 4>(weights, acts, 1, &mut sums);
+            part::<F, 4>(weights, acts, &constants, 0, &mut sums);
+            part::<F, 4>(weights, acts, &constants, 1, &mut sums);
         }
     }
     sums.map(|sum| [sum])
@@ -126,6 +127,7 @@ fn strip<F: Format>(group: &[BlockOf<F>], acts: &[ActBlock<1>]) -> [[F32x4; 1]; 
 fn part<F: Format, const Q: usize>(
     weights: &BlockOf<F>,
     acts: &ActBlock<1>,
+    constants: &(Constants, HalfMask),
     sub: usize,
     sums: &mut [F32x4; 2],
 ) {
@@ -138,18 +140,21 @@ fn part<F: Format, const Q: usize>(
     let mut dots = [F::Dot::start(start); 2];
     // Written out, so that every shift and address below is a constant.
     let quad = Q * sub;
-    step::<F>(weights, acts, quad, &mut dots);
-    step::<F>(weights, acts, quad + 1, &mut dots);
-    step::<F>(weights, acts, quad + 2, &mut dots);
-    step::<F>(weights, acts, quad + 3, &mut dots);
+    step::<F>(weights, acts, constants, quad, &mut dots);
+    step::<F>(weights, acts, constants, quad + 1, &mut dots);
+    step::<F>(weights, acts, constants, quad + 2, &mut dots);
+    step::<F>(weights, acts, constants, quad + 3, &mut dots);
     if Q == 8 {
-        step::<F>(weights, acts, quad + 4, &mut dots);
-        step::<F>(weights, acts, quad + 5, &mut dots);
-        step::<F>(weights, acts, quad + 6, &mut dots);
-        step::<F>(weights, acts, quad + 7, &mut dots);
+        step::<F>(weights, acts, constants, quad + 4, &mut dots);
+        step::<F>(weights, acts, constants, quad + 5, &mut dots);
+        step::<F>(weights, acts, constants, quad + 6, &mut dots);
+        step::<F>(weights, acts, constants, quad + 7, &mut dots);
     }
-    let scales = F32x4::load_f16x8_tiny(weights.scales.scale(sub));
-    let mins = weights.scales.min(sub).map(F32x4::load_f16x8_tiny);
+    let scales = F32x4::load_f16x8_tiny(weights.scales.scale(sub), constants.1);
+    let mins = weights
+        .scales
+        .min(sub)
+        .map(|min| F32x4::load_f16x8_tiny(min, constants.1));
     for (h, (sum, dot)) in sums.iter_mut().zip(dots).enumerate() {
         let scale = scales[h] * F32x4::splat(acts.scale[0]);
         *sum = dot.finish().to_f32().mul_add(scale, *sum);
@@ -176,10 +181,19 @@ fn base<F: Format>(sum: &i32) -> I32x4 {
 
 /// Adds the products of four columns.
 #[inline(always)]
-fn step<F: Format>(weights: &BlockOf<F>, acts: &ActBlock<1>, quad: usize, dots: &mut [F::Dot; 2]) {
+fn step<F: Format>(
+    weights: &BlockOf<F>,
+    acts: &ActBlock<1>,
+    constants: &(Constants, HalfMask),
+    quad: usize,
+    dots: &mut [F::Dot; 2],
+) {
     let acts = U8x16::splat4(&acts.quads[quad][0]);
     for (half, dot) in dots.iter_mut().enumerate() {
-        dot.step(F::Dot::prepare(weights.codes.quad(half, quad)), acts);
+        dot.step(
+            F::Dot::prepare(weights.codes.quad(&constants.0, half, quad)),
+            acts,
+        );
     }
     if (quad + 1).is_multiple_of(F::Codes::STEPS) {
         dots.iter_mut().for_each(Dot::flush);

@@ -321,6 +321,7 @@ impl Visitor for ReadRow<'_> {
                 * self.factor
         };
         let per_part = BLOCK / <F::Scales as Scales>::SUBS;
+        let constants = F::Codes::constants();
         for (block, out) in blocks.iter().zip(self.out.chunks_exact_mut(BLOCK)) {
             for (sub, out) in out.chunks_exact_mut(per_part).enumerate() {
                 let scale = half_of(block.scales.scale(sub));
@@ -328,7 +329,7 @@ impl Visitor for ReadRow<'_> {
                 for (i, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
                     let quad = block
                         .codes
-                        .quad(self.row / 4, sub * per_part / 4 + i)
+                        .quad(&constants, self.row / 4, sub * per_part / 4 + i)
                         .to_array();
                     for (w, code) in out.iter_mut().zip(&quad[4 * (self.row % 4)..]) {
                         *w = scale * f32::from(i16::from(*code) - i16::from(F::ZERO)) - min;

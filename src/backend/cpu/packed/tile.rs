@@ -11,11 +11,11 @@
 use std::hint::black_box;
 
 use super::acts::{ActBlock, TILE};
-use super::codes::Codes;
+use super::codes::{Codes, Constants};
 use super::layout::{BlockOf, Format};
 use super::scales::Scales;
 use super::{BLOCK, GROUP};
-use crate::backend::cpu::simd::{Dot, F32x4, I32x4, Lane, TILE_HALVES, U8x16};
+use crate::backend::cpu::simd::{Dot, F32x4, HalfMask, I32x4, Lane, TILE_HALVES, U8x16};
 
 /// Quads of columns in a block.
 const QUADS: usize = BLOCK / 4;
@@ -42,16 +42,16 @@ impl Expanded {
 
     /// Takes a block.
     #[inline(always)]
-    fn set<F: Format>(&mut self, block: &BlockOf<F>) {
+    fn set<F: Format>(&mut self, block: &BlockOf<F>, constants: &Constants, mask: HalfMask) {
         for (quad, lanes) in self.codes.iter_mut().enumerate() {
             for (half, lane) in lanes.iter_mut().enumerate() {
-                F::Dot::expand(block.codes.quad(half, quad)).store(lane);
+                F::Dot::expand(block.codes.quad(constants, half, quad)).store(lane);
             }
         }
         for sub in 0..<F::Scales as Scales>::SUBS {
-            store(block.scales.scale(sub), &mut self.scales[sub]);
+            store(block.scales.scale(sub), mask, &mut self.scales[sub]);
             if let Some(min) = block.scales.min(sub) {
-                store(min, &mut self.mins[sub]);
+                store(min, mask, &mut self.mins[sub]);
             }
         }
     }
@@ -59,8 +59,8 @@ impl Expanded {
 
 /// Widens eight half floats.
 #[inline(always)]
-fn store(lane: &Lane, out: &mut [[f32; 4]; GROUP / 4]) {
-    for (x, out) in F32x4::load_f16x8_tiny(lane).into_iter().zip(out) {
+fn store(lane: &Lane, mask: HalfMask, out: &mut [[f32; 4]; GROUP / 4]) {
+    for (x, out) in F32x4::load_f16x8_tiny(lane, mask).into_iter().zip(out) {
         x.store(out);
     }
 }
@@ -68,8 +68,9 @@ fn store(lane: &Lane, out: &mut [[f32; 4]; GROUP / 4]) {
 /// Expands a group.
 #[inline(never)]
 pub fn expand<F: Format>(group: &[BlockOf<F>], out: &mut [Expanded]) {
+    let (constants, mask) = (F::Codes::constants(), HalfMask::new());
     for (block, out) in group.iter().zip(out) {
-        out.set::<F>(block);
+        out.set::<F>(block, &constants, mask);
     }
 }
 

@@ -51,7 +51,7 @@ use prim_relaxed as fused;
 use prim_scalar as fused;
 
 pub use fused::{DotI8, DotI8Signed, DotI8Wrapped, DotU7, DotValues, TILE_HALVES, byte_dot};
-pub use prim::{F32x4, I32x4, U8x16};
+pub use prim::{F32x4, HalfMask, I32x4, U8x16};
 
 /// Name of the build's set, as backends show it.
 pub const NAME: &str = fused::NAME;

@@ -23,6 +23,18 @@ pub struct I32x4([i32; 4]);
 #[derive(Debug, Clone, Copy)]
 pub struct U8x16([u8; 16]);
 
+/// Of use to vectors only.
+#[derive(Debug, Clone, Copy)]
+pub struct HalfMask;
+
+impl HalfMask {
+    /// To be made once, before a loop.
+    #[inline(always)]
+    pub fn new() -> Self {
+        Self
+    }
+}
+
 impl F32x4 {
     /// The same number four times.
     #[inline(always)]
@@ -51,7 +63,7 @@ impl F32x4 {
 
     /// Eight half floats times `2^-112`, which is cheaper with vectors.
     #[inline(always)]
-    pub fn load_f16x8_tiny(lane: &Lane) -> [Self; 2] {
+    pub fn load_f16x8_tiny(lane: &Lane, _: HalfMask) -> [Self; 2] {
         Self::load_f16x8(lane).map(|x| x * Self::splat(f32::from_bits((127 - 112) << 23)))
     }
 
@@ -70,7 +82,7 @@ impl F32x4 {
 
     /// Four half floats times `2^-112`, which is cheaper with vectors.
     #[inline(always)]
-    pub fn load_f16x4_tiny(x: &[f16; 4]) -> Self {
+    pub fn load_f16x4_tiny(x: &[f16; 4], _: HalfMask) -> Self {
         Self::load_f16x4(x) * Self::splat(f32::from_bits((127 - 112) << 23))
     }
 
@@ -225,8 +237,8 @@ impl I32x4 {
 
     /// Bits moved to the right by `N`, of which those of `mask` are taken.
     #[inline(always)]
-    pub fn bits<const N: u32>(self, mask: i32) -> Self {
-        Self(self.0.map(|x| (x as u32 >> N) as i32 & mask))
+    pub fn bits<const N: u32>(self, mask: Self) -> Self {
+        Self(from_fn(|i| (self.0[i] as u32 >> N) as i32 & mask.0[i]))
     }
 
     /// Bits moved to the left.
@@ -285,16 +297,10 @@ impl U8x16 {
         self.0.iter().map(|x| i32::from(*x as i8)).sum()
     }
 
-    /// Bytes moved right by `N` bits, zeros behind.
-    #[inline(always)]
-    pub fn shr<const N: u32>(self) -> Self {
-        Self(self.0.map(|x| x >> N))
-    }
-
     /// Bytes moved right by `N` bits, of which those of `mask` are taken: at most `8 - N` bits.
     #[inline(always)]
-    pub fn bits<const N: u32>(self, mask: u8) -> Self {
-        Self(self.0.map(|x| x >> N & mask))
+    pub fn bits<const N: u32>(self, mask: Self) -> Self {
+        Self(from_fn(|i| self.0[i] >> N & mask.0[i]))
     }
 
     /// `table[self]`, with every byte below 16.

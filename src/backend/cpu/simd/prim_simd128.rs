@@ -23,11 +23,21 @@ const HALF_BIAS: f32 = f32::from_bits((127 + 112) << 23);
 
 /// Moves sign, exponent and fraction of half floats, widened with their sign, to their places in floats.
 #[inline(always)]
-fn move_halves(halves: v128) -> F32x4 {
-    F32x4(v128_and(
-        i32x4_shl(halves, 13),
-        i32x4_splat(0x8FFF_E000_u32 as i32),
-    ))
+fn move_halves(halves: v128, mask: HalfMask) -> F32x4 {
+    F32x4(v128_and(i32x4_shl(halves, 13), mask.0))
+}
+
+/// The bits of a float that a half float has, hidden from the compiler: V8 makes a constant that it knows anew wherever it
+/// is used.
+#[derive(Debug, Clone, Copy)]
+pub struct HalfMask(v128);
+
+impl HalfMask {
+    /// To be made once, before a loop.
+    #[inline(always)]
+    pub fn new() -> Self {
+        Self(std::hint::black_box(i32x4_splat(0x8FFF_E000_u32 as i32)))
+    }
 }
 
 impl F32x4 {
@@ -60,9 +70,9 @@ impl F32x4 {
 
     /// Eight half floats times `2^-112`, which is cheaper.
     #[inline(always)]
-    pub fn load_f16x8_tiny(lane: &Lane) -> [Self; 2] {
+    pub fn load_f16x8_tiny(lane: &Lane, mask: HalfMask) -> [Self; 2] {
         let halves: &[[f16; 4]; 2] = bytemuck::cast_ref(lane);
-        halves.each_ref().map(Self::load_f16x4_tiny)
+        halves.each_ref().map(|x| Self::load_f16x4_tiny(x, mask))
     }
 
     /// Eight bfloat16 numbers.
@@ -79,14 +89,15 @@ impl F32x4 {
     /// Four half floats; infinities become 65536.
     #[inline(always)]
     pub fn load_f16x4(x: &[f16; 4]) -> Self {
-        Self::load_f16x4_tiny(x) * Self::splat(HALF_BIAS)
+        Self::load_f16x4_tiny(x, HalfMask(i32x4_splat(0x8FFF_E000_u32 as i32)))
+            * Self::splat(HALF_BIAS)
     }
 
     /// Four half floats times `2^-112`, which is cheaper.
     #[inline(always)]
-    pub fn load_f16x4_tiny(x: &[f16; 4]) -> Self {
+    pub fn load_f16x4_tiny(x: &[f16; 4], mask: HalfMask) -> Self {
         // SAFETY: the reference covers the 8 bytes that are read; wasm loads need no alignment.
-        move_halves(unsafe { i32x4_load_extend_i16x4(x.as_ptr().cast()) })
+        move_halves(unsafe { i32x4_load_extend_i16x4(x.as_ptr().cast()) }, mask)
     }
 
     /// Four numbers, rounded to half floats, to the nearest, ties to even.
@@ -254,8 +265,8 @@ impl I32x4 {
 
     /// Bits moved to the right by `N`, of which those of `mask` are taken.
     #[inline(always)]
-    pub fn bits<const N: u32>(self, mask: i32) -> Self {
-        Self(v128_and(u32x4_shr(self.0, N), i32x4_splat(mask)))
+    pub fn bits<const N: u32>(self, mask: Self) -> Self {
+        Self(v128_and(u32x4_shr(self.0, N), mask.0))
     }
 
     /// Bits moved to the left.
@@ -329,18 +340,11 @@ impl U8x16 {
         i32x4_extract_lane::<0>(pair) + i32x4_extract_lane::<1>(pair)
     }
 
-    /// Bytes moved right by `N` bits, zeros behind. Not by a shift of bytes: x86 has none, and V8 makes the mask that it
-    /// needs instead anew each time.
-    #[inline(always)]
-    pub fn shr<const N: u32>(self) -> Self {
-        self.bits::<N>(0xFF >> N)
-    }
-
     /// Bytes moved right by `N` bits, of which those of `mask` are taken: at most `8 - N` bits. What the shift of
-    /// words brings in from the neighbour falls to the mask.
+    /// words (x86 has none of bytes) brings in from the neighbour falls to the mask.
     #[inline(always)]
-    pub fn bits<const N: u32>(self, mask: u8) -> Self {
-        Self(v128_and(u16x8_shr(self.0, N), u8x16_splat(mask)))
+    pub fn bits<const N: u32>(self, mask: Self) -> Self {
+        Self(v128_and(u16x8_shr(self.0, N), mask.0))
     }
 
     /// `table[self]`, with every byte below 16.

@@ -23,7 +23,7 @@ use half::f16;
 
 pub use quantized::{CachedBytes, attention_bytes};
 
-use crate::backend::cpu::simd::{F32x4, math};
+use crate::backend::cpu::simd::{F32x4, HalfMask, math};
 
 /// Positions of a block.
 const BLOCK: usize = 64;
@@ -73,7 +73,7 @@ pub trait KvElement: Copy {
     /// Multiplies the product.
     const DOWN: f32;
     /// Four elements, divided by `UP * DOWN`.
-    fn load(x: &[Self; 4]) -> F32x4;
+    fn load(x: &[Self; 4], mask: HalfMask) -> F32x4;
     /// One element.
     fn to_f32(self) -> f32;
     /// One element, divided by `UP * DOWN`.
@@ -88,7 +88,7 @@ impl KvElement for f32 {
     const DOWN: f32 = 1.0;
 
     #[inline(always)]
-    fn load(x: &[Self; 4]) -> F32x4 {
+    fn load(x: &[Self; 4], _: HalfMask) -> F32x4 {
         F32x4::load(x)
     }
 
@@ -103,8 +103,8 @@ impl KvElement for f16 {
     const DOWN: f32 = f32::from_bits((127 + 12) << 23);
 
     #[inline(always)]
-    fn load(x: &[Self; 4]) -> F32x4 {
-        F32x4::load_f16x4_tiny(x)
+    fn load(x: &[Self; 4], mask: HalfMask) -> F32x4 {
+        F32x4::load_f16x4_tiny(x, mask)
     }
 
     #[inline(always)]

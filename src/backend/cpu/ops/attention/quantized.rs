@@ -11,6 +11,7 @@
 //! Weights of a block share one scale, and most of them may be far below the largest (the first position often is): in
 //! seven bits they would vanish.
 
+use std::hint::black_box;
 use std::ops::Range;
 
 use super::{AttentionShape, BLOCK, State, TILE, Weights};
@@ -170,7 +171,7 @@ fn scores<D: Dot, const N: usize>(
     scores: &mut Weights,
 ) {
     let zero = i32::from(key_zero());
-    let rounds = std::hint::black_box(SPAN / 4 / STEPS);
+    let rounds = black_box(SPAN / 4 / STEPS);
     let spans = queries.len();
     let groups = keys.codes.chunks_exact(spans * SPAN / 4);
     let scales = keys.scales.as_chunks::<4>().0.chunks_exact(2 * spans);
@@ -223,13 +224,14 @@ impl<const N: usize> Planes<N> {
             0.0
         };
         // Adding this leaves a rounded number in the lowest bits.
-        let (inverse, shift) = (F32x4::splat(inverse), F32x4::splat(12_582_912.0));
+        let inverse = F32x4::splat(inverse);
+        let (shift, mask) = black_box((F32x4::splat(12_582_912.0), I32x4::splat(127)));
         for (j, quads) in quads.as_chunks::<4>().0.iter().enumerate() {
             let bits = quads
                 .each_ref()
                 .map(|x| F32x4::load(x).mul_add(inverse, shift).to_bits());
-            let upper = U8x16::from_ints(bits.map(|x| x.bits::<7>(127)));
-            let lower = U8x16::from_ints(bits.map(|x| x.bits::<0>(127)));
+            let upper = U8x16::from_ints(bits.map(|x| x.bits::<7>(mask)));
+            let lower = U8x16::from_ints(bits.map(|x| x.bits::<0>(mask)));
             for (plane, bytes) in self.codes.iter_mut().zip([upper, lower]) {
                 let bytes: [[i8; 4]; 4] = bytemuck::cast(bytes.to_array());
                 for (k, bytes) in bytes.into_iter().enumerate() {
@@ -250,7 +252,7 @@ fn add_values<const N: usize>(
     places: &[usize; N],
     out: &mut [f32],
 ) {
-    let rounds = std::hint::black_box(POSITIONS / 4 / STEPS);
+    let rounds = black_box(POSITIONS / 4 / STEPS);
     let zero = [I32x4::splat(0); N];
     let groups = values.codes.chunks_exact(POSITIONS / 4);
     for (codes, d) in groups.zip((0..head_dim).step_by(8)) {

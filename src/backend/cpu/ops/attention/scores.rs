@@ -1,7 +1,7 @@
 //! Products of queries and keys.
 
 use super::{BLOCK, KvElement, Rows, TILE, Weights};
-use crate::backend::cpu::simd::F32x4;
+use crate::backend::cpu::simd::{F32x4, HalfMask};
 
 /// Scores of up to [`TILE`] queries (`[count, head_dim]`) from keys as they are stored: for few queries.
 pub(super) fn of_rows<E: KvElement>(
@@ -28,7 +28,7 @@ fn rows<E: KvElement, const N: usize, const P: usize>(
 ) {
     let q: [&[f32]; N] = std::array::from_fn(|i| &q[i * head_dim..][..head_dim]);
     let mut rows = keys.iter(0).map(|row| &row[..head_dim]);
-    let count = rows.len();
+    let (count, mask) = (rows.len(), HalfMask::new());
     for first in (0..count).step_by(P) {
         let Some(row) = rows.next() else { return };
         // Beyond the end the first row stands in; nobody looks at those scores.
@@ -39,7 +39,7 @@ fn rows<E: KvElement, const N: usize, const P: usize>(
                 rows.next().unwrap_or(row)
             }
         });
-        let sums = products(&q, &rows, head_dim);
+        let sums = products(&q, &rows, head_dim, mask);
         for (sums, scores) in sums.iter().zip(scores.iter_mut()) {
             scores[first..first + P].copy_from_slice(sums);
         }
@@ -52,6 +52,7 @@ fn products<E: KvElement, const N: usize, const P: usize>(
     q: &[&[f32]; N],
     keys: &[&[E]; P],
     head_dim: usize,
+    mask: HalfMask,
 ) -> [[f32; P]; N] {
     let q_quads = q.map(|q| q.as_chunks::<4>().0);
     let key_quads = keys.map(|key| key.as_chunks::<4>().0);
@@ -59,7 +60,7 @@ fn products<E: KvElement, const N: usize, const P: usize>(
     for d in 0..head_dim / 4 {
         let q = q_quads.map(|q| F32x4::load(&q[d]));
         for p in 0..P {
-            let key = E::load(&key_quads[p][d]);
+            let key = E::load(&key_quads[p][d], mask);
             for n in 0..N {
                 sums[n][p] = q[n].mul_add(key, sums[n][p]);
             }
@@ -102,10 +103,11 @@ fn lane_sums<const P: usize>(sums: [F32x4; P]) -> [f32; P] {
 /// Writes the keys of a block as `[head_dim, BLOCK]`, divided by `UP * DOWN` as loads are.
 pub(super) fn turn<E: KvElement>(keys: &Rows<'_, E>, head_dim: usize, out: &mut Vec<f32>) {
     out.resize(head_dim * BLOCK, 0.0);
+    let mask = HalfMask::new();
     for (p, row) in keys.iter(0).enumerate() {
         let (quads, rest) = row[..head_dim].as_chunks::<4>();
         for (quad, out) in quads.iter().zip(out.chunks_exact_mut(4 * BLOCK)) {
-            for (i, x) in E::load(quad).to_array().into_iter().enumerate() {
+            for (i, x) in E::load(quad, mask).to_array().into_iter().enumerate() {
                 out[i * BLOCK + p] = x;
             }
         }

@@ -1,7 +1,7 @@
 //! Sums of values.
 
 use super::{KvElement, Rows, TILE, Weights};
-use crate::backend::cpu::simd::F32x4;
+use crate::backend::cpu::simd::{F32x4, HalfMask};
 
 /// Queries that are worked on at once, with their weights for the positions of a block.
 pub(super) struct Tile<'a> {
@@ -61,6 +61,7 @@ impl Tile<'_> {
         d: usize,
         out: &mut [f32],
     ) {
+        let mask = HalfMask::new();
         let mut sums = [[F32x4::splat(0.0); C]; N];
         for (n, sums) in sums.iter_mut().enumerate() {
             let (quads, _) = out[self.places[n] + d..][..4 * C].as_chunks::<4>();
@@ -70,7 +71,7 @@ impl Tile<'_> {
         }
         for (p, row) in values.iter(d).enumerate() {
             let (quads, _) = row[..4 * C].as_chunks::<4>();
-            let values: [F32x4; C] = std::array::from_fn(|c| E::load(&quads[c]));
+            let values: [F32x4; C] = std::array::from_fn(|c| E::load(&quads[c], mask));
             for n in 0..N {
                 let weight = F32x4::splat(self.weights[n][p]);
                 for c in 0..C {
@@ -89,13 +90,13 @@ impl Tile<'_> {
 
 /// Writes the values of a block as `[positions, head_dim]`, reduced as [`KvElement::load`] gives them.
 pub(super) fn widen<E: KvElement>(values: &Rows<'_, E>, head_dim: usize, out: &mut Vec<f32>) {
-    let rows = values.iter(0);
+    let (rows, mask) = (values.iter(0), HalfMask::new());
     out.resize(rows.len() * head_dim, 0.0);
     for (row, out) in rows.zip(out.chunks_exact_mut(head_dim)) {
         let (quads, rest) = row[..head_dim].as_chunks::<4>();
         let (out_quads, out_rest) = out.as_chunks_mut::<4>();
         for (quad, out) in quads.iter().zip(out_quads) {
-            E::load(quad).store(out);
+            E::load(quad, mask).store(out);
         }
         for (x, out) in rest.iter().zip(out_rest) {
             *out = x.reduced();
