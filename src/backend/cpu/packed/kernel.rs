@@ -110,7 +110,7 @@ impl Product<'_> {
 #[inline(never)]
 fn strip<F: Format>(group: &[BlockOf<F>], acts: &[ActBlock<1>]) -> [[F32x4; 1]; 2] {
     let mut sums = [F32x4::splat(0.0); 2];
-    let constants = (F::Codes::constants(), HalfMask::new());
+    let constants = (F::Codes::constants(), HalfMask::hidden());
     for (weights, acts) in group.iter().zip(acts) {
         if <F::Scales as Scales>::SUBS == 1 {
             part::<F, 8>(weights, acts, &constants, 0, &mut sums);

@@ -68,7 +68,7 @@ fn store(lane: &Lane, mask: HalfMask, out: &mut [[f32; 4]; GROUP / 4]) {
 /// Expands a group.
 #[inline(never)]
 pub fn expand<F: Format>(group: &[BlockOf<F>], out: &mut [Expanded]) {
-    let (constants, mask) = (F::Codes::constants(), HalfMask::new());
+    let (constants, mask) = (F::Codes::constants(), HalfMask::hidden());
     for (block, out) in group.iter().zip(out) {
         out.set::<F>(block, &constants, mask);
     }

@@ -30,7 +30,7 @@ pub struct HalfMask;
 impl HalfMask {
     /// To be made once, before a loop.
     #[inline(always)]
-    pub fn new() -> Self {
+    pub fn hidden() -> Self {
         Self
     }
 }

@@ -35,7 +35,7 @@ pub struct HalfMask(v128);
 impl HalfMask {
     /// To be made once, before a loop.
     #[inline(always)]
-    pub fn new() -> Self {
+    pub fn hidden() -> Self {
         Self(std::hint::black_box(i32x4_splat(0x8FFF_E000_u32 as i32)))
     }
 }

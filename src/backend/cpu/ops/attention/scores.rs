@@ -28,7 +28,7 @@ fn rows<E: KvElement, const N: usize, const P: usize>(
 ) {
     let q: [&[f32]; N] = std::array::from_fn(|i| &q[i * head_dim..][..head_dim]);
     let mut rows = keys.iter(0).map(|row| &row[..head_dim]);
-    let (count, mask) = (rows.len(), HalfMask::new());
+    let (count, mask) = (rows.len(), HalfMask::hidden());
     for first in (0..count).step_by(P) {
         let Some(row) = rows.next() else { return };
         // Beyond the end the first row stands in; nobody looks at those scores.
@@ -103,7 +103,7 @@ fn lane_sums<const P: usize>(sums: [F32x4; P]) -> [f32; P] {
 /// Writes the keys of a block as `[head_dim, BLOCK]`, divided by `UP * DOWN` as loads are.
 pub(super) fn turn<E: KvElement>(keys: &Rows<'_, E>, head_dim: usize, out: &mut Vec<f32>) {
     out.resize(head_dim * BLOCK, 0.0);
-    let mask = HalfMask::new();
+    let mask = HalfMask::hidden();
     for (p, row) in keys.iter(0).enumerate() {
         let (quads, rest) = row[..head_dim].as_chunks::<4>();
         for (quad, out) in quads.iter().zip(out.chunks_exact_mut(4 * BLOCK)) {

@@ -61,7 +61,7 @@ impl Tile<'_> {
         d: usize,
         out: &mut [f32],
     ) {
-        let mask = HalfMask::new();
+        let mask = HalfMask::hidden();
         let mut sums = [[F32x4::splat(0.0); C]; N];
         for (n, sums) in sums.iter_mut().enumerate() {
             let (quads, _) = out[self.places[n] + d..][..4 * C].as_chunks::<4>();
@@ -90,7 +90,7 @@ impl Tile<'_> {
 
 /// Writes the values of a block as `[positions, head_dim]`, reduced as [`KvElement::load`] gives them.
 pub(super) fn widen<E: KvElement>(values: &Rows<'_, E>, head_dim: usize, out: &mut Vec<f32>) {
-    let (rows, mask) = (values.iter(0), HalfMask::new());
+    let (rows, mask) = (values.iter(0), HalfMask::hidden());
     out.resize(rows.len() * head_dim, 0.0);
     for (row, out) in rows.zip(out.chunks_exact_mut(head_dim)) {
         let (quads, rest) = row[..head_dim].as_chunks::<4>();
