@@ -16,6 +16,10 @@ pub struct Restrictions {
     pub no_subgroups: bool,
     /// Visible positions from which attention splits the keys.
     pub split_from: Option<usize>,
+    /// Tokens in every chunk of a prompt, however long it takes.
+    pub chunk: Option<usize>,
+    /// Attention of each token by itself, without tiles.
+    pub untiled: bool,
     /// Let `auto` take a software adapter for a GPU.
     pub trust_software: bool,
 }

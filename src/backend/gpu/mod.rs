@@ -4,6 +4,7 @@
 //! pipelines are made when the model is loaded (those of the cache when it grows); a step writes 32 bytes and its tokens
 //! and replays the list in one compute pass.
 
+mod chunks;
 mod compile;
 mod device;
 mod format;
@@ -25,6 +26,7 @@ use crate::model::{Plan, RopeSpec, WeightId};
 use crate::quant::DType;
 use crate::{Error, Result};
 
+use chunks::{Chunks, MAX_CHUNK};
 use compile::{CANDIDATE_BYTES, Target};
 use device::Pipeline;
 pub use device::{Gpu, Restrictions};
@@ -74,6 +76,7 @@ pub struct GpuBackend {
     staging: Staging,
     /// How often the state was written: who goes on from it must know whose it is.
     state_epoch: u64,
+    chunks: Chunks,
     logits: Vec<f32>,
     n_ctx: usize,
     second_text: Option<usize>,
@@ -129,6 +132,8 @@ impl GpuBackend {
             max_binding: gpu.max_binding,
             kv: options.kv_type,
             split_from: options.restrictions.split_from.unwrap_or(SPLIT_FROM),
+            tiled: !options.restrictions.untiled,
+            max_chunk: options.restrictions.chunk.unwrap_or(MAX_CHUNK),
             n_ctx,
         };
         let (program, layout) = compile::compile(&plan, &dtypes, target)?;
@@ -140,6 +145,8 @@ impl GpuBackend {
         let buffers = Buffers::new(&gpu, &plan, &program, n_ctx).await?;
         let (width, rows) = program.buffers[plan.logits.0];
         let staging = Staging::new(&gpu, (width * rows * 4) as u64);
+        let fixed = options.restrictions.chunk.is_some();
+        let chunks = Chunks::new(&gpu, program.max_tokens, fixed);
         let name = if gpu.reduce == kernel::Reduce::Subgroup {
             "webgpu-subgroups"
         } else {
@@ -156,6 +163,7 @@ impl GpuBackend {
             replay: None,
             staging,
             state_epoch: 1,
+            chunks,
             logits: Vec::new(),
             n_ctx,
             second_text: None,
@@ -168,7 +176,7 @@ impl GpuBackend {
         if self.plan.whole {
             usize::MAX
         } else {
-            MAX_TOKENS
+            self.chunks.size()
         }
     }
 
@@ -239,8 +247,13 @@ impl GpuBackend {
     }
 
     fn check(&self, start: usize, tokens: &[u32]) -> Result<()> {
-        if tokens.is_empty() || tokens.len() > self.max_chunk() {
-            let most = self.max_chunk();
+        // A whole text may be too long for the context, which is told below.
+        let most = if self.plan.whole {
+            usize::MAX
+        } else {
+            self.program.max_tokens
+        };
+        if tokens.is_empty() || tokens.len() > most {
             return Err(Error::Internal(format!("a pass takes 1 to {most} tokens")));
         }
         self.check_tokens(start, tokens)
@@ -296,13 +309,18 @@ impl GpuBackend {
                 LogitRows::Last => 1,
                 LogitRows::All => tokens.len(),
             };
-            self.submit(cache, tokens, rows)?;
-            if rows > 0 {
+            let index = self.submit(cache, tokens, rows)?;
+            if rows == 0 {
+                self.chunks
+                    .submitted(&self.gpu, tokens.len(), index)
+                    .await?;
+            } else {
                 let from = self.logits.len();
                 self.logits.resize(from + rows * width, 0.0);
                 self.staging
                     .read(&self.gpu, &mut self.logits[from..])
                     .await?;
+                self.chunks.wait(&self.gpu, 0).await?;
             }
             cache.advance(tokens.len());
         }
@@ -335,11 +353,17 @@ impl GpuBackend {
         self.reserve(cache, tokens.len()).await?;
         cache.begin_memory(tokens.len());
         let list = self.ready()?.encode();
-        self.run(cache, list, tokens, 0)
+        let index = self.run(cache, list, tokens, 0)?;
+        self.chunks.submitted(&self.gpu, tokens.len(), index).await
     }
 
     /// Runs one chunk at the end of the cache and copies `rows` rows of logits to the staging buffer.
-    fn submit(&mut self, cache: &KvCache, tokens: &[u32], rows: usize) -> Result<()> {
+    fn submit(
+        &mut self,
+        cache: &KvCache,
+        tokens: &[u32],
+        rows: usize,
+    ) -> Result<wgpu::SubmissionIndex> {
         let list = if tokens.len() == 1 && !self.plan.whole {
             self.ready()?.decode()
         } else {
@@ -355,7 +379,7 @@ impl GpuBackend {
         list: std::ops::Range<usize>,
         tokens: &[u32],
         rows: usize,
-    ) -> Result<()> {
+    ) -> Result<wgpu::SubmissionIndex> {
         self.write_state(cache, tokens, rows, Rules::default());
         let mut encoder = self
             .gpu
@@ -371,7 +395,10 @@ impl GpuBackend {
                 (cache.len(), tokens.len(), rows),
             );
         }
-        if rows > 0 {
+        if rows == 0 {
+            let marker = self.chunks.marker();
+            marker.copy(&mut encoder, &self.buffers.state, 0, 4);
+        } else {
             let logits = &self.buffers.activations[self.plan.logits.0];
             self.staging.copy(
                 &mut encoder,
@@ -380,8 +407,7 @@ impl GpuBackend {
                 (rows * self.program.buffers[self.plan.logits.0].0 * 4) as u64,
             );
         }
-        self.gpu.queue.submit([encoder.finish()]);
-        Ok(())
+        Ok(self.gpu.queue.submit([encoder.finish()]))
     }
 
     fn write_state(&mut self, cache: &KvCache, tokens: &[u32], rows: usize, rules: Rules) {

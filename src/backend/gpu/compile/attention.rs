@@ -1,7 +1,7 @@
 //! Rotary embedding, cache and attention.
 
 use super::super::fuse::Node;
-use super::super::kernel::{Kernel, MAX_HEAD, ScoreExtra};
+use super::super::kernel::{Kernel, MAX_HEAD, ScoreExtra, TILE_ROWS};
 use super::super::program::{Extent, Params, SPLITS, Slot, When};
 use super::Compiler;
 use crate::model::{Mask, Op};
@@ -114,9 +114,10 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// Attention over the cache; for one token also the form that splits the keys, for long contexts.
+    /// Attention over the cache: in tiles of queries for many tokens, else by itself for each head and token.
     pub(super) fn attention(&mut self, op: &Op, tokens: usize) -> Result<()> {
         let Op::Attention {
+            layer,
             n_heads,
             head_dim,
             mask,
@@ -136,6 +137,22 @@ impl Compiler<'_> {
             (None, Some(bias)) => ScoreExtra::Bias(bias.buckets),
             _ => return Err(Error::Gpu("sinks with a bias have no kernel".into())),
         };
+        let params = self.attention_params(op, 1)?;
+        let slots = self.attention_slots(op, Slot::Buffer(out))?;
+        if tokens > 1 && self.target.tiled {
+            let kernel = Kernel::attention_tile(kv, head_dim / 4, extra);
+            let kv_heads = self.plan.kv[layer].n_kv_heads;
+            let shared_by = n_heads / kv_heads;
+            let blocks = kv_heads * shared_by.div_ceil(TILE_ROWS);
+            let tile_tokens = TILE_ROWS / shared_by.min(TILE_ROWS);
+            let grid = [
+                Extent::Fixed(blocks as u32),
+                Extent::Tokens(tile_tokens as u32),
+                Extent::Fixed(1),
+            ];
+            self.push(kernel, params, slots, grid, When::Always);
+            return Ok(());
+        }
         let may_split = tokens == 1
             && mask == Mask::Causal
             && bias.is_none()
@@ -148,31 +165,39 @@ impl Compiler<'_> {
         };
         let heads = Extent::Fixed(n_heads as u32);
         let grid = [heads, Extent::Tokens(1), Extent::Fixed(1)];
-        let slots = self.attention_slots(op, Slot::Buffer(out))?;
-        self.push(kernel, self.attention_params(op, 1)?, slots, grid, when);
+        self.push(kernel, params, slots, grid, when);
         if may_split {
-            let kernel = Kernel::Attention {
-                kv,
-                split: true,
-                extra,
-            };
-            let grid = [heads, Extent::Fixed(1), Extent::Fixed(SPLITS as u32)];
-            let slots = self.attention_slots(op, Slot::Parts)?;
-            self.push(
-                kernel,
-                self.attention_params(op, SPLITS)?,
-                slots,
-                grid,
-                When::Long,
-            );
-            let quads = head_dim / 4;
-            let join = Params::new().u(quads).u(SPLITS);
-            let grid = [heads, Extent::Fixed(1), Extent::Fixed(1)];
-            let slots = vec![Slot::Parts, Slot::Buffer(out)];
-            self.push(Kernel::AttentionCombine, join, slots, grid, When::Long);
-            let floats = n_heads * SPLITS * (quads + 1) * 4;
-            self.program.parts_floats = self.program.parts_floats.max(floats);
+            self.split_attention(op, extra)?;
         }
+        Ok(())
+    }
+
+    /// Attention of one token to many keys, which several workgroups share.
+    fn split_attention(&mut self, op: &Op, extra: ScoreExtra) -> Result<()> {
+        let Op::Attention {
+            n_heads,
+            head_dim,
+            out,
+            ..
+        } = *op
+        else {
+            return Err(self.mismatch());
+        };
+        let kernel = Kernel::Attention {
+            kv: self.target.kv,
+            split: true,
+            extra,
+        };
+        let grid = |parts: usize| [n_heads, 1, parts].map(|n| Extent::Fixed(n as u32));
+        let params = self.attention_params(op, SPLITS)?;
+        let slots = self.attention_slots(op, Slot::Parts)?;
+        self.push(kernel, params, slots, grid(SPLITS), When::Long);
+        let quads = head_dim / 4;
+        let join = Params::new().u(quads).u(SPLITS);
+        let slots = vec![Slot::Parts, Slot::Buffer(out)];
+        self.push(Kernel::AttentionCombine, join, slots, grid(1), When::Long);
+        let floats = n_heads * SPLITS * (quads + 1) * 4;
+        self.program.parts_floats = self.program.parts_floats.max(floats);
         Ok(())
     }
 

@@ -5,9 +5,10 @@ mod mixture;
 mod projections;
 mod recurrent;
 
+use super::chunks::FIRST_CHUNK;
 use super::format::Format;
 use super::fuse::{self, Fused, Node};
-use super::kernel::{Kernel, MAX_TOKENS, NormTarget};
+use super::kernel::{Kernel, NormTarget};
 use super::layout::{Layout, rows_per_part};
 use super::program::{Dispatch, Extent, Params, Program, Slot, When};
 use crate::backend::KvType;
@@ -24,12 +25,19 @@ pub struct Target {
     pub kv: KvType,
     /// Positions from which attention splits the keys over several workgroups.
     pub split_from: usize,
+    /// Whether attention of many tokens runs in tiles.
+    pub tiled: bool,
+    /// Most tokens in a chunk of a prompt.
+    pub max_chunk: usize,
     /// Most positions of a session.
     pub n_ctx: usize,
 }
 
 /// Memory for rows of logits; more rows at once are computed in turns.
 const LOGITS_BYTES: usize = 8 << 20;
+
+/// Memory for the activations of a chunk.
+const ACTIVATION_BYTES: usize = 128 << 20;
 
 /// Workgroups of the arg-max.
 const ARGMAX_BLOCKS: usize = 64;
@@ -89,13 +97,17 @@ impl<'a> Compiler<'a> {
             ..Program::default()
         };
         let at_once = plan.whole || !plan.encoder.is_empty();
-        program.max_tokens = if at_once { target.n_ctx } else { MAX_TOKENS };
+        program.max_tokens = if at_once {
+            target.n_ctx
+        } else {
+            chunk_limit(&fused.buffers, target.max_chunk.min(target.n_ctx))
+        };
         let first_tail = plan.steps.iter().position(|step| ends_rows(&step.op));
         let tail_steps = &plan.steps[first_tail.unwrap_or(plan.steps.len())..];
         let logit_rows = if plan.whole {
             program.max_tokens
         } else {
-            (LOGITS_BYTES / 4 / plan.n_vocab.max(1)).clamp(1, MAX_TOKENS)
+            (LOGITS_BYTES / 4 / plan.n_vocab.max(1)).clamp(1, program.max_tokens)
         };
         for (index, width) in fused.buffers.iter().enumerate() {
             let is_tail = tail_steps
@@ -123,7 +135,7 @@ impl<'a> Compiler<'a> {
     fn steps(&mut self, steps: &'a [Step]) -> Result<Vec<Dispatch>> {
         for step in steps {
             self.label = &step.label;
-            self.op(&step.op, MAX_TOKENS)?;
+            self.op(&step.op, self.program.max_tokens)?;
             self.tail |= ends_rows(&step.op);
         }
         self.tail = false;
@@ -439,6 +451,16 @@ impl<'a> Compiler<'a> {
     fn mismatch(&self) -> Error {
         Error::Internal(format!("{} was taken for another operation", self.label))
     }
+}
+
+/// Most tokens in a chunk, of at most `most`, whose activations take no more memory than they should.
+fn chunk_limit(widths: &[usize], most: usize) -> usize {
+    let row_bytes = widths.iter().sum::<usize>().max(1) * 4;
+    let mut limit = most;
+    while limit > FIRST_CHUNK && limit * row_bytes > ACTIVATION_BYTES {
+        limit /= 2;
+    }
+    limit.max(1)
 }
 
 /// Whether later operations see only the rows that are wanted.

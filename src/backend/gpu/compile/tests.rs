@@ -24,6 +24,8 @@ fn compiled(name: &str, max_binding: u64) -> (Plan, Program, Layout) {
         max_binding,
         kv: KvType::F16,
         split_from: 512,
+        tiled: true,
+        max_chunk: 64,
         n_ctx: 128,
     };
     let (program, layout) = compile(&plan, &dtypes, target).unwrap();

@@ -12,6 +12,12 @@ use crate::model::{Activation, Gating, NormKind, Pairing, RelativeBuckets};
 /// Most tokens in a chunk.
 pub const MAX_TOKENS: usize = 64;
 
+/// Rows of a tile of attention: queries of several tokens, and of the heads that share keys.
+pub const TILE_ROWS: usize = 16;
+
+/// Invocations that work on such a tile.
+const TILE_WORKGROUP: usize = 128;
+
 /// Longest attention head.
 pub const MAX_HEAD: usize = 512;
 
@@ -135,6 +141,11 @@ pub enum Kernel {
         split: bool,
         extra: ScoreExtra,
     },
+    AttentionTile {
+        kv: KvType,
+        slot_rows: usize,
+        extra: ScoreExtra,
+    },
     AttentionCombine,
     GatedAct {
         act: Activation,
@@ -169,7 +180,7 @@ impl Kernel {
             | Self::ArgMaxJoin
             | Self::TopK { .. }
             | Self::Sample { .. } => 256,
-            Self::Attention { .. } | Self::AttentionCombine => 128,
+            Self::Attention { .. } | Self::AttentionTile { .. } | Self::AttentionCombine => 128,
             _ => 64,
         }
     }
@@ -184,7 +195,7 @@ impl Kernel {
             Self::Norm { .. } => &[Read, Read, Read, Write],
             Self::StoreKv { .. } => &[Read, Read, Write, Write],
             Self::Heads { .. } => &[Write, Read, Read, Read, Write, Write],
-            Self::Attention { .. } => &[Read, Read, Read, Read, Write],
+            Self::Attention { .. } | Self::AttentionTile { .. } => &[Read, Read, Read, Read, Write],
             Self::MoeMatVec { .. } => &[Read, Read, Read, Read, Read, Write],
             Self::MoeRoute { .. } | Self::MoeSum => &[Read, Read, Write],
             Self::CausalConv { .. } => &[Read, Read, Read, Write, Write],
@@ -230,6 +241,7 @@ impl Kernel {
             Self::StoreKv { .. } => "store_kv",
             Self::Heads { .. } => "heads",
             Self::Attention { .. } => "attention",
+            Self::AttentionTile { .. } => "attention_tile",
             Self::AttentionCombine => "attention_combine",
             Self::GatedAct { .. } => "gated_act",
             Self::Act { .. } => "act",
@@ -245,6 +257,16 @@ impl Kernel {
             Self::ArgMaxJoin => "argmax_join",
             Self::TopK { .. } => "top_k",
             Self::Sample { .. } => "sample",
+        }
+    }
+
+    /// The kernel of attention for many positions and heads of so many quads.
+    pub fn attention_tile(kv: KvType, head_quads: usize, extra: ScoreExtra) -> Self {
+        let slots = (TILE_WORKGROUP / head_quads).clamp(1, TILE_ROWS);
+        Self::AttentionTile {
+            kv,
+            slot_rows: TILE_ROWS.div_ceil(slots),
+            extra,
         }
     }
 
@@ -301,16 +323,24 @@ impl Kernel {
             for extra in [ScoreExtra::None, ScoreExtra::Sinks] {
                 all.extend([false, true].map(|split| Self::Attention { kv, split, extra }));
             }
-            for both_ways in [false, true] {
-                let buckets = RelativeBuckets {
+            let buckets = |both_ways| {
+                ScoreExtra::Bias(RelativeBuckets {
                     buckets: 32,
                     both_ways,
-                };
-                all.push(Self::Attention {
+                })
+            };
+            all.push(Self::Attention {
+                kv,
+                split: false,
+                extra: buckets(false),
+            });
+            let extras = [ScoreExtra::None, ScoreExtra::Sinks, buckets(true)];
+            for slot_rows in [1, 2, 4, 8, 16] {
+                all.extend(extras.map(|extra| Self::AttentionTile {
                     kv,
-                    split: false,
-                    extra: ScoreExtra::Bias(buckets),
-                });
+                    slot_rows,
+                    extra,
+                }));
             }
             for qk_norm in [false, true] {
                 let ropes = PAIRINGS.map(Some).into_iter().chain([None]);

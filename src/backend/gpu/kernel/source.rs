@@ -31,6 +31,7 @@ impl Kernel {
             Self::StoreKv { .. } => shader!("kernels/store_kv.wgsl"),
             Self::Heads { .. } => shader!("kernels/heads.wgsl"),
             Self::Attention { .. } => shader!("kernels/attention.wgsl"),
+            Self::AttentionTile { .. } => shader!("kernels/attention_tile.wgsl"),
             Self::AttentionCombine => shader!("kernels/attention_combine.wgsl"),
             Self::GatedAct { .. } => shader!("kernels/gated_act.wgsl"),
             Self::Act { .. } => shader!("kernels/act.wgsl"),
@@ -118,6 +119,13 @@ impl Kernel {
                 list.relative_bias(extra);
                 list.number("MAX_HEAD_QUADS", MAX_HEAD / 4);
             }
+            Self::AttentionTile {
+                slot_rows, extra, ..
+            } => {
+                list.number("SLOT_ROWS", slot_rows);
+                list.flag("SINKS", extra == ScoreExtra::Sinks);
+                list.relative_bias(extra);
+            }
             Self::GatedAct { act } | Self::Act { act } => list.number("ACT", act_number(act)),
             Self::TopK { from_logits } | Self::Sample { from_logits } => {
                 list.flag("FROM_LOGITS", from_logits);
@@ -144,7 +152,9 @@ impl Kernel {
             }
             Self::Rope { .. } => vec![shader!("lib/rotary.wgsl")],
             Self::Heads { kv, .. } => vec![shader!("lib/rotary.wgsl"), kv_module(kv)],
-            Self::StoreKv { kv } | Self::Attention { kv, .. } => vec![kv_module(kv)],
+            Self::StoreKv { kv } | Self::Attention { kv, .. } | Self::AttentionTile { kv, .. } => {
+                vec![kv_module(kv)]
+            }
             Self::GatedAct { .. } | Self::Act { .. } => vec![shader!("lib/activation.wgsl")],
             Self::TopK { .. } => vec![shader!("lib/ranking.wgsl")],
             Self::Sample { .. } => vec![shader!("lib/ranking.wgsl"), shader!("lib/random.wgsl")],

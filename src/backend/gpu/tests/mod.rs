@@ -121,6 +121,8 @@ const FREE: Restrictions = Restrictions {
     max_binding: None,
     no_subgroups: false,
     split_from: Some(16),
+    chunk: Some(64),
+    untiled: false,
     trust_software: true,
 };
 
@@ -129,6 +131,7 @@ const PLAIN: Restrictions = Restrictions {
     default_limits: true,
     no_subgroups: true,
     split_from: None,
+    chunk: Some(512),
     ..FREE
 };
 
