@@ -104,6 +104,15 @@ impl Backend {
         }
     }
 
+    /// Times of the operations since the last call; none at the first, which switches the clock on. The CPU's only.
+    pub fn profile(&mut self) -> Option<cpu::Profile> {
+        match self {
+            Self::Cpu(cpu) => Some(cpu.profile()),
+            #[cfg(feature = "webgpu")]
+            Self::Gpu(_) => None,
+        }
+    }
+
     /// Makes room for a weight of the plan. Its rows follow through [`Backend::write_rows`].
     ///
     /// # Errors

@@ -115,6 +115,12 @@ impl WasmEngine {
         Ok(to_json(self.engine.lease()?.info())?)
     }
 
+    /// Times of the operations since the last call, as JSON; the first call switches the clock on. `null` on a GPU. For
+    /// `cargo xtask bench`; the package does not use it.
+    pub fn profile(&self) -> Result<String, JsValue> {
+        Ok(to_json(&self.engine.lease()?.backend()?.profile())?)
+    }
+
     /// Text to token ids.
     pub fn tokenize(
         &self,

@@ -2,6 +2,8 @@
 
 use std::mem::take;
 
+use web_time::Instant;
+
 use super::reference;
 use super::weights::CpuWeight;
 use super::{CpuBackend, KvCache, Precision, ops, parallel};
@@ -78,9 +80,20 @@ impl CpuBackend {
         self.prepare_angles(pass.start, pass.tokens.len());
         let result = steps.iter().try_for_each(|step| match step.op {
             _ if pass.rows == 0 => Ok(()),
+            ref op if self.clock.is_some() => self.run_timed(op, pass),
             ref op => self.run(op, pass),
         });
         self.acts_of = None;
+        result
+    }
+
+    fn run_timed(&mut self, op: &Op, pass: &mut Pass<'_>) -> Result<()> {
+        let (name, bytes) = self.describe(op);
+        let start = Instant::now();
+        let result = self.run(op, pass);
+        if let Some(clock) = &mut self.clock {
+            clock.note(name, bytes, start);
+        }
         result
     }
 

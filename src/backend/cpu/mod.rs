@@ -12,6 +12,7 @@ pub mod packed;
 mod parallel;
 pub mod pool;
 mod precision;
+mod profile;
 pub mod quantized_kv;
 mod recurrent;
 pub mod reference;
@@ -25,6 +26,7 @@ use crate::{Error, Result};
 
 pub use kv_cache::{KvCache, KvRows, KvType, LayerCache};
 use packed::QuantizedActs;
+pub use profile::{OpTime, Profile};
 use weights::CpuWeight;
 
 /// How numbers are computed.
@@ -67,6 +69,8 @@ pub struct CpuBackend {
     scratch: Vec<ops::Scratch>,
     /// Position where the second text of a pair begins.
     second_text: Option<usize>,
+    /// While profiling.
+    clock: Option<profile::Clock>,
 }
 
 impl CpuBackend {
@@ -81,6 +85,7 @@ impl CpuBackend {
             acts_of: None,
             scratch: Vec::new(),
             second_text: None,
+            clock: None,
             plan,
             options,
         }
