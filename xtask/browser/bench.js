@@ -4,14 +4,36 @@ import { Engine } from '/pkg/index.js';
 export async function run(job, post) {
   for (const model of job.models) {
     for (const backend of job.cases.backends) {
-      const engine = await Engine.load(`/files/${encodeURIComponent(model)}`, { backend });
+      const engine = await Engine.load(`/files/${encodeURIComponent(model)}`, {
+        backend,
+        threads: job.threads,
+      });
       try {
         await measure(job.cases, model, engine, post);
       } finally {
         await engine.dispose();
       }
     }
+    await profile(job, model, post);
   }
+}
+
+/** Where the time goes, see profile-worker.js. */
+function profile({ cases, threads }, model, post) {
+  return new Promise((resolve, reject) => {
+    const worker = new Worker('/profile-worker.js', { type: 'module' });
+    const end = (settle) => {
+      worker.terminate();
+      settle();
+    };
+    worker.onerror = (event) => end(() => reject(new Error(event.message)));
+    worker.onmessage = ({ data: { line, done, error } }) => {
+      if (error) end(() => reject(new Error(error)));
+      else if (line) post('line', { where: 'browser', model, threads, ...line }).catch(reject);
+      else if (done) end(resolve);
+    };
+    worker.postMessage({ url: `/files/${encodeURIComponent(model)}`, threads, cases: cases.profile });
+  });
 }
 
 async function measure(cases, model, engine, post) {

@@ -11,9 +11,12 @@ export async function post(name, result) {
 
 async function main() {
   const job = await (await fetch('/job.json')).json();
-  const work = { conformance: './conformance.js', bench: './bench.js', 'bench-gpu': './bench-gpu.js' }[
-    job.kind
-  ];
+  const work = {
+    conformance: './conformance.js',
+    bench: './bench.js',
+    'bench-gpu': './bench-gpu.js',
+    'bench-peer': './bench-peer.js',
+  }[job.kind];
   const { run } = await import(work);
   await run(job, post);
 }

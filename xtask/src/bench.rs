@@ -23,6 +23,10 @@ pub struct Options {
     pub browser: bool,
     /// What the GPU makes of the models, instead of the rest.
     pub gpu: Option<Gpu>,
+    /// Threads of the browser's engines.
+    pub threads: u32,
+    /// Whether wllama runs beside ours, instead of the rest.
+    pub peer: bool,
 }
 
 /// How to measure the GPU.
@@ -72,7 +76,7 @@ pub fn run(project: &Project, options: &Options) -> Result<()> {
         let browser = setup::browser()?;
         let named = !options.models.is_empty();
         for model in &models {
-            in_browser(project, &browser, model, options.gpu, named)?;
+            in_browser(project, &browser, model, options, named)?;
         }
     }
     Ok(())
@@ -82,15 +86,17 @@ fn in_browser(
     project: &Project,
     browser: &Path,
     model: &Path,
-    gpu: Option<Gpu>,
+    options: &Options,
     named: bool,
 ) -> Result<()> {
+    let gpu = options.gpu;
     let cases: Value = serde_json::from_str(&std::fs::read_to_string(project.path(CASES))?)?;
     let name = model
         .file_name()
         .context("--model names no file")?
         .to_string_lossy();
     let (kind, webgpu) = match gpu {
+        None if options.peer => ("bench-peer", Adapter::None),
         None => ("bench", Adapter::None),
         Some(Gpu::Quick) => ("bench-gpu", Adapter::Software),
         Some(Gpu::Full) => ("bench-gpu", Adapter::Hardware),
@@ -101,12 +107,34 @@ fn in_browser(
         // Made-up models of real shapes are for those who name none.
         description: json!({
             "kind": kind, "quick": quick, "shapes": !named, "cases": cases, "models": [name],
+            "threads": options.threads,
         }),
         files: model
             .parent()
             .context("--model names no file")?
             .to_path_buf(),
         results: None,
+        peer: options.peer.then(|| install_peer(project)).transpose()?,
     };
     browser::run(project, browser, job)
+}
+
+/// The peer's package, as published, in a folder of its own; gives where it lies.
+fn install_peer(project: &Project) -> Result<PathBuf> {
+    const PACKAGE: &str = "@wllama/wllama";
+    const VERSION: &str = "3.8.1";
+    let folder = project.cache("peer");
+    let package = folder.join("node_modules").join(PACKAGE);
+    std::fs::create_dir_all(&folder)?;
+    // A package of its own, or npm would install into ours.
+    std::fs::write(folder.join("package.json"), "{ \"private\": true }\n")?;
+    crate::progress::step(&format!("Installing {PACKAGE} {VERSION}"), || {
+        crate::process::run(
+            Command::new("npm")
+                .args(["install", "--ignore-scripts", "--no-audit", "--no-fund"])
+                .args(["--silent", &format!("{PACKAGE}@{VERSION}")])
+                .current_dir(&folder),
+        )
+    })?;
+    Ok(package)
 }

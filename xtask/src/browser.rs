@@ -41,17 +41,22 @@ pub struct Job {
     pub files: PathBuf,
     /// Where `POST /results/NAME` puts its body; without one it is printed.
     pub results: Option<PathBuf>,
+    /// Another engine's package, served under `/peer/`.
+    pub peer: Option<PathBuf>,
 }
 
 /// Serves the job, runs the page to its end, fails when it fails.
 pub fn run(project: &Project, browser: &Path, job: Job) -> Result<()> {
     let adapter = job.webgpu.name();
-    let site = Site::default()
+    let mut site = Site::default()
         .mount("/", project.path("xtask/browser"))
         .mount("/pkg/", project.path("pkg/dist"))
         .mount("/model.gguf", project.default_model()?)
-        .mount("/files/", &job.files)
-        .handler(Box::new(move |request| answer(&job, request)));
+        .mount("/files/", &job.files);
+    if let Some(peer) = &job.peer {
+        site = site.mount("/peer/", peer);
+    }
+    let site = site.handler(Box::new(move |request| answer(&job, request)));
     let running = serve::start(site, 0)?;
     run_command(
         Command::new("node")

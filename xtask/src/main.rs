@@ -35,11 +35,12 @@ Usage: cargo xtask COMMAND
           [--dev] faster to compile, slower to run
   size    Show what the page downloads: raw, gzip, brotli
   bench   Measure tokens a second on this machine and in a headless browser, as JSON lines
-          [--model FILE.gguf …] [--native] [--browser] | --gpu [--quick]
+          [--model FILE.gguf …] [--threads N] [--native] [--browser] | --peer wllama | --gpu [--quick]
+          --peer wllama: beside ours in the browser, in turn
           --gpu: this machine's GPU in a browser; --quick tries that on a software adapter
   conformance EXPECTED_DIR RESULTS_DIR
           Answer a folder of questions, one result file each
-          [--backend cpu|reference|gpu] [--kv f32|f16] [--browser] [--threads N] [--check] [--only NAME …]
+          [--backend cpu|reference|gpu] [--kv f32|f16|q8_0] [--browser] [--threads N] [--check] [--only NAME …]
   models  Measure how closely every model agrees with llama.cpp and write it to docs/MODELS.md
           [--gpu] on this machine's GPU too
   setup   Only install what the other commands need
@@ -153,6 +154,8 @@ fn bench_options(mut args: lexopt::Parser) -> Result<bench::Options> {
         native: false,
         browser: false,
         gpu: None,
+        threads: 1,
+        peer: false,
     };
     while let Some(arg) = args.next()? {
         match arg {
@@ -163,6 +166,11 @@ fn bench_options(mut args: lexopt::Parser) -> Result<bench::Options> {
                 options.gpu.get_or_insert(bench::Gpu::Full);
             }
             Long("quick") => options.gpu = Some(bench::Gpu::Quick),
+            Long("threads") => options.threads = args.value()?.parse()?,
+            Long("peer") => match args.value()?.string()?.as_str() {
+                "wllama" => (options.browser, options.peer) = (true, true),
+                other => bail!("--peer is wllama, not {other}"),
+            },
             other => return Err(other.unexpected().into()),
         }
     }

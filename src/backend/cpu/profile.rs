@@ -96,7 +96,9 @@ impl CpuBackend {
         let name = format!("{op:?}");
         let name = name.split([' ', '{', '(']).next().unwrap_or_default();
         match *op {
-            Op::MatMul { weight, .. } | Op::MoeMatMul { weight, .. } => self.describe_product(name, weight),
+            Op::MatMul { weight, .. } | Op::MoeMatMul { weight, .. } => {
+                self.describe_product(name, weight)
+            }
             _ => (name.to_owned(), 0),
         }
     }

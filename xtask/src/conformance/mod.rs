@@ -131,6 +131,7 @@ pub fn in_browser(project: &Project, browser: &Path, options: &Options) -> Resul
         },
         files: options.expected.clone(),
         results: Some(options.results.clone()),
+        peer: None,
     };
     step(&title, || browser::run(project, browser, job))
 }
