@@ -3,8 +3,9 @@ import { Engine } from '/pkg/index.js';
 
 export async function run(job, post) {
   for (const model of job.models) {
+    const blob = await (await fetch(`/files/${encodeURIComponent(model)}`)).blob();
     for (const backend of job.cases.backends) {
-      const engine = await Engine.load(`/files/${encodeURIComponent(model)}`, {
+      const engine = await Engine.load(blob, {
         backend,
         threads: job.threads,
       });

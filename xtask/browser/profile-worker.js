@@ -20,7 +20,7 @@ async function* profile({ url, threads, cases }) {
   };
   for (const kvType of cases.caches) {
     const { prompt, contexts, tokens } = cases;
-    const contextLength = Math.max(...contexts) + tokens + 1;
+    const contextLength = Math.max(prompt, ...contexts) + tokens + 1;
     const options = JSON.stringify({ backend: 'cpu', kvType, contextLength });
     const engine = await WasmEngine.load([source], options, () => true);
     const info = JSON.parse(engine.info());
