@@ -7,6 +7,8 @@
 use std::path::Path;
 
 use inkling::backend::GpuOptions;
+use inkling::backend::gpu::Restrictions;
+use inkling::backend::gpu::kernel::{Kernel, Reduce};
 use inkling::engine::{
     BackendChoice, ChatRequest, CompletionRequest, Engine, FinishReason, Generation,
     GenerationEvent, LoadOptions, MemorySource, Usage,
@@ -250,4 +252,135 @@ fn the_context_is_filled_to_its_end() {
     let got = answer(&mut engine, &request);
     assert_eq!(got.reason, FinishReason::Length);
     assert_eq!(got.usage.prompt_tokens + got.usage.completion_tokens, 48);
+}
+
+/// The model under `auto` with a changed shader, an earlier verdict perhaps.
+fn sabotaged(sabotage: fn(&Kernel, Reduce, String) -> String, verdict: Option<String>) -> Engine {
+    load(&LoadOptions {
+        backend: BackendChoice::Auto,
+        gpu_verdict: verdict,
+        gpu: GpuOptions {
+            restrictions: Restrictions {
+                trust_software: true,
+                sabotage: Some(sabotage),
+                ..Restrictions::default()
+            },
+            ..GpuOptions::default()
+        },
+        ..LoadOptions::default()
+    })
+    .unwrap()
+}
+
+/// Sums with subgroups come out too small.
+fn broken_subgroups(_: &Kernel, reduce: Reduce, source: String) -> String {
+    let small = "return 0.9 * subgroupAdd(total);";
+    match reduce {
+        Reduce::Subgroup => source.replace("return subgroupAdd(total);", small),
+        Reduce::Workgroup => source,
+    }
+}
+
+/// The kernel does nothing.
+fn idle(source: &str) -> String {
+    let nothing = "fn run(group: vec3<u32>, index: u32) {}\n@compute";
+    source
+        .replace("fn run(", "fn idle(")
+        .replace("@compute", nothing)
+}
+
+fn broken_fusion(kernel: &Kernel, _: Reduce, source: String) -> String {
+    match kernel {
+        Kernel::Heads { .. } => idle(&source),
+        _ => source,
+    }
+}
+
+fn broken_choice(kernel: &Kernel, _: Reduce, source: String) -> String {
+    match kernel {
+        Kernel::Sample { .. } => source.replace("draw(kept())", "draw(kept()) + 1u"),
+        _ => source,
+    }
+}
+
+fn broken_everywhere(kernel: &Kernel, _: Reduce, source: String) -> String {
+    match kernel {
+        Kernel::Add => idle(&source),
+        _ => source,
+    }
+}
+
+#[test]
+fn a_broken_shader_never_reaches_the_text() {
+    let Some(mut whole) = on_gpu(None) else {
+        return;
+    };
+    let request = j!({ "messages": [{ "role": "user", "content": "Who are you?" }], "temperature": 0, "maxTokens": 16 });
+    let want = answer(&mut whole, &request).text;
+    let gpu = whole.info().gpu.clone().unwrap();
+    assert!(gpu.checked && gpu.quarantined.is_empty(), "{gpu:?}");
+    type Case = (fn(&Kernel, Reduce, String) -> String, &'static str, bool);
+    let cases: [Case; 4] = [
+        (broken_subgroups, "with subgroups", true),
+        (broken_fusion, "fused kernels", true),
+        (broken_choice, "choosing tokens", true),
+        (broken_everywhere, "add gives wrong results", false),
+    ];
+    for (sabotage, named, on_gpu) in cases {
+        let mut engine = sabotaged(sabotage, None);
+        let found = engine.info().gpu.clone().unwrap();
+        println!("{found:?}");
+        assert!(
+            found.quarantined.iter().any(|name| name.contains(named)),
+            "{found:?}"
+        );
+        assert_eq!(
+            engine.info().backend.starts_with("webgpu"),
+            on_gpu,
+            "{found:?}"
+        );
+        assert_eq!(found.reason.is_none(), on_gpu);
+        assert_eq!(answer(&mut engine, &request).text, want, "{found:?}");
+        // The verdict says the same at once.
+        let mut engine = sabotaged(sabotage, Some(found.verdict.clone()));
+        assert_eq!(engine.info().gpu.clone().unwrap(), found);
+        assert_eq!(answer(&mut engine, &request).text, want, "{found:?}");
+    }
+    // One of another adapter or of other kernels does not count.
+    let verdict = gpu
+        .verdict
+        .replace("llvmpipe", "another")
+        .replace("SwiftShader", "another");
+    let engine = sabotaged(broken_everywhere, Some(verdict));
+    assert!(!engine.info().backend.starts_with("webgpu"));
+}
+
+/// Families of every kind: the check must not find fault with any.
+#[test]
+fn the_check_has_no_false_alarms() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models");
+    let files = std::fs::read_dir(&folder).unwrap();
+    let mut names: Vec<_> = files
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".gguf") && !name.contains("-of-"))
+        .filter(|name| !name.contains("-q-") || name.contains("_K") || name.contains("MXFP4"))
+        .collect();
+    names.sort();
+    for name in names {
+        let source = MemorySource(std::fs::read(folder.join(&name)).unwrap());
+        let options = LoadOptions {
+            backend: BackendChoice::Gpu,
+            context_length: Some(128),
+            ..LoadOptions::default()
+        };
+        let engine = match block_on(Engine::load(vec![source], &options, |_| true)) {
+            Ok(engine) => engine,
+            Err(error) if error.code() == "gpu_unavailable" => {
+                return println!("skipped: {error}");
+            }
+            Err(error) => panic!("{name}: {error}"),
+        };
+        let gpu = engine.info().gpu.clone().unwrap();
+        assert!(gpu.checked && gpu.quarantined.is_empty(), "{name}: {gpu:?}");
+    }
 }

@@ -1,5 +1,7 @@
 //! Backends: interpreters of a [`Plan`](crate::model::Plan).
 
+#[cfg(feature = "webgpu")]
+pub mod check;
 mod checkpoints;
 pub mod cpu;
 #[cfg(feature = "webgpu")]
@@ -214,10 +216,7 @@ impl Backend {
     ///
     /// # Errors
     /// Those of [`Backend::forward`].
-    #[cfg_attr(
-        not(feature = "webgpu"),
-        expect(unused_variables, clippy::unused_async)
-    )]
+    #[cfg_attr(not(feature = "webgpu"), expect(unused_variables))]
     pub async fn next_token(
         &mut self,
         cache: &mut KvCache,

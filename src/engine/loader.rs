@@ -216,6 +216,26 @@ pub(super) async fn load_weights(
     backend.finish()
 }
 
+/// The bytes of some rows of a weight.
+#[cfg(feature = "webgpu")]
+pub(super) async fn read_rows(
+    sources: &[impl WeightSource],
+    file: &GgufFile,
+    spec: &WeightSpec,
+    first: usize,
+    count: usize,
+) -> Result<Vec<u8>> {
+    let tensor = file
+        .tensor(&spec.tensor)
+        .ok_or_else(|| Error::MissingTensor(spec.tensor.clone()))?;
+    let source = sources
+        .get(tensor.shard)
+        .ok_or_else(|| Error::Internal("no such shard".into()))?;
+    let row_bytes = tensor.dtype.row_bytes(spec.cols)?;
+    let start = tensor.offset + skipped_bytes(spec, tensor)? + (first * row_bytes) as u64;
+    source.read(start, count * row_bytes).await
+}
+
 fn weight_bytes(spec: &WeightSpec, tensor: &TensorInfo) -> Result<u64> {
     Ok((spec.rows * tensor.dtype.row_bytes(spec.cols)?) as u64)
 }

@@ -6,6 +6,8 @@ use crate::backend::{Backend, CpuBackend, CpuOptions, KvType, Precision};
 use crate::gguf::{GgufFile, Metadata};
 use crate::model::{self, ModelConfig, Plan};
 use crate::{Error, Result};
+#[cfg(feature = "webgpu")]
+use crate::{model::WeightSpec, quant::DType};
 
 /// What a model is made of, so that it can be made again.
 pub(super) struct Origin {
@@ -100,7 +102,8 @@ impl Origin {
         info: &mut GpuInfo,
         progress: &mut impl FnMut(LoadProgress) -> bool,
     ) -> Result<Backend> {
-        use crate::backend::{Gpu, GpuBackend};
+        use super::LoadPhase;
+        use crate::backend::{Gpu, GpuBackend, check};
         let options = crate::backend::GpuOptions {
             kv_type: match self.options.kv_type {
                 Some(KvChoice::F32) => KvType::F32,
@@ -116,21 +119,30 @@ impl Origin {
             return Err(Error::GpuUnavailable(reason));
         }
         let plan = self.plan.clone();
-        let gpu = GpuBackend::on(gpu, plan, self.dtypes()?, self.n_ctx, options).await?;
+        let mut gpu = GpuBackend::on(gpu, plan, self.dtypes()?, self.n_ctx, options).await?;
+        let mut outcome = check::Outcome::default();
+        let earlier = self.options.gpu_verdict.as_deref();
+        let recalled = check::recall(&mut gpu, earlier, &mut outcome).await;
+        info.set(&outcome);
+        info.checked = recalled?;
         let mut backend = Backend::Gpu(Box::new(gpu));
         loader::load_weights(&self.sources, &self.file, &mut backend, progress).await?;
+        if let (Backend::Gpu(gpu), false) = (&mut backend, info.checked) {
+            loader::report(progress, LoadPhase::Check, 0, 1)?;
+            let checked = check::check(gpu, self, &mut outcome).await;
+            info.set(&outcome);
+            checked?;
+            info.checked = true;
+            loader::report(progress, LoadPhase::Check, 1, 1)?;
+        }
         Ok(backend)
     }
 
     /// Storage type of each weight of the plan.
     #[cfg(feature = "webgpu")]
-    fn dtypes(&self) -> Result<Vec<crate::quant::DType>> {
-        let dtype = |spec: &model::WeightSpec| {
-            let tensor = self.file.tensor(&spec.tensor);
-            tensor
-                .map(|tensor| tensor.dtype)
-                .ok_or_else(|| Error::MissingTensor(spec.tensor.clone()))
-        };
+    fn dtypes(&self) -> Result<Vec<DType>> {
+        use crate::backend::check::WeightRows;
+        let dtype = |spec| self.dtype(spec);
         self.plan.weights.iter().map(dtype).collect()
     }
 }
@@ -158,4 +170,26 @@ fn cpu_options(options: &LoadOptions) -> CpuOptions {
         (Some(KvChoice::F32), _) | (None, Precision::Exact) => KvType::F32,
     };
     CpuOptions { precision, kv_type }
+}
+
+#[cfg(feature = "webgpu")]
+impl GpuInfo {
+    fn set(&mut self, outcome: &crate::backend::check::Outcome) {
+        self.quarantined.clone_from(&outcome.quarantined);
+        self.verdict.clone_from(&outcome.verdict);
+    }
+}
+
+#[cfg(feature = "webgpu")]
+impl crate::backend::check::WeightRows for Origin {
+    fn dtype(&self, spec: &WeightSpec) -> Result<DType> {
+        let tensor = self.file.tensor(&spec.tensor);
+        tensor
+            .map(|tensor| tensor.dtype)
+            .ok_or_else(|| Error::MissingTensor(spec.tensor.clone()))
+    }
+
+    async fn read(&self, spec: &WeightSpec, first: usize, count: usize) -> Result<Vec<u8>> {
+        loader::read_rows(&self.sources, &self.file, spec, first, count).await
+    }
 }

@@ -313,6 +313,30 @@ pub enum Op {
     LastRow { x: BufId, out: BufId },
 }
 
+impl Op {
+    /// Weights that the operation uses itself.
+    pub fn weights(&self) -> Vec<WeightId> {
+        match *self {
+            Self::Embed { table, .. } => vec![table],
+            Self::Norm { weight, bias, .. } => weight.into_iter().chain(bias).collect(),
+            Self::MatMul { weight, bias, .. }
+            | Self::MoeMatMul { weight, bias, .. }
+            | Self::CausalConv { weight, bias, .. } => [weight].into_iter().chain(bias).collect(),
+            Self::Attention { sinks, bias, .. } => {
+                let table = bias.map(|bias| bias.table);
+                sinks.into_iter().chain(table).collect()
+            }
+            Self::ScaleByWeight { weight, .. } => vec![weight],
+            Self::DeltaNet { dt, a, .. } => vec![dt, a],
+            Self::StateScan {
+                dt_bias, a, skip, ..
+            } => vec![dt_bias, a, skip],
+            Self::MoeRoute { bias, .. } => bias.into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// An operation with its name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {

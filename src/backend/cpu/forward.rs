@@ -306,6 +306,11 @@ impl CpuBackend {
         values
     }
 
+    /// Puts rows into a buffer of the plan, as if an operation had left them there.
+    pub fn set_rows(&mut self, id: BufId, values: Vec<f32>) {
+        self.put(id, values);
+    }
+
     pub(super) fn put(&mut self, id: BufId, values: Vec<f32>) {
         self.buffers[id.0] = values;
         self.touched(id);

@@ -22,6 +22,9 @@ pub struct Restrictions {
     pub untiled: bool,
     /// Let `auto` take a software adapter for a GPU.
     pub trust_software: bool,
+    /// Changes the text of kernels, to see whether the check finds it. Not in releases.
+    #[cfg(debug_assertions)]
+    pub sabotage: Option<fn(&Kernel, Reduce, String) -> String>,
 }
 
 /// A device with what the rest needs to know of it. Clones share it.
@@ -41,6 +44,8 @@ pub struct Gpu {
     compiled: Arc<Mutex<Vec<(Kernel, Pipeline)>>>,
     /// Whether the adapter only imitates a GPU on the CPU.
     pub software: bool,
+    /// What it does without.
+    pub restrictions: Restrictions,
 }
 
 /// A compiled kernel. Clones share it.
@@ -50,6 +55,8 @@ pub struct Pipeline {
     pub pipeline: wgpu::ComputePipeline,
     /// Layout of its bind group.
     pub layout: wgpu::BindGroupLayout,
+    /// How it reduces, if it does.
+    pub reduce: Reduce,
 }
 
 impl Gpu {
@@ -96,6 +103,7 @@ impl Gpu {
         let subgroups = !restrictions.no_subgroups && has_subgroups(&device);
         Ok(Self {
             software: is_software(&name, &info),
+            restrictions,
             max_binding: restrictions.max_binding.unwrap_or(binding).min(binding),
             reduce: if subgroups {
                 Reduce::Subgroup
@@ -143,31 +151,41 @@ impl Gpu {
         }
     }
 
-    /// Compiles a kernel. Layouts are explicit, so that a page may compile the same text ahead of us.
-    ///
-    /// # Errors
-    /// [`Error::Gpu`] with the compiler's message.
-    pub async fn compile(&self, kernel: &Kernel) -> Result<Pipeline> {
-        let compiled = || self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = compiled()
-            .iter()
-            .find(|(known, _)| known == kernel)
-            .map(|(_, pipeline)| pipeline.clone());
-        if let Some(pipeline) = known {
-            return Ok(pipeline);
-        }
-        let pipeline = self.build(kernel).await?;
-        compiled().push((*kernel, pipeline.clone()));
-        Ok(pipeline)
-    }
-
-    async fn build(&self, kernel: &Kernel) -> Result<Pipeline> {
+    /// The text of a kernel for this device.
+    pub fn source(&self, kernel: &Kernel, reduce: Reduce) -> String {
         let dialect = if cfg!(target_arch = "wasm32") {
             Dialect::Browser
         } else {
             Dialect::Naga
         };
-        let source = kernel.source(self.reduce, dialect);
+        let source = kernel.source(reduce, dialect);
+        #[cfg(debug_assertions)]
+        if let Some(change) = self.restrictions.sabotage {
+            return change(kernel, reduce, source);
+        }
+        source
+    }
+
+    /// Compiles a kernel. Layouts are explicit, so that a page may compile the same text ahead of us.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] with the compiler's message.
+    pub async fn compile(&self, kernel: &Kernel, reduce: Reduce) -> Result<Pipeline> {
+        let compiled = || self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = compiled()
+            .iter()
+            .find(|(known, pipeline)| known == kernel && pipeline.reduce == reduce)
+            .map(|(_, pipeline)| pipeline.clone());
+        if let Some(pipeline) = known {
+            return Ok(pipeline);
+        }
+        let pipeline = self.build(kernel, reduce).await?;
+        compiled().push((*kernel, pipeline.clone()));
+        Ok(pipeline)
+    }
+
+    async fn build(&self, kernel: &Kernel, reduce: Reduce) -> Result<Pipeline> {
+        let source = self.source(kernel, reduce);
         let name = kernel.name();
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let module = self
@@ -214,7 +232,11 @@ impl Gpu {
                 cache: None,
             });
         match scope.pop().await {
-            None => Ok(Pipeline { pipeline, layout }),
+            None => Ok(Pipeline {
+                pipeline,
+                layout,
+                reduce,
+            }),
             Some(error) => Err(Error::Gpu(format!("{name}: {error}"))),
         }
     }

@@ -136,8 +136,9 @@ impl Run {
 impl GpuBackend {
     /// Begins to choose tokens for a generation, if its rules let the GPU do that.
     pub fn start_run(&self, params: &SamplingParams, seed: u64, first: usize) -> Option<Run> {
+        let rules = Rules::of(params, seed, first).filter(|_| self.chooses);
         Some(Run {
-            rules: Rules::of(params, seed, first)?,
+            rules: rules?,
             pace: Pace::new(self.options.steps),
             staging: [(); IN_FLIGHT].map(|()| Staging::new(&self.gpu, (MAX_TOKENS * 4) as u64)),
             in_flight: VecDeque::new(),

@@ -17,6 +17,7 @@ mod program;
 mod readback;
 mod replay;
 mod state;
+mod tap;
 #[cfg(test)]
 mod tests;
 mod weights;
@@ -37,6 +38,7 @@ pub use kv_cache::KvCache;
 use program::{Params, Program};
 use readback::Staging;
 use replay::Replay;
+pub use tap::{List, Tap};
 use weights::Weights;
 
 /// Choices of the GPU backend.
@@ -78,6 +80,10 @@ pub struct GpuBackend {
     state_epoch: u64,
     chunks: Chunks,
     logits: Vec<f32>,
+    /// Whether single tokens run the fused list.
+    fuses: bool,
+    /// Whether tokens may be chosen on the GPU.
+    chooses: bool,
     n_ctx: usize,
     second_text: Option<usize>,
     name: &'static str,
@@ -139,7 +145,7 @@ impl GpuBackend {
         let (program, layout) = compile::compile(&plan, &dtypes, target)?;
         let mut pipelines = Vec::new();
         for kernel in &program.kernels {
-            pipelines.push(gpu.compile(kernel).await?);
+            pipelines.push(gpu.compile(kernel, gpu.reduce).await?);
         }
         let weights = Weights::new(&gpu, layout, dtypes).await?;
         let buffers = Buffers::new(&gpu, &plan, &program, n_ctx).await?;
@@ -165,6 +171,8 @@ impl GpuBackend {
             state_epoch: 1,
             chunks,
             logits: Vec::new(),
+            fuses: true,
+            chooses: true,
             n_ctx,
             second_text: None,
             name,

@@ -61,6 +61,8 @@ pub const SPLITS: usize = 8;
 /// One dispatch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dispatch {
+    /// Number of the plan's step whose result it makes.
+    pub step: usize,
     /// Label of the plan's step whose result it makes.
     pub label: String,
     /// Index into [`Program::kernels`].

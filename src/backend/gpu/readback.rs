@@ -70,6 +70,17 @@ impl Staging {
         encoder.copy_buffer_to_buffer(source, offset, &self.buffer, 0, bytes.min(self.bytes));
     }
 
+    /// The same, to byte `at` of this buffer.
+    pub fn copy_at(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        source: &wgpu::Buffer,
+        bytes: u64,
+        at: u64,
+    ) {
+        encoder.copy_buffer_to_buffer(source, 0, &self.buffer, at, bytes);
+    }
+
     /// Waits for what was submitted and gives the first `out.len()` words to `out`.
     ///
     /// # Errors

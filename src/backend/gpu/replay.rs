@@ -9,6 +9,8 @@ pub struct Replay {
     dispatches: Vec<Dispatch>,
     groups: Vec<Option<wgpu::BindGroup>>,
     params: wgpu::Buffer,
+    /// Whether single tokens run the fused list.
+    fused: bool,
     decode_end: usize,
     chunk_end: usize,
     choose_end: usize,
@@ -39,6 +41,7 @@ impl Replay {
             );
         }
         let mut replay = Self {
+            fused: backend.fuses && !program.decode.is_empty(),
             decode_end: program.decode.len(),
             chunk_end: program.decode.len() + program.chunk.len(),
             choose_end: dispatches.len() - program.encode.len() - program.sample.len(),
@@ -117,7 +120,39 @@ impl Replay {
 
     /// Range of the dispatches for one token.
     pub fn decode(&self) -> std::ops::Range<usize> {
+        if self.fused {
+            self.fused()
+        } else {
+            self.chunk()
+        }
+    }
+
+    /// Range of the fused dispatches.
+    pub fn fused(&self) -> std::ops::Range<usize> {
         0..self.decode_end
+    }
+
+    /// Some dispatches.
+    pub fn list(&self, range: std::ops::Range<usize>) -> &[Dispatch] {
+        &self.dispatches[range]
+    }
+
+    /// The steps of the plan that a range goes through, each with its dispatches.
+    pub fn steps(&self, range: std::ops::Range<usize>) -> Vec<(usize, std::ops::Range<usize>)> {
+        let mut steps: Vec<(usize, std::ops::Range<usize>)> = Vec::new();
+        for i in range {
+            let step = self.dispatches[i].step;
+            match steps.last_mut() {
+                Some((last, range)) if *last == step => range.end = i + 1,
+                _ => steps.push((step, i..i + 1)),
+            }
+        }
+        steps
+    }
+
+    /// Runs single tokens as chunks from now on.
+    pub fn leave_unfused(&mut self) {
+        self.fused = false;
     }
 
     /// Range of the dispatches for a chunk.

@@ -63,8 +63,8 @@ pub fn compile(plan: &Plan, dtypes: &[DType], target: Target) -> Result<(Program
     compiler.program.encode = compiler.steps(&plan.encoder)?;
     compiler.program.chunk = compiler.steps(&plan.steps)?;
     // A text that runs in one pass is rarely one token: it needs no list of its own for that.
-    for (label, node) in fused.nodes.iter().filter(|_| !plan.whole) {
-        compiler.label = label;
+    for (step, node) in fused.nodes.iter().filter(|_| !plan.whole) {
+        compiler.begin(*step, &plan.steps[*step]);
         compiler.node(node)?;
     }
     compiler.program.decode = std::mem::take(&mut compiler.list);
@@ -85,6 +85,8 @@ struct Compiler<'a> {
     layout: &'a Layout,
     program: Program,
     list: Vec<Dispatch>,
+    /// Step of the plan (or of its encoder) whose result is made, and its label.
+    step: usize,
     label: &'a str,
     /// Whether the operation stands behind `LastRow`.
     tail: bool,
@@ -126,6 +128,7 @@ impl<'a> Compiler<'a> {
             layout,
             program,
             list: Vec::new(),
+            step: 0,
             label: "",
             tail: false,
         }
@@ -133,13 +136,18 @@ impl<'a> Compiler<'a> {
 
     /// The operations as they are, for many tokens.
     fn steps(&mut self, steps: &'a [Step]) -> Result<Vec<Dispatch>> {
-        for step in steps {
-            self.label = &step.label;
+        for (index, step) in steps.iter().enumerate() {
+            self.begin(index, step);
             self.op(&step.op, self.program.max_tokens)?;
             self.tail |= ends_rows(&step.op);
         }
         self.tail = false;
         Ok(std::mem::take(&mut self.list))
+    }
+
+    fn begin(&mut self, index: usize, step: &'a Step) {
+        self.step = index;
+        self.label = &step.label;
     }
 
     fn width(&self, buffer: BufId) -> usize {
@@ -156,6 +164,7 @@ impl<'a> Compiler<'a> {
     ) {
         let kernel = self.program.kernel(kernel);
         self.list.push(Dispatch {
+            step: self.step,
             label: self.label.to_owned(),
             kernel,
             params,
@@ -464,7 +473,7 @@ fn chunk_limit(widths: &[usize], most: usize) -> usize {
 }
 
 /// Whether later operations see only the rows that are wanted.
-fn ends_rows(op: &Op) -> bool {
+pub fn ends_rows(op: &Op) -> bool {
     matches!(op, Op::LastRow { .. } | Op::Pool { .. })
 }
 

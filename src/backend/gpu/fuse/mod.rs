@@ -16,8 +16,8 @@ mod flow;
 
 use super::format::Format;
 use crate::model::{Activation, BufId, NormKind, Op, Plan, RopeId, Step, WeightId};
-pub use flow::written;
-use flow::{buffers_mut, reads};
+use flow::buffers_mut;
+pub use flow::{reads, written};
 
 /// A norm of the input of a projection.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -84,8 +84,8 @@ pub enum Node {
 
 /// The rewritten plan.
 pub struct Fused {
-    /// Operations with their labels.
-    pub nodes: Vec<(String, Node)>,
+    /// Operations, each with the number of the plan's step whose result it makes.
+    pub nodes: Vec<(usize, Node)>,
     /// Widths of the plan's buffers and of those that fusion adds.
     pub buffers: Vec<usize>,
     /// Weights to be laid end to end, each with the biases of its projections.
@@ -147,7 +147,7 @@ impl<S: Fn(WeightId, WeightId) -> bool, F: Fn(WeightId, usize) -> bool> Fuser<'_
                     _ => (1.0, 1),
                 };
                 self.push(
-                    at,
+                    at + taken - 1,
                     Node::Embed {
                         op: op.clone(),
                         scale,
@@ -215,9 +215,7 @@ impl<S: Fn(WeightId, WeightId) -> bool, F: Fn(WeightId, usize) -> bool> Fuser<'_
     }
 
     fn push(&mut self, at: usize, node: Node) {
-        self.out
-            .nodes
-            .push((self.plan.steps[at].label.clone(), node));
+        self.out.nodes.push((at, node));
     }
 
     fn plain(&mut self, at: usize) -> usize {
@@ -357,10 +355,12 @@ impl<S: Fn(WeightId, WeightId) -> bool, F: Fn(WeightId, usize) -> bool> Fuser<'_
                 out: self.name(p.out),
                 out_offset: 0,
             };
+            let mut step = at + i;
             if i + 1 == projections.len() && self.absorb(end, p, &mut node) {
                 taken += 1;
+                step = end;
             }
-            self.push(at + i, node);
+            self.push(step, node);
         }
         taken
     }

@@ -51,7 +51,7 @@ impl Kernel {
     }
 
     /// Whether invocations reduce values together.
-    fn reduces(&self) -> bool {
+    pub fn reduces(&self) -> bool {
         matches!(
             self,
             Self::MatVec { .. }

@@ -124,6 +124,7 @@ const FREE: Restrictions = Restrictions {
     chunk: Some(64),
     untiled: false,
     trust_software: true,
+    sabotage: None,
 };
 
 /// WebGPU's defaults and nothing more.

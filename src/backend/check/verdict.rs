@@ -1,0 +1,81 @@
+//! What a check found, in a form that the caller keeps and gives back at the next load.
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::GpuBackend;
+
+/// Outcome of a check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Version of this crate.
+    version: String,
+    /// Adapter and kernels that it is about.
+    about: String,
+    /// What is left out, in the order in which it was given up.
+    pub(super) given_up: Vec<GivenUp>,
+    /// Why the GPU cannot run the model at all.
+    pub(super) failed: Option<String>,
+}
+
+/// A variant that gave wrong results.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum GivenUp {
+    /// The subgroup operations of a kernel.
+    Subgroups {
+        /// Its name.
+        name: String,
+        /// All of it.
+        kernel: String,
+    },
+    /// The list of fused operations, in which one of these kernels is wrong.
+    Fusion(Vec<String>),
+    /// Choosing tokens on the GPU.
+    Choosing,
+}
+
+impl GivenUp {
+    /// What people call it.
+    fn describe(&self) -> String {
+        match self {
+            Self::Subgroups { name, .. } => format!("{name} with subgroups"),
+            Self::Fusion(names) => format!("fused kernels ({})", names.join(", ")),
+            Self::Choosing => "choosing tokens on the GPU".to_owned(),
+        }
+    }
+}
+
+impl Verdict {
+    /// Nothing found yet.
+    pub(super) fn new(gpu: &GpuBackend) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            about: gpu.fingerprint(),
+            given_up: Vec::new(),
+            failed: None,
+        }
+    }
+
+    /// An earlier verdict, if it is about this adapter, these kernels and this version.
+    pub(super) fn known(json: Option<&str>, gpu: &GpuBackend) -> Option<Self> {
+        let known: Self = serde_json::from_str(json?).ok()?;
+        let fresh = Self::new(gpu);
+        (known.version == fresh.version && known.about == fresh.about).then_some(known)
+    }
+
+    /// What is not used, for people.
+    pub(super) fn quarantined(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        let found = self.given_up.iter().map(GivenUp::describe);
+        for name in found.chain(self.failed.clone()) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// For the caller to keep.
+    pub(super) fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
