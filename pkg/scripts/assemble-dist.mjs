@@ -1,6 +1,6 @@
 // Puts beside the compiled files what tsc does not make: the wasm modules and their glue, which `cargo xtask build`
 // left in wasm/, the glue's types (our own, narrower than the generated ones), the table of builds, and the licences.
-import { copyFile, writeFile } from 'node:fs/promises';
+import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -25,4 +25,8 @@ for (const file of files) await copyFile(root + file, `${root}dist/${basename(fi
 
 // Bundlers look for exactly these expressions, and stumble over files that are not there.
 const entries = builds.map((name) => `  ${name}: () => new URL('./${wasmOf(name)}', import.meta.url),\n`);
-await writeFile(`${root}dist/builds.js`, `export const builds = {\n${entries.join('')}};\n`);
+const { version } = JSON.parse(await readFile(`${root}package.json`, 'utf8'));
+await writeFile(
+  `${root}dist/builds.js`,
+  `export const builds = {\n${entries.join('')}};\nexport const version = '${version}';\n`,
+);

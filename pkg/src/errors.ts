@@ -14,6 +14,9 @@ const CORE_CODES = [
   'context_full',
   'invalid_request',
   'out_of_memory',
+  'gpu_unavailable',
+  'gpu',
+  'gpu_lost',
   'cancelled',
   'source',
   'internal',
@@ -34,7 +37,10 @@ export type CoreErrorCode = (typeof CORE_CODES)[number];
  * - `template`, `template_raised`: the chat template is broken, or refused this conversation.
  * - `context_full`: the prompt does not fit the context window, or a text to embed is longer than the model reads.
  * - `invalid_request`: a parameter is out of range.
- * - `out_of_memory`: weights or cache do not fit into memory.
+ * - `out_of_memory`: weights or cache do not fit into memory, the GPU's or the page's.
+ * - `gpu_unavailable`: `backend: 'gpu'`, but there is no WebGPU here or no adapter.
+ * - `gpu`: the GPU cannot run this model, or failed.
+ * - `gpu_lost`: the browser took the GPU away (driver restarted, computer slept) and it did not come back.
  * - `source`: a local file could not be read (moved or changed since it was picked, for example).
  * - `aborted`: the caller's AbortSignal fired.
  * - `disposed`: the engine was disposed.

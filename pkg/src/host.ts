@@ -4,8 +4,17 @@ import { openSources } from './byte-source.js';
 import type { Inspection } from './download.js';
 import { abortError, EngineError, isTrap, toWireError } from './errors.js';
 import { runGeneration } from './generation-loop.js';
-import type { WasmEngine, WasmGeneration } from './inkling.js';
-import type { CallKind, Event, GenerationDone, Request, RequestOf, Results } from './protocol.js';
+import type { Verdicts } from './gpu-verdicts.js';
+import type { ByteSource, WasmEngine, WasmGeneration } from './inkling.js';
+import type {
+  CallKind,
+  CoreLoadOptions,
+  Event,
+  GenerationDone,
+  Request,
+  RequestOf,
+  Results,
+} from './protocol.js';
 import { TaskQueue } from './task-queue.js';
 import { embedAll, rankAll } from './text-loop.js';
 import type { TextLoop } from './text-loop.js';
@@ -22,14 +31,15 @@ export interface HostPort {
 export type WasmLoader = (wish: Wish) => Promise<WasmModule>;
 
 /** Answers the Requests that come in through `port`. */
-export function serve(port: HostPort, loadWasm: WasmLoader): void {
-  const host = new Host(port, loadWasm);
+export function serve(port: HostPort, loadWasm: WasmLoader, verdicts?: Verdicts): void {
+  const host = new Host(port, loadWasm, verdicts);
   port.addEventListener('message', ({ data }) => void host.handle(data));
 }
 
 class Host {
   readonly #port: HostPort;
   readonly #loadWasm: WasmLoader;
+  readonly #verdicts: Verdicts | undefined;
   readonly #running = new Map<number, AbortController>();
   /** One generation (or other long work) at a time. */
   readonly #queue = new TaskQueue();
@@ -40,9 +50,10 @@ class Host {
   #loading = false;
   #crashed: unknown;
 
-  constructor(port: HostPort, loadWasm: WasmLoader) {
+  constructor(port: HostPort, loadWasm: WasmLoader, verdicts: Verdicts | undefined) {
     this.#port = port;
     this.#loadWasm = loadWasm;
+    this.#verdicts = verdicts;
   }
 
   async handle(request: Request): Promise<void> {
@@ -119,11 +130,18 @@ class Host {
         report(JSON.parse(json) as LoadProgress);
         return !signal.aborted;
       };
-      const engine = await module.WasmEngine.load(bytes, JSON.stringify(options), onProgress);
+      const model = modelKey(bytes, options);
+      const triesGpu = options.backend === 'auto' || options.backend === 'gpu';
+      const gpuVerdict = triesGpu ? await this.#verdicts?.read(model) : undefined;
+      const core = { ...options, ...(gpuVerdict !== undefined && { gpuVerdict }) };
+      const engine = await module.WasmEngine.load(bytes, JSON.stringify(core), onProgress);
       if (signal.aborted) engine.free();
       else this.#engine = engine;
       signal.throwIfAborted();
-      return parseInfo(engine.info());
+      const info = parseInfo(engine.info());
+      // Nobody waits for it: it is for the next load.
+      if (info.gpu?.verdict) void this.#verdicts?.write(model, info.gpu.adapter, info.gpu.verdict);
+      return info;
     } catch (error) {
       throw signal.aborted && !isTrap(error) ? abortError() : error;
     } finally {
@@ -207,6 +225,11 @@ const CANCELLED_BEFORE_START: GenerationDone = {
   timings: { ttftMs: 0, prefillTps: 0, decodeTps: 0, prefillMs: 0, decodeMs: 0 },
   contextUsed: 0,
 };
+
+/** Tells models apart well enough to find what is known of them: which kernels they need follows from file and cache. */
+function modelKey(sources: readonly ByteSource[], { kvType }: CoreLoadOptions): string {
+  return [...sources.map((source) => source.size()), kvType ?? 'f16'].join(' ');
+}
 
 /** Facts that the file does not state are null in the JSON, and absent here. */
 function parseInfo(json: string): ModelInfo {

@@ -7,8 +7,10 @@ export type { CompletionStream } from './stream.js';
 export type * from './text-types.js';
 export type { Embeddings } from './texts.js';
 export type {
+  Backend,
   DetokenizeOptions,
   DownloadOptions,
+  GpuInfo,
   JsonValue,
   LoadOptions,
   LoadProgress,

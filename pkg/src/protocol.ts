@@ -1,7 +1,7 @@
 // What the page and the worker say to each other: the only wire format, and with `errors.ts` all they share. Every Request but `cancel` gets exactly one
 // closing Event (`result` or `error`) with its id.
 import type { WireError } from './errors.js';
-import type { DownloadOptions, LoadProgress, ModelInfo } from './types.js';
+import type { Backend, DownloadOptions, LoadProgress, ModelInfo } from './types.js';
 
 /** One piece of a model as it travels to the worker: an absolute address, or bytes that are cheap to clone. */
 export type SourceSpec = { kind: 'url'; url: string } | { kind: 'blob'; blob: Blob };
@@ -9,7 +9,8 @@ export type SourceSpec = { kind: 'url'; url: string } | { kind: 'blob'; blob: Bl
 /** Load options that the wasm module reads. */
 export interface CoreLoadOptions {
   contextLength?: number;
-  backend?: 'cpu' | 'reference';
+  backend?: Backend;
+  gpuVerdict?: string;
   kvType?: 'f16' | 'f32' | 'q8_0';
   vocabOnly?: boolean;
   preTokenizer?: string;

@@ -9,11 +9,14 @@ export type ModelSource = ModelPart | readonly ModelPart[];
 
 /** How far loading has come. */
 export interface LoadProgress {
-  /** `download`: bytes from the network; then the header, the tokenizer and the weights are read from them. */
-  phase: 'download' | 'header' | 'tokenizer' | 'weights';
-  /** Bytes done in this phase, over all files. */
+  /**
+   * `download`: bytes from the network; then the header, the tokenizer and the weights are read from them. On a GPU
+   * its kernels are compiled and checked besides.
+   */
+  phase: 'download' | 'header' | 'tokenizer' | 'weights' | 'compile' | 'check';
+  /** Done in this phase: bytes, over all files; kernels for `compile` and `check`. */
   loaded: number;
-  /** Bytes of this phase, over all files; 0 while the server has not told. */
+  /** The whole of this phase; 0 while the server has not told. */
   total: number;
   /** Name of the file being downloaded. */
   file?: string;
@@ -35,6 +38,30 @@ export interface WorkerLike {
   terminate(): void;
 }
 
+/**
+ * What computes.
+ *
+ * - `auto`: the GPU, through WebGPU, where there is one that runs the model; else the CPU. `ModelInfo.gpu` tells.
+ * - `gpu`: the GPU or an error (`gpu_unavailable`, `gpu`, `out_of_memory`).
+ * - `cpu`: the CPU.
+ * - `reference`: the slow exact reference that tests compare with.
+ */
+export type Backend = 'auto' | 'gpu' | 'cpu' | 'reference';
+
+/** What came of trying the GPU. */
+export interface GpuInfo {
+  /** Name of the adapter, as far as the browser tells; empty where there is none. */
+  adapter: string;
+  /** Whether the kernels in use gave what the reference gives, now or at an earlier load on this adapter. */
+  checked: boolean;
+  /** Kernels that gave wrong results and are not used. */
+  quarantined: string[];
+  /** The outcome of the check. This package keeps it for the next load. */
+  verdict: string;
+  /** Why the CPU runs the model all the same, in a sentence. */
+  reason?: string;
+}
+
 /** Options of `Engine.load`. */
 export interface LoadOptions {
   /** Called as loading goes on, about twenty times a second at most. */
@@ -43,8 +70,8 @@ export interface LoadOptions {
   signal?: AbortSignal | undefined;
   /** Context window in tokens; more takes more memory. Default: 4096, or the model's own where that is less. */
   contextLength?: number | undefined;
-  /** `cpu` (default) or the slow exact reference that tests compare with. */
-  backend?: 'cpu' | 'reference' | undefined;
+  /** What computes; see `Backend`. Default: `cpu`. */
+  backend?: Backend | undefined;
   /**
    * Threads to run on, where the page is cross-origin isolated. Default: half of the logical cores, at most eight,
    * always one fewer than there are. Elsewhere the engine runs on one.
@@ -103,8 +130,10 @@ export interface ModelInfo {
   embeddingLength: number;
   /** Number of transformer layers. */
   layers: number;
-  /** What computes, `cpu-simd` for example. */
+  /** What computes, `cpu-simd` or `webgpu` for example. */
   backend: string;
+  /** What came of the GPU; absent where none was tried. */
+  gpu?: GpuInfo;
   /** Threads that compute. */
   threads: number;
   /** Whether the file brings a chat template; without one a plain format is used. */

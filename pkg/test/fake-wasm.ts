@@ -2,7 +2,7 @@
 // Markdown text, word by word; tests set the text, the pace and the failures.
 import type { ByteSource, WasmEngine, WasmGeneration } from '../src/inkling.js';
 import type { CoreChatRequest, CoreCompletionRequest, GenerationEvent } from '../src/protocol.js';
-import type { ModelInfo } from '../src/types.js';
+import type { GpuInfo, ModelInfo } from '../src/types.js';
 import type { WasmModule } from '../src/wasm.js';
 
 /** How the fake behaves. */
@@ -17,6 +17,8 @@ export interface FakeOptions {
   failAtStep?: { step: number; error: unknown };
   /** Thrown by `load` after the header. */
   failLoad?: unknown;
+  /** What came of the GPU. */
+  gpu?: GpuInfo;
   /** Told about each call, for tests of order and of freeing. */
   log?: (entry: string) => void;
 }
@@ -80,7 +82,10 @@ export function fakeWasm(options: FakeOptions = {}): WasmModule {
     },
     renderTemplate: (template, context) => `${template}|${context}`,
     WasmEngine: {
-      load: (sources, _options, onProgress) => load(sources, onProgress, options),
+      load: (sources, optionsJson, onProgress) => {
+        options.log?.(`load ${optionsJson}`);
+        return load(sources, onProgress, options);
+      },
     },
   };
 }
@@ -116,7 +121,8 @@ class FakeEngine implements WasmEngine {
 
   info(): string {
     // As the real one, which writes absent facts as null.
-    return JSON.stringify({ ...FAKE_INFO, fileSize: this.#fileSize, license: null });
+    const gpu = this.#options.gpu ?? null;
+    return JSON.stringify({ ...FAKE_INFO, fileSize: this.#fileSize, license: null, gpu });
   }
 
   tokenize(text: string): Uint32Array {

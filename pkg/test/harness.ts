@@ -2,6 +2,7 @@
 import { after } from 'node:test';
 import { Engine } from '../src/engine.js';
 import { serve } from '../src/host.js';
+import type { Verdicts } from '../src/gpu-verdicts.js';
 import type { HostPort } from '../src/host.js';
 import type { LoadOptions, ModelSource, WorkerLike } from '../src/types.js';
 import { fakeWasm } from './fake-wasm.js';
@@ -20,9 +21,9 @@ after(() => {
 });
 
 /** Serves a fake wasm module. */
-export function fakeWorker(options: FakeOptions = {}): FakeWorker {
+export function fakeWorker(options: FakeOptions = {}, verdicts?: Verdicts): FakeWorker {
   const { port1, port2 } = new MessageChannel();
-  serve(port1 as unknown as HostPort, () => Promise.resolve(fakeWasm(options)));
+  serve(port1 as unknown as HostPort, () => Promise.resolve(fakeWasm(options)), verdicts);
   port1.start();
   ports.push(port2);
   const events = new EventTarget();

@@ -71,6 +71,7 @@ export async function openModel(source: ModelSource, label: string, embedded = f
     const engine = await Engine.load(source, {
       signal: abort.signal,
       contextLength: settings.value.contextLength || undefined,
+      backend: settings.value.backend,
       onProgress: (progress) => {
         if (mine === attempt) loading.value = state(progress);
       },

@@ -62,7 +62,19 @@ const words: Record<EngineErrorCode, Words> = {
   invalid_request: ['A setting is out of range.', 'Reset the settings and try again.'],
   out_of_memory: [
     'There is not enough memory for this model.',
-    'Choose a smaller one or a stronger quantization, set a shorter context in the settings, or close other tabs.',
+    'Choose a smaller one or a stronger quantization, set a shorter context in the settings, or close other tabs. If the GPU was chosen in the settings, its memory is what is short: “CPU” uses the computer’s own.',
+  ],
+  gpu_unavailable: [
+    'This browser offers no GPU.',
+    'It needs WebGPU: current versions of Chrome, Edge, Safari and Firefox have it on most computers. Choose “Automatic” in the settings, and the CPU runs the model.',
+  ],
+  gpu: [
+    'The GPU cannot run this model.',
+    'Choose “Automatic” or “CPU” in the settings, and the CPU runs it.',
+  ],
+  gpu_lost: [
+    'The GPU was taken away.',
+    'The computer slept, or the graphics driver started anew. Open the model again.',
   ],
   source: ['The file could not be read.', 'It may have been moved or changed. Choose it again.'],
   aborted: ['Stopped.', 'Nothing was changed.'],

@@ -1,6 +1,9 @@
 // What the reader can adjust, kept in localStorage where that is allowed.
 import { effect, signal } from '@preact/signals';
 
+/** What computes: the GPU where it can, the GPU or nothing, or the CPU. */
+export type Computer = 'auto' | 'gpu' | 'cpu';
+
 export interface Settings {
   temperature: number;
   topK: number;
@@ -16,6 +19,8 @@ export interface Settings {
   systemPrompt: string;
   /** For the next model that is opened; 0: the model's own. */
   contextLength: number;
+  /** For the next model that is opened. */
+  backend: Computer;
 }
 
 export type Theme = 'system' | 'light' | 'dark';
@@ -32,7 +37,10 @@ export const defaults: Readonly<Settings> = {
   seed: '',
   systemPrompt: '',
   contextLength: 0,
+  backend: 'cpu',
 };
+
+const computers: readonly Computer[] = ['auto', 'gpu', 'cpu'];
 
 const settingsKey = 'inkling.settings';
 const themeKey = 'inkling.theme'; // public/theme.js reads it too
@@ -63,6 +71,7 @@ export function parseSettings(json: string | null): Settings {
     for (const [key, value] of Object.entries(stored)) {
       if (!(key in defaults) || typeof value !== typeof defaults[key as keyof Settings]) continue;
       if (typeof value === 'number' && !Number.isFinite(value)) continue;
+      if (key === 'backend' && !computers.includes(value as Computer)) continue;
       Object.assign(result, { [key]: value });
     }
   } catch {

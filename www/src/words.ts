@@ -1,4 +1,5 @@
 // Figures in words for the reader.
+import type { ModelInfo } from 'inkling-llm';
 
 /** 10463616 → "10.5 MB". */
 export const megabytes = (bytes: number): string => {
@@ -21,12 +22,33 @@ const backends: Readonly<Record<string, string>> = {
   'cpu-scalar': 'CPU, scalar',
   cpu: 'CPU',
   'cpu-reference': 'CPU, exact reference',
-  gpu: 'GPU',
-  webgpu: 'GPU',
+  webgpu: 'WebGPU',
+  'webgpu-subgroups': 'WebGPU',
 };
 
-/** `cpu-simd` and 4 → "CPU, SIMD, 4 threads". */
-export function backendName(backend: string, threads = 1): string {
+type Runs = Pick<ModelInfo, 'backend' | 'threads' | 'gpu'>;
+
+/** `cpu-simd` and 4 → "CPU, SIMD, 4 threads"; `webgpu` after its check → "WebGPU, checked". */
+export function backendName({ backend, threads, gpu }: Runs): string {
   const name = backends[backend] ?? backend;
+  if (onGpu(backend)) return gpu?.checked ? `${name}, checked` : name;
   return threads > 1 ? `${name}, ${threads} threads` : name;
+}
+
+const onGpu = (backend: string): boolean => backend.startsWith('webgpu');
+
+/** More about what computes: which GPU and how it was checked, or why it is not used. */
+export function backendStory({ backend, gpu }: Runs): string | undefined {
+  if (!gpu) return undefined;
+  if (!onGpu(backend)) {
+    return gpu.reason && `The GPU is not used: ${gpu.reason}${/[.!?]$/.test(gpu.reason) ? '' : '.'}`;
+  }
+  const spare = gpu.quarantined.length;
+  return [
+    gpu.adapter && `On ${gpu.adapter}.`,
+    gpu.checked && 'Its results were compared with exact arithmetic.',
+    spare > 0 && `${spare} of its kernels gave wrong results and ${spare === 1 ? 'is' : 'are'} not used.`,
+  ]
+    .filter(Boolean)
+    .join(' ');
 }

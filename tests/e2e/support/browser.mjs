@@ -31,26 +31,37 @@ export const phone = {
   hasTouch: true,
 };
 
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: [
-    '--no-sandbox',
-    '--disable-gpu',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-  ],
+const quiet = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+/** Chromium's own WebGPU adapter, which computes in software and is hidden otherwise. */
+const softwareGpu = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'];
+
+const browsers = new Map();
+/** A browser without WebGPU, or one with it; each is started when it is first asked for. */
+function browserWith(webgpu) {
+  const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
+  const args = webgpu ? [...quiet, ...softwareGpu] : quiet;
+  if (!browsers.has(webgpu)) browsers.set(webgpu, chromium.launch({ executablePath, args }));
+  return browsers.get(webgpu);
+}
+after(async () => {
+  for (const browser of browsers.values()) await (await browser).close();
 });
-after(() => browser.close());
 
 /** Greedy and without penalties: the answers are known in advance. */
 export const greedy = { temperature: 0, repetitionPenalty: 1 };
 
 /**
  * Runs one case on a fresh page. Fails if a request went anywhere but the page's own server and `alsoAllowed`, or if
- * the page logged an error. `settings` are stored before the page opens, and `before` runs in it first.
+ * the page logged an error. `settings` are stored before the page opens, and `before` runs in it first. `webgpu` asks for
+ * a browser that has it.
  */
 export async function onPage(options, work) {
   const {
@@ -58,9 +69,11 @@ export async function onPage(options, work) {
     alsoAllowed = [],
     path = '',
     expectErrors = false,
+    webgpu = false,
     before,
     ...context
   } = options;
+  const browser = await browserWith(webgpu);
   const where = await browser.newContext({ ...desktop, reducedMotion: 'reduce', ...context });
   const allowed = [new URL(site).origin, ...alsoAllowed];
   const strays = [];

@@ -14,8 +14,8 @@ export const volcano = 'Explain what a volcano is.';
 export const box = (page) => page.getByLabel('Message', { exact: true });
 export const button = (page, name) => page.getByRole('button', { name, exact: true });
 
-/** Waits until the model is open. */
-export const ready = (page) => page.locator('.meter', { hasText: 'CPU' }).waitFor();
+/** Waits until the model is open on the CPU, or on what else the meter is to say. */
+export const ready = (page, on = 'CPU') => page.locator('.meter .backend', { hasText: on }).waitFor();
 
 /** Waits until no answer is being written. */
 export const idle = (page) => button(page, 'Send').waitFor();

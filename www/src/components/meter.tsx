@@ -1,7 +1,7 @@
 import { loading, model } from '../engine.ts';
 import { run } from '../generate.ts';
 import { current } from '../state.ts';
-import { backendName, megabytes } from '../words.ts';
+import { backendName, backendStory, megabytes } from '../words.ts';
 
 function phaseText(): string {
   const state = loading.value;
@@ -11,6 +11,7 @@ function phaseText(): string {
   if (progress.phase === 'download') {
     return `Loading the model, ${megabytes(progress.loaded)} of ${megabytes(progress.total)}`;
   }
+  if (progress.phase === 'check') return 'Checking the GPU';
   return 'Preparing the model';
 }
 
@@ -62,12 +63,14 @@ export function Meter() {
       </p>
     );
   }
-  const { backend, threads, contextLength } = open.info;
+  const { contextLength } = open.info;
   const used = Math.min(contextUsed(), contextLength);
   const rate = speed();
   return (
     <p class="meter">
-      <span>{backendName(backend, threads)}</span>
+      <span class="backend" title={backendStory(open.info)}>
+        {backendName(open.info)}
+      </span>
       {rate > 0 && (
         <span class="speed">
           {rate < 10 ? rate.toFixed(1) : Math.round(rate).toLocaleString('en')} tokens/s

@@ -11,7 +11,7 @@ import {
   type OpenModel,
 } from '../engine.ts';
 import { panel } from '../view.ts';
-import { backendName, megabytes, people } from '../words.ts';
+import { backendName, backendStory, megabytes, people } from '../words.ts';
 import { Dialog } from './dialog.tsx';
 import { Icon } from './icon.tsx';
 import { LoadingState, TroubleNote } from './opening.tsx';
@@ -23,6 +23,7 @@ async function thenClose(opened: Promise<boolean>): Promise<void> {
 
 function Facts({ open }: { open: OpenModel }) {
   const { info } = open;
+  const story = backendStory(info);
   const context =
     info.contextLength === info.trainedContextLength
       ? `${info.contextLength.toLocaleString('en')} tokens`
@@ -34,7 +35,7 @@ function Facts({ open }: { open: OpenModel }) {
     ['In memory', megabytes(info.memoryBytes)],
     ['Context', context],
     ['Family', info.architecture],
-    ['Runs on', backendName(info.backend, info.threads)],
+    ['Runs on', backendName(info)],
     ['Licence', info.license ?? 'not stated in the file'],
   ];
   return (
@@ -49,6 +50,7 @@ function Facts({ open }: { open: OpenModel }) {
           </div>
         ))}
       </dl>
+      {story && <p class="hint">{story}</p>}
       {!info.hasChatTemplate && (
         <p class="hint">This file has no chat template, so a plain format is used. Answers may run on.</p>
       )}

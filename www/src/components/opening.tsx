@@ -9,6 +9,8 @@ const phases = {
   header: 'Reading the file',
   tokenizer: 'Reading the vocabulary',
   weights: 'Loading the weights',
+  compile: 'Preparing the GPU',
+  check: 'Checking the GPU',
 } as const;
 
 /** How far a model has come, and the way to give it up. */
@@ -16,11 +18,14 @@ export function LoadingState({ state }: { state: Loading }) {
   const { label, progress } = state;
   const known = progress !== null && progress.total > 0;
   const phase = progress ? phases[progress.phase] : 'Opening';
-  const amount = known
-    ? `${megabytes(progress.loaded)} of ${megabytes(progress.total)}`
-    : progress?.loaded
-      ? megabytes(progress.loaded)
-      : '';
+  const counts = progress?.phase === 'compile' || progress?.phase === 'check';
+  const amount = counts
+    ? ''
+    : known
+      ? `${megabytes(progress.loaded)} of ${megabytes(progress.total)}`
+      : progress?.loaded
+        ? megabytes(progress.loaded)
+        : '';
   return (
     <div class="loading">
       <p>

@@ -1,5 +1,5 @@
 import { model, loading, reopen } from '../engine.ts';
-import { change, resetSettings, seedOf, settings, theme, type Theme } from '../settings.ts';
+import { change, resetSettings, seedOf, settings, theme, type Computer, type Theme } from '../settings.ts';
 import { panel } from '../view.ts';
 import { Dialog } from './dialog.tsx';
 import { Box, Slider, Whole } from './field.tsx';
@@ -101,6 +101,42 @@ function ContextLength() {
   );
 }
 
+const computers: readonly (readonly [Computer, string])[] = [
+  ['auto', 'Automatic'],
+  ['gpu', 'GPU'],
+  ['cpu', 'CPU'],
+];
+
+/** What computes; the model is opened again at once. */
+function Computes() {
+  return (
+    <div class="field">
+      <fieldset class="choice" aria-describedby="computes-hint">
+        <legend>Computes on</legend>
+        {computers.map(([value, label]) => (
+          <label key={value}>
+            <input
+              type="radio"
+              name="backend"
+              value={value}
+              checked={settings.value.backend === value}
+              onChange={() => {
+                change({ backend: value });
+                void reopen();
+              }}
+            />
+            <span>{label}</span>
+          </label>
+        ))}
+      </fieldset>
+      <p class="hint" id="computes-hint">
+        Automatic takes the GPU where it runs the model rightly, and the CPU elsewhere. The model is opened
+        again when you change it.
+      </p>
+    </div>
+  );
+}
+
 /** All settings, in plain words. */
 export function SettingsPanel() {
   return (
@@ -190,7 +226,8 @@ export function SettingsPanel() {
           step={0.05}
           says={(value) => (value === 0 ? 'off' : value.toFixed(2))}
         />
-        <h3>Memory</h3>
+        <h3>Machine</h3>
+        <Computes />
         <ContextLength />
         <hr />
         <button type="button" class="plain" onClick={resetSettings}>

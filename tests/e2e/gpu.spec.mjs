@@ -1,0 +1,63 @@
+// The page with a WebGPU adapter, a software one: right, and slow.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { accessibilityFindings, greedy, onPage, phone, shot } from './support/browser.mjs';
+import { answers, answerTo, askAndWait, button, oneLine, ready } from './support/chat.mjs';
+
+const onGpu = { webgpu: true, settings: { ...greedy, backend: 'gpu' } };
+
+async function chooses(page, name) {
+  await button(page, 'Settings').click();
+  await page.getByLabel(name, { exact: true }).check();
+}
+
+test('the embedded model answers on the GPU, word for word as it should', () =>
+  onPage(onGpu, async (page) => {
+    await ready(page, 'WebGPU');
+    await askAndWait(page, 'Hello!');
+    assert.deepEqual(await answers(page), [oneLine(answerTo('Hello!'))]);
+    await shot(page, 'gpu-desktop');
+    await page.locator('.model-button').click();
+    const facts = page.getByRole('dialog');
+    await facts.getByText('WebGPU').waitFor();
+    assert.match(await facts.innerText(), /On .*swiftshader/i);
+    await shot(page, 'gpu-model');
+  }));
+
+test('what computes is chosen in the settings, and the model opens again on it', () =>
+  onPage({ ...onGpu, ...phone }, async (page) => {
+    await ready(page, 'WebGPU');
+    await chooses(page, 'CPU');
+    await ready(page, 'CPU');
+    await page.getByText('Computes on').scrollIntoViewIfNeeded();
+    assert.deepEqual(await accessibilityFindings(page), []);
+    await shot(page, 'gpu-settings-phone');
+    await page.keyboard.press('Escape');
+    await askAndWait(page, 'Hello!');
+    assert.deepEqual(await answers(page), [oneLine(answerTo('Hello!'))]);
+    await chooses(page, 'GPU');
+    await ready(page, 'WebGPU');
+    await page.keyboard.press('Escape');
+    await shot(page, 'gpu-phone');
+  }));
+
+test('automatic does not take a GPU that only imitates one, and says so', () =>
+  onPage({ webgpu: true, settings: { ...greedy, backend: 'auto' } }, async (page) => {
+    await ready(page, 'CPU');
+    const story = await page.locator('.meter .backend').getAttribute('title');
+    assert.match(story, /^The GPU is not used: .*swiftshader computes on the CPU itself\.$/i);
+    await page.locator('.model-button').click();
+    await page.getByText('The GPU is not used').waitFor();
+    await shot(page, 'gpu-not-used');
+  }));
+
+test('where there is no GPU, choosing it is refused in plain words, and automatic takes the CPU', () =>
+  onPage({ settings: { ...greedy, backend: 'gpu' }, expectErrors: true }, async (page) => {
+    await page.getByText('This browser offers no GPU.').waitFor();
+    await shot(page, 'gpu-none');
+    await chooses(page, 'Automatic');
+    await ready(page, 'CPU');
+    await page.keyboard.press('Escape');
+    await askAndWait(page, 'Hello!');
+    assert.deepEqual(await answers(page), [oneLine(answerTo('Hello!'))]);
+  }));
