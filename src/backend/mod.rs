@@ -98,9 +98,9 @@ impl Backend {
     }
 
     /// Bytes that the weights take.
-    pub fn weight_bytes(&self) -> usize {
+    pub fn weight_bytes(&self) -> u64 {
         match self {
-            Self::Cpu(cpu) => cpu.weight_bytes(),
+            Self::Cpu(cpu) => cpu.weight_bytes() as u64,
             #[cfg(feature = "webgpu")]
             Self::Gpu(gpu) => gpu.weight_bytes(),
         }

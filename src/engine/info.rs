@@ -45,7 +45,7 @@ pub struct ModelInfo {
     /// Whether the file brings a chat template.
     pub has_chat_template: bool,
     /// Bytes that the weights take in memory.
-    pub memory_bytes: usize,
+    pub memory_bytes: u64,
 }
 
 /// What came of trying the GPU.

@@ -206,7 +206,7 @@ pub(super) async fn load_weights(
         for row in (0..spec.rows).step_by(rows_per_read) {
             let rows = rows_per_read.min(spec.rows - row);
             let bytes = source
-                .read(start + (row * row_bytes) as u64, rows * row_bytes)
+                .read(start + bytes_of(row, row_bytes), rows * row_bytes)
                 .await?;
             backend.write_rows(id, row, &bytes)?;
             loaded += bytes.len() as u64;
@@ -237,13 +237,18 @@ pub(super) async fn read_rows(
 }
 
 fn weight_bytes(spec: &WeightSpec, tensor: &TensorInfo) -> Result<u64> {
-    Ok((spec.rows * tensor.dtype.row_bytes(spec.cols)?) as u64)
+    Ok(bytes_of(spec.rows, tensor.dtype.row_bytes(spec.cols)?))
+}
+
+/// In 64 bits: a tensor may be larger than what a 32-bit `usize` counts.
+fn bytes_of(rows: usize, row_bytes: usize) -> u64 {
+    rows as u64 * row_bytes as u64
 }
 
 /// Bytes of the tensor before the first row of the weight (for a vector: before its first element).
 fn skipped_bytes(spec: &WeightSpec, tensor: &TensorInfo) -> Result<u64> {
     Ok(match spec.kind {
-        WeightKind::Matrix => (spec.row_start * tensor.dtype.row_bytes(spec.cols)?) as u64,
+        WeightKind::Matrix => bytes_of(spec.row_start, tensor.dtype.row_bytes(spec.cols)?),
         WeightKind::Vector => tensor.dtype.row_bytes(spec.row_start)? as u64,
     })
 }

@@ -41,7 +41,9 @@ const onGpu = (backend: string): boolean => backend.startsWith('webgpu');
 export function backendStory({ backend, gpu }: Runs): string | undefined {
   if (!gpu) return undefined;
   if (!onGpu(backend)) {
-    return gpu.reason && `The GPU is not used: ${gpu.reason}${/[.!?]$/.test(gpu.reason) ? '' : '.'}`;
+    // The engine's sentence begins with what is said here already.
+    const reason = gpu.reason?.replace(/^(no usable GPU|the GPU failed): /, '');
+    return reason && `The GPU is not used: ${reason}${/[.!?]$/.test(reason) ? '' : '.'}`;
   }
   const spare = gpu.quarantined.length;
   return [

@@ -209,7 +209,7 @@ impl GpuBackend {
     }
 
     /// Bytes that the weights take.
-    pub fn weight_bytes(&self) -> usize {
+    pub fn weight_bytes(&self) -> u64 {
         self.weights.bytes()
     }
 

@@ -84,8 +84,8 @@ impl Weights {
     }
 
     /// Bytes on the GPU.
-    pub fn bytes(&self) -> usize {
-        self.bytes as usize
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// The first weight that never came.
