@@ -1,5 +1,6 @@
 //! The adapter and its device: opened once, with the limits that the adapter has rather than the defaults.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::kernel::{Bind, Dialect, Kernel, Reduce};
@@ -42,6 +43,8 @@ pub struct Gpu {
     pub adapter: String,
     /// What was compiled on this device: models share kernels, and a page may load one after another.
     compiled: Arc<Mutex<Vec<(Kernel, Pipeline)>>>,
+    /// Buffers and bind groups made so far: a token must not add to them.
+    created: Arc<AtomicUsize>,
     /// Whether the adapter only imitates a GPU on the CPU.
     pub software: bool,
     /// What it does without.
@@ -114,6 +117,7 @@ impl Gpu {
             device,
             queue,
             compiled: Arc::default(),
+            created: Arc::default(),
         })
     }
 
@@ -130,12 +134,33 @@ impl Gpu {
 
     /// Any buffer; at least 16 bytes, whole words.
     pub fn buffer(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+        self.created.fetch_add(1, Ordering::Relaxed);
         self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
             size: bytes.max(16).next_multiple_of(16),
             usage,
             mapped_at_creation: false,
         })
+    }
+
+    /// A bind group.
+    pub fn bind_group(
+        &self,
+        label: &str,
+        layout: &wgpu::BindGroupLayout,
+        entries: &[wgpu::BindGroupEntry<'_>],
+    ) -> wgpu::BindGroup {
+        self.created.fetch_add(1, Ordering::Relaxed);
+        self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(label),
+            layout,
+            entries,
+        })
+    }
+
+    /// How many buffers and bind groups were made so far.
+    pub fn created(&self) -> usize {
+        self.created.load(Ordering::Relaxed)
     }
 
     /// Runs `make`, which creates buffers, and turns a refusal into an error.

@@ -1,7 +1,7 @@
 //! Formats in which weights lie on the GPU, and the way there from GGUF blocks.
 //!
 //! Every quantized type is brought to its integer form first (`quant::affine`), so all types work at once: integers
-//! of 4 or 8 bits in one plane, scales (and minima) in another. A unit is 16 weights of a row; planes are indexed by
+//! of 4, 6 or 8 bits in one plane, scales (and minima) in another. A unit is 16 weights of a row; planes are indexed by
 //! `row * units_per_row + unit`. The WGSL twins are `shaders/quant/*.wgsl`.
 
 use half::f16;
@@ -14,6 +14,8 @@ use crate::{Error, Result};
 pub enum Plane {
     /// Nibbles: 8 bytes a unit.
     Q4,
+    /// Nibbles and two upper bits each: 12 bytes a unit.
+    Q6,
     /// Signed bytes: 16 bytes a unit.
     Q8,
     /// 64 bytes a unit.
@@ -76,6 +78,7 @@ impl Format {
             | DType::Q3_K
             | DType::TQ1_0
             | DType::TQ2_0 => Plane::Q4,
+            DType::Q5_0 | DType::Q5_1 | DType::Q5_K | DType::Q6_K => Plane::Q6,
             _ => Plane::Q8,
         };
         let scale = match dtype {
@@ -105,12 +108,13 @@ impl Format {
         all
     }
 
-    /// What is subtracted from a nibble.
+    /// What is subtracted from the integers of 4 or 6 bits.
     pub fn zero(self) -> i32 {
-        if self.plane == Plane::Q4 && self.scale != Scale::HalfMin {
-            8
-        } else {
-            0
+        match self.plane {
+            _ if self.scale == Scale::HalfMin => 0,
+            Plane::Q4 => 8,
+            Plane::Q6 => 32,
+            _ => 0,
         }
     }
 
@@ -119,6 +123,7 @@ impl Format {
         units
             * match self.plane {
                 Plane::Q4 => 8,
+                Plane::Q6 => 12,
                 Plane::Q8 => 16,
                 Plane::F16 | Plane::Bf16 => 32,
                 Plane::F32 => 64,
@@ -165,7 +170,7 @@ impl Planes {
                     self.quants.extend_from_slice(row);
                     self.quants.resize(end, 0);
                 }
-                Plane::Q4 | Plane::Q8 => self.pack_row(dtype, format, row, cols)?,
+                Plane::Q4 | Plane::Q6 | Plane::Q8 => self.pack_row(dtype, format, row, cols)?,
             }
         }
         self.scales.resize(self.scales.len().next_multiple_of(4), 0);
@@ -181,19 +186,16 @@ impl Planes {
             self.quants.extend(self.q.iter().map(|q| *q as u8));
         } else {
             let zero = format.zero();
-            let nibble = |q: i8| (i32::from(q) + zero) as u8 & 15;
-            debug_assert!(
-                self.q
-                    .iter()
-                    .all(|q| (0..16).contains(&(i32::from(*q) + zero)))
-            );
-            for eight in self.q.chunks_exact(8) {
-                let (low, high) = eight.split_at(4);
-                self.quants.extend(
-                    low.iter()
-                        .zip(high)
-                        .map(|(low, high)| nibble(*low) | (nibble(*high) << 4)),
-                );
+            let code = |q: i8| (i32::from(q) + zero) as u8;
+            for unit in self.q.chunks_exact(UNIT) {
+                let low = |i: usize| code(unit[i]) & 15;
+                let bytes = [0, 1, 2, 3, 8, 9, 10, 11].map(|i| low(i) | (low(i + 4) << 4));
+                self.quants.extend(bytes);
+                if format.plane == Plane::Q6 {
+                    let upper = |i: usize, g: usize| (code(unit[4 * g + i]) >> 4) << (2 * g);
+                    let bytes = [0, 1, 2, 3].map(|i| (0..4).map(|g| upper(i, g)).sum::<u8>());
+                    self.quants.extend(bytes);
+                }
             }
         }
         for (scale, min) in self.s.iter().zip(&self.m) {
@@ -247,10 +249,14 @@ mod tests {
                 let sub = i / format.sub;
                 let q = match format.plane {
                     Plane::Q8 => f32::from(planes.quants[i] as i8),
-                    _ => {
-                        let (word, at) = (i / 8, i % 8);
-                        let byte = planes.quants[word * 4 + at % 4];
-                        f32::from((byte >> (at / 4 * 4)) & 15) - format.zero() as f32
+                    plane => {
+                        let unit = &planes.quants[i / UNIT * format.quant_bytes(1)..];
+                        let (word, at, g) = (i % UNIT / 8, i % 8, i % UNIT / 4);
+                        let mut code = (unit[word * 4 + at % 4] >> (at / 4 * 4)) & 15;
+                        if plane == Plane::Q6 {
+                            code |= ((unit[8 + i % 4] >> (2 * g)) & 3) << 4;
+                        }
+                        f32::from(code) - format.zero() as f32
                     }
                 };
                 match format.scale {

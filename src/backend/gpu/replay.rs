@@ -108,14 +108,8 @@ impl Replay {
                 resource,
             })
             .collect();
-        backend
-            .gpu
-            .device
-            .create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some(&dispatch.label),
-                layout: &backend.pipelines[dispatch.kernel].layout,
-                entries: &entries,
-            })
+        let layout = &backend.pipelines[dispatch.kernel].layout;
+        backend.gpu.bind_group(&dispatch.label, layout, &entries)
     }
 
     /// Range of the dispatches for one token.

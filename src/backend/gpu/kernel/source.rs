@@ -265,6 +265,7 @@ fn act_number(act: Activation) -> usize {
 fn format_modules(format: Format) -> Vec<&'static str> {
     match format.plane {
         Plane::Q4 => vec![shader!("quant/scales.wgsl"), shader!("quant/q4.wgsl")],
+        Plane::Q6 => vec![shader!("quant/scales.wgsl"), shader!("quant/q6.wgsl")],
         Plane::Q8 => vec![shader!("quant/scales.wgsl"), shader!("quant/q8.wgsl")],
         Plane::F32 => vec![shader!("quant/f32.wgsl")],
         Plane::F16 => vec![shader!("quant/f16.wgsl")],

@@ -164,3 +164,24 @@ fn tokens_chosen_on_the_gpu_are_those_of_the_host() {
         assert_eq!(cache.len(), 12);
     }
 }
+
+#[test]
+fn a_token_makes_no_buffer_and_no_bind_group() {
+    // A device of its own: what other tests make must not count.
+    let Some(device) = open_anew(FREE) else {
+        return;
+    };
+    let model = Model::open("qwen3");
+    let mut gpu = model.gpu(&device, model.plan.clone(), KvType::F16, FREE);
+    let mut cache = gpu.new_cache(128);
+    block_on(gpu.forward(&mut cache, &[1, 2, 3], LogitRows::Last)).unwrap();
+    let mut run = gpu.start_run(&SamplingParams::default(), 7, 0).unwrap();
+    let before = device.created();
+    for token in 0..4 {
+        block_on(gpu.forward(&mut cache, &[token], LogitRows::Last)).unwrap();
+    }
+    for left in (1..=8).rev() {
+        block_on(gpu.next_token(&mut cache, &mut run, 5, left)).unwrap();
+    }
+    assert_eq!(device.created() - before, 0);
+}
