@@ -59,6 +59,7 @@ fn hostile_templates_end() {
             "{% for x in y recursive %}{{ loop(y) }}{% endfor %}",
             "{{ range(99999999999) | list }}",
             "{{ 'a' * 99999999999 }}",
+            "{% set s = 'a' * 99999 %}{% for i in range(99999) %}{{ s }}{% endfor %}",
             "{{ 'a'.ljust(99999999999) }}",
             &format!("{{{{ {deep} }}}}"),
             &lists,

@@ -31,6 +31,7 @@ export function chatRequest(params: ChatCompletionParams): CoreChatRequest {
     tools: params.tools,
     templateOptions: params.template_options,
     overflow: params.overflow ?? 'truncate',
+    now: localTime(),
   });
 }
 
@@ -171,6 +172,12 @@ function randomSeed(): number {
 function newId(prefix: string): string {
   const bytes = crypto.getRandomValues(new Uint8Array(12));
   return `${prefix}-${Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')}`;
+}
+
+/** What the clock on the wall shows: `2026-07-04T13:05:09`. */
+function localTime(): string {
+  const now = new Date();
+  return new Date(now.getTime() - now.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
 }
 
 function now(): number {

@@ -41,6 +41,8 @@ export interface CoreChatRequest extends CoreSampling {
   tools?: readonly object[];
   templateOptions?: object;
   overflow?: 'truncate' | 'error';
+  /** Local time for templates that tell the model the date. */
+  now?: string;
 }
 
 /** A request whose prompt is given as it is. */

@@ -142,6 +142,15 @@ test('flattens content, renames the developer role, and refuses pictures', async
   );
 });
 
+test('a chat tells the local time, for templates that ask', async () => {
+  const { engine, log } = await start();
+  await engine.chat.completions.create({ messages });
+  const told = log.find((entry) => entry.startsWith('now '))?.slice('now '.length) ?? '';
+  assert.match(told, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$/);
+  // Without a zone, a date is read as local time.
+  assert.ok(Math.abs(new Date(told).getTime() - Date.now()) < 5000, told);
+});
+
 test('leaving the loop cancels the generation', async () => {
   const { engine, log } = await start({ stepMs: 5 });
   for await (const chunk of engine.chat.completions.create({ messages, stream: true })) {

@@ -163,9 +163,10 @@ class FakeEngine implements WasmEngine {
   }
 
   startChat(requestJson: string): WasmGeneration {
-    const { messages, maxTokens } = JSON.parse(requestJson) as CoreChatRequest;
+    const { messages, maxTokens, now } = JSON.parse(requestJson) as CoreChatRequest;
     if (messages.length === 0) throw coreError('invalid_request', 'invalid request: there is no message');
     this.#options.log?.(`chat ${JSON.stringify(messages)}`);
+    this.#options.log?.(`now ${String(now)}`);
     return new FakeGeneration(this.#options, JSON.stringify(messages).length >> 2, maxTokens);
   }
 

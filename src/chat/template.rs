@@ -1,6 +1,6 @@
 //! [`ChatTemplate`]: parsing once, rendering conversations.
 
-use std::fmt;
+use std::{fmt, io};
 
 use minijinja::Environment;
 use minijinja::value::{Serde, Value as JinjaValue};
@@ -18,6 +18,9 @@ const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message['
 const PLAIN: &str = "{% for message in messages %}{% if message['role'] == 'system' %}{{ message['content'] + '\\n\\n' }}\
     {% else %}{{ message['role'] | capitalize + ': ' + message['content'] + '\\n' }}{% endif %}{% endfor %}\
     {% if add_generation_prompt %}Assistant:{% endif %}";
+
+/// Bytes of a prompt at most, far above any context: a loop must not fill the memory.
+const MAX_PROMPT: usize = 64 << 20;
 
 /// Name shown in error messages.
 const NAME: &str = "template";
@@ -112,7 +115,11 @@ impl ChatTemplate {
             .environment
             .get_template(NAME)
             .map_err(|error| describe(&error))?;
-        template.render(context).map_err(|error| describe(&error))
+        let mut prompt = Bounded(Vec::new());
+        template
+            .render_captured_to(context, &mut prompt)
+            .map_err(|error| describe(&error))?;
+        String::from_utf8(prompt.0).map_err(|error| Error::Internal(error.to_string()))
     }
 }
 
@@ -137,6 +144,23 @@ pub fn render_template(source: &str, context: &Value) -> Result<String> {
         None => None,
     };
     ChatTemplate::parse(source)?.render_variables(variables, now)
+}
+
+/// Takes a prompt up to [`MAX_PROMPT`].
+struct Bounded(Vec<u8>);
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_PROMPT {
+            return Err(io::Error::other("the prompt grows beyond 64 MB"));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The template's own refusal if there is one in the chain of causes, else the innermost message with its line.

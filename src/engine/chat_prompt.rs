@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::Engine;
-use crate::chat::{ChatTemplate, RenderContext};
+use crate::chat::{ChatTemplate, LocalTime, RenderContext};
 use crate::gguf::GgufFile;
 use crate::sampling::SamplingParams;
 use crate::tokenizer::Tokenizer;
@@ -31,6 +31,8 @@ pub struct ChatRequest {
     pub tools: Option<Value>,
     /// Further variables for the template, such as `enable_thinking`.
     pub template_options: Map<String, Value>,
+    /// What the caller's clock shows, such as `2026-07-04T13:05:09`, for templates that tell the model; absent: UTC.
+    pub now: Option<String>,
     /// What to do when the conversation outgrows the context.
     pub overflow: Overflow,
     /// Run the whole prompt again rather than what is new (for measurements).
@@ -111,7 +113,7 @@ impl Engine {
             bos_token: text_of(self.tokenizer.bos()),
             eos_token: text_of(self.tokenizer.eos()),
             extra: &request.template_options,
-            now: None,
+            now: request.now.as_deref().map(LocalTime::parse).transpose()?,
         })?;
         // As Hugging Face does, a template of the file is trusted to write the special tokens itself.
         self.tokenizer
