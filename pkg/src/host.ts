@@ -121,7 +121,7 @@ class Host {
       // The download starts while the wasm module is still on its way.
       const wasm = this.#bringUp({ threads, wasmUrl });
       const inspect = async (prefix: Uint8Array, fileSize: number): Promise<Inspection> =>
-        JSON.parse((await wasm).inspect(prefix, fileSize)) as Inspection;
+        JSON.parse((await wasm).inspect(prefix, fileSize, JSON.stringify(options))) as Inspection;
       const [module, bytes] = await Promise.all([
         wasm,
         openSources(sources, { download, inspect, signal, onProgress: report }),

@@ -10,8 +10,8 @@ export interface ByteSource {
   read(offset: number, length: number): Promise<Uint8Array>;
 }
 
-/** Reads the first bytes of a file: JSON `{"needMore": bytes}` or `{"info": ModelInfo}`. */
-export function inspect(prefix: Uint8Array, fileSize: number): string;
+/** Reads the first bytes of a file that is to be loaded with these options: JSON `{"needMore": bytes}` or `{"info": ModelInfo}`. */
+export function inspect(prefix: Uint8Array, fileSize: number, optionsJson: string): string;
 
 /** Renders a chat template as Hugging Face does; the context is JSON. */
 export function renderTemplate(template: string, contextJson: string): string;

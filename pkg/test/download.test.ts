@@ -64,7 +64,7 @@ async function assertSame(blob: Blob, bytes: Uint8Array = FILE): Promise<void> {
   assert.ok(Buffer.from(await blob.arrayBuffer()).equals(bytes));
 }
 
-const inspector: Inspector = async (prefix, size) => JSON.parse(fakeWasm().inspect(prefix, size));
+const inspector: Inspector = async (prefix, size) => JSON.parse(fakeWasm().inspect(prefix, size, '{}'));
 
 test('downloads with progress', async () => {
   serveFile('/model.gguf', FILE);

@@ -2,9 +2,11 @@
 
 use serde::Serialize;
 
-use super::ModelKind;
+use super::{LoadOptions, ModelKind};
 use crate::Result;
 use crate::gguf::GgufFile;
+use crate::model::{self, Architecture, ModelConfig};
+use crate::tokenizer::Tokenizer;
 
 /// What a caller may want to know of a model.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -63,6 +65,21 @@ pub struct GpuInfo {
     /// Why the CPU runs the model all the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// Whether a model runs, as far as its first header tells: architecture, types, tokenizer and, unless the model is split,
+/// every tensor.
+///
+/// # Errors
+/// What speaks against it, with what is supported.
+pub fn check_header(file: &GgufFile, options: &LoadOptions) -> Result<()> {
+    Architecture::by_name(file.metadata.str("general.architecture")?)?;
+    Tokenizer::check(&file.metadata, options.pre_tokenizer.as_deref())?;
+    if !options.vocab_only && file.split_count()? == 1 {
+        let config = ModelConfig::from_gguf(file, None)?;
+        model::build(&config, file)?;
+    }
+    Ok(())
 }
 
 /// Facts that stand in the header.

@@ -21,7 +21,7 @@ use crate::{Error, Result};
 pub use chat_prompt::{ChatRequest, Overflow};
 pub use embed::{Embedding, EmbeddingRequest, PoolingChoice};
 pub use generate::{CompletionRequest, FinishReason, Generation, GenerationEvent, Timings, Usage};
-pub use info::{GpuInfo, ModelInfo, describe};
+pub use info::{GpuInfo, ModelInfo, check_header, describe};
 pub use kind::ModelKind;
 pub use loader::{LoadPhase, LoadProgress, MemorySource, WeightSource, read_header};
 pub use options::{BackendChoice, KvChoice, LoadOptions};

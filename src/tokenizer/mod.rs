@@ -86,10 +86,7 @@ impl Tokenizer {
                 Model::WordPiece(word_piece::WordPiece::from_gguf(metadata, &vocab, unknown)?)
             }
             other => {
-                return Err(Error::UnsupportedTokenizer {
-                    name: other.to_string(),
-                    supported: SUPPORTED.to_string(),
-                });
+                return Err(unsupported(other));
             }
         };
         let added = AddedTokens::new(&vocab, special::strips_after_tokens(metadata)?);
@@ -99,6 +96,20 @@ impl Tokenizer {
             added,
             special,
         })
+    }
+
+    /// Whether the metadata name a tokenizer that is known; reads no vocabulary.
+    pub fn check(metadata: &Metadata, pre_override: Option<&str>) -> Result<()> {
+        let kind = metadata.str("tokenizer.ggml.model")?;
+        if !SUPPORTED.split(", ").any(|known| known == kind) {
+            return Err(unsupported(kind));
+        }
+        let named = metadata.opt_str("tokenizer.ggml.pre")?;
+        let name = pre_override.or(named.filter(|name| !name.is_empty()));
+        match name {
+            Some(name) if kind == "gpt2" => pre_tokenizers::find(name).map(|_| ()),
+            _ => Ok(()),
+        }
     }
 
     /// Token ids of a text. `add_special` adds what the model wants at the beginning and end; `parse_special`
@@ -208,6 +219,13 @@ impl Tokenizer {
             Model::Unigram(unigram) => unigram.adds_space(),
             Model::WordPiece(_) => true,
         }
+    }
+}
+
+fn unsupported(kind: &str) -> Error {
+    Error::UnsupportedTokenizer {
+        name: kind.to_owned(),
+        supported: SUPPORTED.to_owned(),
     }
 }
 

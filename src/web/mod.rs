@@ -14,7 +14,6 @@ use wasm_bindgen::prelude::*;
 use crate::chat;
 use crate::engine::{self, Engine, Generation, LoadOptions, LoadProgress};
 use crate::gguf::{self, Parsed};
-use crate::model::Architecture;
 use crate::{Error, Result};
 
 use lease::Shared;
@@ -53,15 +52,14 @@ enum Inspection {
 }
 
 /// Reads a byte prefix of a GGUF file: `{"needMore": bytes}` or `{"info": ModelInfo}`. Throws as early as the bytes
-/// allow when the file is not one that runs.
+/// allow when the file is not one that runs with these [`LoadOptions`].
 #[wasm_bindgen]
-pub fn inspect(prefix: &[u8], file_size: f64) -> Result<String, JsValue> {
+pub fn inspect(prefix: &[u8], file_size: f64, options_json: &str) -> Result<String, JsValue> {
     let inspection = match gguf::parse(prefix, file_size as u64)? {
         Parsed::NeedMore(bytes) => Inspection::NeedMore(bytes),
         Parsed::Done(file) => {
-            let info = engine::describe(&file)?;
-            Architecture::by_name(&info.architecture)?;
-            Inspection::Info(info)
+            engine::check_header(&file, &from_json(options_json)?)?;
+            Inspection::Info(engine::describe(&file)?)
         }
     };
     Ok(to_json(&inspection)?)

@@ -9,7 +9,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { chromium } from 'playwright-core';
+import { launch } from '../../../xtask/browser/chromium.mjs';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const shots = process.env.SHOTS ?? join(root, 'target', 'shots');
@@ -31,24 +31,10 @@ export const phone = {
   hasTouch: true,
 };
 
-const quiet = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
-/** Chromium's own WebGPU adapter, which computes in software and is hidden otherwise. */
-const softwareGpu = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'];
-
 const browsers = new Map();
-/** A browser without WebGPU, or one with it; each is started when it is first asked for. */
+/** A browser without WebGPU, or with one that computes in software; each is started when it is first asked for. */
 function browserWith(webgpu) {
-  const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
-  const args = webgpu ? [...quiet, ...softwareGpu] : quiet;
-  if (!browsers.has(webgpu)) browsers.set(webgpu, chromium.launch({ executablePath, args }));
+  if (!browsers.has(webgpu)) browsers.set(webgpu, launch({ webgpu: webgpu ? 'software' : 'none' }));
   return browsers.get(webgpu);
 }
 after(async () => {

@@ -1,0 +1,114 @@
+//! What cannot run is refused by the header alone, with its name and what would run.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::fixtures;
+use inkling::engine::{LoadOptions, check_header};
+use inkling::gguf::{self, Parsed};
+
+/// Checks a file by as few of its first bytes as will do; says how many these were.
+fn check(bytes: &[u8], options: &LoadOptions) -> (usize, inkling::Result<()>) {
+    let mut len = 64;
+    loop {
+        let prefix = &bytes[..len.min(bytes.len())];
+        match gguf::parse(prefix, bytes.len() as u64) {
+            Ok(Parsed::NeedMore(more)) => len = more as usize,
+            Ok(Parsed::Done(file)) => return (prefix.len(), check_header(&file, options)),
+            Err(error) => return (prefix.len(), Err(error)),
+        }
+    }
+}
+
+fn model(name: &str) -> Vec<u8> {
+    std::fs::read(fixtures().join("models").join(format!("{name}.gguf"))).unwrap()
+}
+
+/// The file with the bytes `skip` places behind `after` replaced.
+fn changed(bytes: &[u8], after: &[u8], skip: usize, with: &[u8]) -> Vec<u8> {
+    let found = bytes
+        .windows(after.len())
+        .position(|window| window == after);
+    let at = found.unwrap() + after.len() + skip;
+    let mut bytes = bytes.to_vec();
+    bytes[at..at + with.len()].copy_from_slice(with);
+    bytes
+}
+
+#[test]
+fn every_fixture_passes_by_its_header() {
+    let mut count = 0;
+    for entry in std::fs::read_dir(fixtures().join("models")).unwrap() {
+        let path = entry.unwrap().path();
+        let later_shard = path.to_string_lossy().contains("-of-")
+            && !path.to_string_lossy().contains("-00001-of-");
+        if path.extension().is_some_and(|e| e == "gguf") && !later_shard {
+            let bytes = std::fs::read(&path).unwrap();
+            let (_, result) = check(&bytes, &LoadOptions::default());
+            assert_eq!(result, Ok(()), "{}", path.display());
+            count += 1;
+        }
+    }
+    assert!(count > 70);
+}
+
+#[test]
+fn what_is_unknown_is_named_before_any_weight_is_read() {
+    let good = model("llama-gqa");
+    let header = check(&good, &LoadOptions::default()).0;
+    assert!(header < good.len() / 2);
+    // A key is followed by its type and the length of its value; a tensor's name by its shape.
+    let (key, shape) = (4 + 8, 4 + 16);
+    let cases = [
+        (
+            changed(&good, b"general.architecture", key, b"llamb"),
+            "unsupported_architecture",
+            "llamb",
+            "qwen3",
+        ),
+        (
+            changed(&good, b"blk.0.attn_q.weight", shape, &[99]),
+            "unsupported_type",
+            "99",
+            "Q4_K",
+        ),
+        (
+            changed(&good, b"blk.0.attn_", 0, b"x"),
+            "bad_tensor",
+            "blk.0.attn_x",
+            "llama",
+        ),
+        (
+            changed(&good, b"tokenizer.ggml.pre", key, b"smoll9"),
+            "unsupported_tokenizer",
+            "smoll9",
+            "llama-bpe",
+        ),
+    ];
+    for (bytes, code, name, supported) in cases {
+        let (read, result) = check(&bytes, &LoadOptions::default());
+        let error = result.unwrap_err();
+        assert_eq!(error.code(), code, "{error}");
+        assert!(error.to_string().contains(name), "{error}");
+        assert!(error.to_string().contains(supported), "{error}");
+        assert!(read <= header, "{code}: {read} bytes");
+    }
+}
+
+#[test]
+fn options_are_heeded() {
+    let odd = changed(&model("llama-gqa"), b"tokenizer.ggml.pre", 4 + 8, b"smoll9");
+    let options = LoadOptions {
+        pre_tokenizer: Some("smollm".into()),
+        ..LoadOptions::default()
+    };
+    assert_eq!(check(&odd, &options).1, Ok(()));
+    let vocab = std::fs::read(fixtures().join("tokenizers/tok-spm.gguf")).unwrap();
+    let options = LoadOptions {
+        vocab_only: true,
+        ..LoadOptions::default()
+    };
+    assert_eq!(check(&vocab, &options).1, Ok(()));
+    assert!(check(&vocab, &LoadOptions::default()).1.is_err());
+}
