@@ -40,7 +40,10 @@ test('what computes, and why', () => {
   const story = (backend: string, part: object): string | undefined =>
     backendStory({ backend, threads: 1, gpu: { ...gpu, ...part } });
   assert.match(story('webgpu', { quarantined: ['heads'] }) ?? '', /^On maker model\. .* 1 of its kernels/);
-  assert.equal(story('cpu-simd', { reason: 'no usable GPU: no adapter' }), 'The GPU is not used: no adapter.');
+  assert.equal(
+    story('cpu-simd', { reason: 'no usable GPU: no adapter' }),
+    'The GPU is not used: no adapter.',
+  );
 });
 
 test('errors say what to do', () => {
