@@ -1,6 +1,7 @@
-// Convolution over time, each channel by itself: out[t, c] = bias[c] + sum_j weight[c, j] * x[t - taps + 1 + j, c].
+// Convolution over time, each channel by itself: out[t, c] = act(bias[c] + sum_j weight[c, j] * x[t - taps + 1 + j, c]).
 // Grid: (channels / WG). An invocation takes a channel through the whole chunk and then keeps the last `taps - 1` values
 // for the next one: nobody else reads them, so nothing has to wait.
+// GATED: a row of x is b, c and v side by side; what is convolved is b * v, and c multiplies the result (LFM2).
 struct Params {
     channels: u32,
     taps: u32,
@@ -18,7 +19,12 @@ fn history(at: u32, channel: u32) -> f32 {
     if (at < before) {
         return kept[at * params.channels + channel];
     }
-    return x[(at - before) * params.channels + channel];
+    let t = at - before;
+    if (GATED) {
+        let i = 3u * t * params.channels + channel;
+        return x[i] * x[i + 2u * params.channels];
+    }
+    return x[t * params.channels + channel];
 }
 
 fn run(group: vec3<u32>, index: u32) {
@@ -34,7 +40,11 @@ fn run(group: vec3<u32>, index: u32) {
         for (var j = 0u; j < params.taps; j++) {
             sum += weight[channel * params.taps + j] * history(t + j, channel);
         }
-        out[t * params.channels + channel] = sum;
+        var value = activate(sum);
+        if (GATED) {
+            value *= x[(3u * t + 1u) * params.channels + channel];
+        }
+        out[t * params.channels + channel] = value;
     }
     for (var j = 0u; j + 1u < params.taps; j++) {
         kept[j * params.channels + channel] = history(state.count + j, channel);

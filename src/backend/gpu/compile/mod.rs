@@ -12,7 +12,7 @@ use super::kernel::{Kernel, NormTarget};
 use super::layout::{Layout, rows_per_part};
 use super::program::{Dispatch, Extent, Params, Program, Slot, When};
 use crate::backend::KvType;
-use crate::model::{BufId, Op, Plan, Pooling, Step, WeightId};
+use crate::model::{Activation, BufId, Op, Plan, Pooling, Step, WeightId};
 use crate::quant::DType;
 use crate::{Error, Result};
 
@@ -197,6 +197,7 @@ impl<'a> Compiler<'a> {
             Node::Embed { op, scale } => self.embed(op, *scale),
             Node::Project { .. } => self.project(node),
             Node::Heads { .. } => self.heads(node),
+            Node::Conv { op, act, gates } => self.causal_conv(op, *act, *gates),
             Node::NormResidual { x, norm, out } => {
                 let op = Op::Norm {
                     kind: norm.kind,
@@ -223,7 +224,7 @@ impl<'a> Compiler<'a> {
             Op::Attention { .. } => self.attention(op, tokens),
             Op::MoeRoute { .. } => self.route(op),
             Op::MoeMatMul { .. } => self.expert_matmul(op),
-            Op::CausalConv { .. } => self.causal_conv(op),
+            Op::CausalConv { .. } => self.causal_conv(op, Activation::Identity, None),
             Op::DeltaNet { .. } => self.delta_net(op),
             Op::StateScan { .. } => self.state_scan(op),
             Op::Slice {

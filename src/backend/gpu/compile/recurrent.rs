@@ -3,11 +3,17 @@
 use super::super::kernel::{Kernel, MAX_HEAD};
 use super::super::program::{Extent, Params, Slot, When};
 use super::Compiler;
-use crate::model::Op;
+use crate::model::{Activation, BufId, Op};
 use crate::{Error, Result};
 
 impl Compiler<'_> {
-    pub(super) fn causal_conv(&mut self, op: &Op) -> Result<()> {
+    /// With `gates` they are the input, and multiply the result.
+    pub(super) fn causal_conv(
+        &mut self,
+        op: &Op,
+        act: Activation,
+        gates: Option<BufId>,
+    ) -> Result<()> {
         let Op::CausalConv {
             x,
             weight,
@@ -19,12 +25,15 @@ impl Compiler<'_> {
         else {
             return Err(self.mismatch());
         };
+        let x = gates.unwrap_or(x);
         if x == out {
             return Err(Error::Gpu("a convolution in place has no kernel".into()));
         }
         let channels = self.width(out);
         let kernel = Kernel::CausalConv {
             bias: bias.is_some(),
+            gated: gates.is_some(),
+            act,
         };
         let slots = vec![
             Slot::Buffer(x),

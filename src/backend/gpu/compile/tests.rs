@@ -73,6 +73,18 @@ fn post_norms_cost_two_dispatches_a_layer() {
 }
 
 #[test]
+fn a_short_convolution_costs_five_dispatches() {
+    let (plan, program, _) = compiled("lfm2", 128 << 20);
+    let attention = plan.kv.len();
+    let convolutions = plan.states.len();
+    assert_eq!(
+        dispatches(&program).0,
+        6 * attention + 5 * convolutions,
+        "{attention} layers of attention"
+    );
+}
+
+#[test]
 fn matrices_are_cut_to_the_binding() {
     let (_, whole, _) = compiled("llama-gqa", 128 << 20);
     let (_, cut, layout) = compiled("llama-gqa", 32768);

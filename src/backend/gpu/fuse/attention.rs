@@ -53,7 +53,7 @@ impl<S: Fn(WeightId, WeightId) -> bool, F: Fn(WeightId, usize) -> bool> Fuser<'_
         else {
             return None;
         };
-        let qkv = self.qkv_buffer(projections.iter().map(|p| self.rows(p.weight)).sum());
+        let qkv = self.side_by_side_buffer(projections.iter().map(|p| self.rows(p.weight)).sum());
         self.project_side_by_side(at, projections, x, norm, qkv);
         let heads = Node::Heads {
             qkv,
@@ -150,7 +150,7 @@ impl<S: Fn(WeightId, WeightId) -> bool, F: Fn(WeightId, usize) -> bool> Fuser<'_
     }
 
     /// As few projections as formats allow, their results side by side in `qkv`.
-    fn project_side_by_side(
+    pub(super) fn project_side_by_side(
         &mut self,
         at: usize,
         all: [Projection; 3],
@@ -185,15 +185,15 @@ impl<S: Fn(WeightId, WeightId) -> bool, F: Fn(WeightId, usize) -> bool> Fuser<'_
         }
     }
 
-    fn qkv_buffer(&mut self, width: usize) -> BufId {
-        if let Some((buffer, known)) = self.qkv
-            && known == width
-        {
-            return buffer;
+    /// The buffer of that width for results side by side.
+    pub(super) fn side_by_side_buffer(&mut self, width: usize) -> BufId {
+        let known = self.side_by_side.iter().find(|(_, known)| *known == width);
+        if let Some((buffer, _)) = known {
+            return *buffer;
         }
         self.out.buffers.push(width);
         let buffer = BufId(self.out.buffers.len() - 1);
-        self.qkv = Some((buffer, width));
+        self.side_by_side.push((buffer, width));
         buffer
     }
 }

@@ -7,12 +7,14 @@
 //! | gate, up, gated activation | one projection with that epilogue |
 //! | projection, activation / residual addition | one projection with that epilogue |
 //! | query/key norms, RoPE, append to the cache | [`Node::Heads`] |
+//! | convolution, activation; LFM2's gates around one | one convolution |
 //! | post-norm, residual addition | one norm |
 //!
 //! A fusion happens only where nothing else reads the value that vanishes. What fits no pattern stays as it is.
 
 mod attention;
 mod flow;
+mod recurrent;
 
 use super::format::Format;
 use crate::model::{Activation, BufId, NormKind, Op, Plan, RopeId, Step, WeightId};
@@ -74,6 +76,13 @@ pub enum Node {
         k_norm: Option<WeightId>,
         rope: Option<RopeId>,
     },
+    /// A convolution and the activation of its result. With `gates`, three rows side by side, `b`, `c` and `v`:
+    /// `c * conv(b * v)`.
+    Conv {
+        op: Op,
+        act: Activation,
+        gates: Option<BufId>,
+    },
     /// `out += norm(x)`
     NormResidual {
         x: BufId,
@@ -108,7 +117,7 @@ pub fn fuse(
             groups: Vec::new(),
         },
         alias: None,
-        qkv: None,
+        side_by_side: Vec::new(),
     };
     let mut at = 0;
     while at < plan.steps.len() {
@@ -132,8 +141,8 @@ struct Fuser<'a, S, F> {
     out: Fused,
     /// With one token the last row is the only row: its buffer is another name for the one that it is taken from.
     alias: Option<(BufId, BufId)>,
-    /// Buffer of queries, keys and values, and its width.
-    qkv: Option<(BufId, usize)>,
+    /// Buffers for the results of several projections, by width.
+    side_by_side: Vec<(BufId, usize)>,
 }
 
 impl<S: Fn(WeightId, WeightId) -> bool, F: Fn(WeightId, usize) -> bool> Fuser<'_, S, F> {
@@ -182,6 +191,7 @@ impl<S: Fn(WeightId, WeightId) -> bool, F: Fn(WeightId, usize) -> bool> Fuser<'_
                 let projections = self.projections(at, x);
                 self.project(at, &projections, x, None)
             }
+            Op::CausalConv { out, .. } => self.convolution(at, out),
             _ => self.plain(at),
         }
     }
@@ -311,10 +321,12 @@ impl<S: Fn(WeightId, WeightId) -> bool, F: Fn(WeightId, usize) -> bool> Fuser<'_
         norm: Option<InputNorm>,
     ) -> usize {
         let x = self.name(x);
-        if let [q, k, v] = projections
-            && let Some(taken) = self.attention_input(at, [*q, *k, *v], x, norm)
-        {
-            return taken;
+        if let [q, k, v] = projections {
+            let all = [*q, *k, *v];
+            let attention = self.attention_input(at, all, x, norm);
+            if let Some(taken) = attention.or_else(|| self.short_conv(at, all, x, norm)) {
+                return taken;
+            }
         }
         let end = at + projections.len();
         if let [gate, up] = projections

@@ -115,6 +115,8 @@ pub enum Kernel {
     MoeSum,
     CausalConv {
         bias: bool,
+        gated: bool,
+        act: Activation,
     },
     DeltaNet,
     StateScan,
@@ -297,7 +299,16 @@ impl Kernel {
             all.push(Self::Sample { from_logits });
         }
         for bias in [false, true] {
-            all.push(Self::CausalConv { bias });
+            all.push(Self::CausalConv {
+                bias,
+                gated: true,
+                act: Activation::Identity,
+            });
+            all.extend(ACTIVATIONS.map(|act| Self::CausalConv {
+                bias,
+                gated: false,
+                act,
+            }));
             for gating in [Gating::Softmax, Gating::Sigmoid, Gating::SoftmaxOfChosen] {
                 all.push(Self::MoeRoute { gating, bias });
             }

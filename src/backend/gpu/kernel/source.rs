@@ -104,7 +104,11 @@ impl Kernel {
                 list.flag("WEIGHT", weight);
                 list.flag("BIAS", bias);
             }
-            Self::CausalConv { bias } => list.flag("HAS_BIAS", bias),
+            Self::CausalConv { bias, gated, act } => {
+                list.flag("HAS_BIAS", bias);
+                list.flag("GATED", gated);
+                list.number("ACT", act_number(act));
+            }
             Self::DeltaNet => list.number("MAX_HEAD", MAX_HEAD),
             Self::Rope { pairing } => list.rotary(2, pairing),
             Self::Heads { qk_norm, rope, .. } => {
@@ -155,7 +159,9 @@ impl Kernel {
             Self::StoreKv { kv } | Self::Attention { kv, .. } | Self::AttentionTile { kv, .. } => {
                 vec![kv_module(kv)]
             }
-            Self::GatedAct { .. } | Self::Act { .. } => vec![shader!("lib/activation.wgsl")],
+            Self::GatedAct { .. } | Self::Act { .. } | Self::CausalConv { .. } => {
+                vec![shader!("lib/activation.wgsl")]
+            }
             Self::TopK { .. } => vec![shader!("lib/ranking.wgsl")],
             Self::Sample { .. } => vec![shader!("lib/ranking.wgsl"), shader!("lib/random.wgsl")],
             Self::DeltaNet | Self::StateScan => vec![shader!("lib/softplus.wgsl")],
