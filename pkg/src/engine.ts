@@ -161,10 +161,10 @@ export class Engine {
 }
 
 function coreOptions(options: LoadOptions): CoreLoadOptions {
-  const { contextLength, backend, kvType, vocabOnly, preTokenizer, chatTemplate } = options;
+  const { contextLength, backend = 'auto', kvType, vocabOnly, preTokenizer, chatTemplate } = options;
   return {
     ...(contextLength !== undefined && { contextLength }),
-    ...(backend !== undefined && { backend }),
+    backend,
     ...(kvType !== undefined && { kvType }),
     ...(vocabOnly !== undefined && { vocabOnly }),
     ...(preTokenizer !== undefined && { preTokenizer }),

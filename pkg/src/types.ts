@@ -70,7 +70,7 @@ export interface LoadOptions {
   signal?: AbortSignal | undefined;
   /** Context window in tokens; more takes more memory. Default: 4096, or the model's own where that is less. */
   contextLength?: number | undefined;
-  /** What computes; see `Backend`. Default: `cpu`. */
+  /** What computes; see `Backend`. Default: `auto`. */
   backend?: Backend | undefined;
   /**
    * Threads to run on, where the page is cross-origin isolated. Default: half of the logical cores, at most eight,

@@ -13,7 +13,7 @@ async function chooses(page, name) {
 
 test('the embedded model answers on the GPU, word for word as it should', () =>
   onPage(onGpu, async (page) => {
-    await ready(page, 'WebGPU');
+    await ready(page, 'WebGPU, checked');
     await askAndWait(page, 'Hello!');
     assert.deepEqual(await answers(page), [oneLine(answerTo('Hello!'))]);
     await shot(page, 'gpu-desktop');

@@ -37,7 +37,7 @@ export const defaults: Readonly<Settings> = {
   seed: '',
   systemPrompt: '',
   contextLength: 0,
-  backend: 'cpu',
+  backend: 'auto',
 };
 
 const computers: readonly Computer[] = ['auto', 'gpu', 'cpu'];

@@ -131,9 +131,9 @@ async function greedy(engine, { prompt, encoder_tokens, tokens }) {
 }
 
 /** On the GPU as the engine generates: the steps for one token are kernels of their own. And what each text would be. */
-async function greedyText(engine, { prompt, tokens }) {
+async function greedyText(engine, { prompt, encoder_tokens, tokens }) {
   const { choices } = await engine.complete({
-    prompt,
+    prompt: prompt ?? encoder_tokens,
     max_tokens: tokens?.length ?? GREEDY_TOKENS,
     temperature: 0,
     ignore_eos: true,

@@ -26,7 +26,8 @@ const PLACES: [(&[&str], &[&str]); 4] = [
             "web_sys",
             "gloo",
         ],
-        &["src/web"],
+        // Besides, calls of WebGPU that wgpu has none for.
+        &["src/web", "src/backend/gpu/browser.rs"],
     ),
     (&["tokenizers"], &["src/tokenizer"]),
     (&["wgpu"], &["src/backend/gpu"]),

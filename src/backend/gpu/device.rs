@@ -62,6 +62,16 @@ pub struct Pipeline {
     pub reduce: Reduce,
 }
 
+/// What a pipeline is made of.
+struct Parts {
+    name: &'static str,
+    module: wgpu::ShaderModule,
+    /// Layout of its bind group.
+    layout: wgpu::BindGroupLayout,
+    /// Layout of the pipeline.
+    pipeline: wgpu::PipelineLayout,
+}
+
 impl Gpu {
     /// Opens the best adapter.
     ///
@@ -209,10 +219,61 @@ impl Gpu {
         Ok(pipeline)
     }
 
+    /// Compiles many kernels, in a browser all at once and without keeping it from anything else.
+    /// [`Gpu::compile`] gives them then.
+    ///
+    /// # Errors
+    /// As there.
+    #[cfg(target_arch = "wasm32")]
+    pub async fn compile_ahead(&self, kernels: &[Kernel], reduce: Reduce) -> Result<()> {
+        let Some(ahead) = super::browser::Ahead::new(&self.device) else {
+            return Ok(());
+        };
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let parts: Vec<_> = kernels
+            .iter()
+            .map(|kernel| self.parts(kernel, reduce))
+            .collect();
+        for parts in &parts {
+            self.pipeline(parts);
+        }
+        let popped = scope.pop();
+        let outcome = ahead.wait().await;
+        if let Err((index, message)) = outcome {
+            let name = kernels.get(index).map_or("a kernel", Kernel::name);
+            let message = popped.await.map_or(message, |error| error.to_string());
+            return Err(Error::Gpu(format!("{name}: {message}")));
+        }
+        for (kernel, parts) in kernels.iter().zip(parts) {
+            let pipeline = Pipeline {
+                pipeline: self.pipeline(&parts),
+                layout: parts.layout,
+                reduce,
+            };
+            let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+            compiled.push((*kernel, pipeline));
+        }
+        Ok(())
+    }
+
     async fn build(&self, kernel: &Kernel, reduce: Reduce) -> Result<Pipeline> {
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let parts = self.parts(kernel, reduce);
+        let pipeline = self.pipeline(&parts);
+        match scope.pop().await {
+            None => Ok(Pipeline {
+                pipeline,
+                layout: parts.layout,
+                reduce,
+            }),
+            Some(error) => Err(Error::Gpu(format!("{}: {error}", parts.name))),
+        }
+    }
+
+    /// Text and layouts of a kernel.
+    fn parts(&self, kernel: &Kernel, reduce: Reduce) -> Parts {
         let source = self.source(kernel, reduce);
         let name = kernel.name();
-        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let module = self
             .device
             .create_shader_module(wgpu::ShaderModuleDescriptor {
@@ -236,34 +297,34 @@ impl Gpu {
                 label: Some(name),
                 entries: &entries,
             });
-        let pipeline_layout = self
+        let pipeline = self
             .device
             .create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
                 label: Some(name),
                 bind_group_layouts: &[Some(&layout)],
                 immediate_size: 0,
             });
-        let pipeline = self
-            .device
+        Parts {
+            name,
+            module,
+            layout,
+            pipeline,
+        }
+    }
+
+    fn pipeline(&self, parts: &Parts) -> wgpu::ComputePipeline {
+        self.device
             .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                label: Some(name),
-                layout: Some(&pipeline_layout),
-                module: &module,
+                label: Some(parts.name),
+                layout: Some(&parts.pipeline),
+                module: &parts.module,
                 entry_point: Some("main"),
                 compilation_options: wgpu::PipelineCompilationOptions {
                     zero_initialize_workgroup_memory: false,
                     ..Default::default()
                 },
                 cache: None,
-            });
-        match scope.pop().await {
-            None => Ok(Pipeline {
-                pipeline,
-                layout,
-                reduce,
-            }),
-            Some(error) => Err(Error::Gpu(format!("{name}: {error}"))),
-        }
+            })
     }
 }
 

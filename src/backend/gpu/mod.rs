@@ -4,6 +4,8 @@
 //! pipelines are made when the model is loaded (those of the cache when it grows); a step writes 32 bytes and its tokens
 //! and replays the list in one compute pass.
 
+#[cfg(target_arch = "wasm32")]
+mod browser;
 mod chunks;
 mod compile;
 mod device;
@@ -143,6 +145,8 @@ impl GpuBackend {
             n_ctx,
         };
         let (program, layout) = compile::compile(&plan, &dtypes, target)?;
+        #[cfg(target_arch = "wasm32")]
+        gpu.compile_ahead(&program.kernels, gpu.reduce).await?;
         let mut pipelines = Vec::new();
         for kernel in &program.kernels {
             pipelines.push(gpu.compile(kernel, gpu.reduce).await?);

@@ -34,8 +34,6 @@ const INT8: f64 = 0.06;
 const INT8_NATIVE: f64 = 0.02;
 /// A rounding can flip an expert or change a mixture: then one sequence may be off.
 const INT8_MIXED: f64 = 0.12;
-/// Models that the GPU refuses at load, each for an operation or a shape without a kernel.
-const WITHOUT_KERNELS: [&str; 5] = ["gemma4", "granitehybrid", "lfm2", "lfm2moe", "qwen35"];
 /// A margin between two logits is safe from errors of this many times their typical size.
 const SAFETY: f64 = 6.0;
 
@@ -49,8 +47,6 @@ pub enum Finding {
     /// With a word on how close it came.
     Right(String),
     Wrong(String),
-    /// Refused by the GPU, and known to be so.
-    OnCpu(String),
 }
 
 /// Compares every question of `expected` whose name is `wanted` with its result.
@@ -120,14 +116,7 @@ fn finding(
     backend: Backend,
     compare: Compare,
 ) -> Finding {
-    let encodes = question["kind"]
-        .as_str()
-        .is_some_and(|kind| kind != "causal");
-    let on_cpu = backend == Backend::Gpu
-        && result["code"] == "gpu"
-        && (encodes || WITHOUT_KERNELS.contains(&name));
     match result["error"].as_str() {
-        Some(error) if on_cpu => Finding::OnCpu(error.to_owned()),
         Some(error) => Finding::Wrong(error.to_owned()),
         None => match compare(name, question, result, backend) {
             Ok(closeness) => Finding::Right(closeness),
@@ -400,20 +389,5 @@ mod tests {
             |text: &str| json!({ "text": text, "known": [" a", " a\u{fffd}", " a\u{fffd}c"] });
         assert!(greedy(&wanted, &text("a other"), 1.0).is_ok());
         assert!(greedy(&wanted, &text(" b"), 1.0).is_err());
-    }
-
-    #[test]
-    fn a_model_that_the_gpu_refuses_must_be_known_as_such() {
-        let refused = |name: &str, backend| {
-            let result = json!({ "error": "no kernel", "code": "gpu" });
-            finding(name, &json!({}), &result, backend, model)
-        };
-        assert!(matches!(refused("qwen35", Backend::Gpu), Finding::OnCpu(_)));
-        assert!(matches!(refused("qwen3", Backend::Gpu), Finding::Wrong(_)));
-        assert!(matches!(refused("qwen35", Backend::Cpu), Finding::Wrong(_)));
-        let encoder = json!({ "kind": "encoder" });
-        let result = json!({ "error": "no kernel", "code": "gpu" });
-        let found = finding("any", &encoder, &result, Backend::Gpu, model);
-        assert!(matches!(found, Finding::OnCpu(_)));
     }
 }

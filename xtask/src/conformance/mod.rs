@@ -151,7 +151,6 @@ pub fn compare(options: &Options) -> Result<Count> {
                 count.wrong += 1;
                 ("WRONG", text)
             }
-            Finding::OnCpu(text) => ("runs on the CPU:", text),
         };
         println!("{:<34} {mark:<8} {text}", verdict.name);
     }
