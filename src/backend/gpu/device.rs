@@ -220,12 +220,22 @@ impl Gpu {
     }
 
     /// Compiles many kernels, in a browser all at once and without keeping it from anything else.
-    /// [`Gpu::compile`] gives them then.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Gpu::compile`].
+    pub async fn compile_all(&self, kernels: &[Kernel]) -> Result<Vec<Pipeline>> {
+        #[cfg(target_arch = "wasm32")]
+        self.compile_ahead(kernels, self.reduce).await?;
+        let mut pipelines = Vec::new();
+        for kernel in kernels {
+            pipelines.push(self.compile(kernel, self.reduce).await?);
+        }
+        Ok(pipelines)
+    }
+
+    /// Makes [`Gpu::compile`] know the kernels.
     #[cfg(target_arch = "wasm32")]
-    pub async fn compile_ahead(&self, kernels: &[Kernel], reduce: Reduce) -> Result<()> {
+    async fn compile_ahead(&self, kernels: &[Kernel], reduce: Reduce) -> Result<()> {
         let Some(ahead) = super::browser::Ahead::new(&self.device) else {
             return Ok(());
         };

@@ -145,12 +145,7 @@ impl GpuBackend {
             n_ctx,
         };
         let (program, layout) = compile::compile(&plan, &dtypes, target)?;
-        #[cfg(target_arch = "wasm32")]
-        gpu.compile_ahead(&program.kernels, gpu.reduce).await?;
-        let mut pipelines = Vec::new();
-        for kernel in &program.kernels {
-            pipelines.push(gpu.compile(kernel, gpu.reduce).await?);
-        }
+        let pipelines = gpu.compile_all(&program.kernels).await?;
         let weights = Weights::new(&gpu, layout, dtypes).await?;
         let buffers = Buffers::new(&gpu, &plan, &program, n_ctx).await?;
         let (width, rows) = program.buffers[plan.logits.0];
