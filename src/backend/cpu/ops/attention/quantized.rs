@@ -18,7 +18,9 @@ use super::{AttentionShape, BLOCK, State, TILE, Weights};
 use crate::backend::cpu::packed::acts::{ActBlock, UP};
 use crate::backend::cpu::packed::tile::dots;
 use crate::backend::cpu::quantized_kv::{HeadBlock, POSITIONS, QuantizedRows, SPAN, key_zero};
-use crate::backend::cpu::simd::{self, ByteDot, Dot, DotI8, DotU7, DotValues, F32x4, I32x4, U8x16};
+use crate::backend::cpu::simd::{
+    self, ByteDot, Dot, DotI8, DotU7, DotValues, F32x4, I32x4, Lane, U8x16,
+};
 
 /// The largest weight in two planes of seven bits.
 const MOST: f32 = 16383.0;
@@ -242,6 +244,36 @@ impl<const N: usize> Planes<N> {
     }
 }
 
+/// Products of eight elements' values with both planes: `[plane][query][half]`. At once while there are registers, as one
+/// plane of few queries has too few sums to keep the multipliers busy.
+#[inline(always)]
+fn plane_dots<const N: usize>(
+    codes: &[[Lane; 2]],
+    planes: &[[[[i8; 4]; N]; POSITIONS / 4]; 2],
+    rounds: usize,
+) -> [[[DotValues; 2]; N]; 2] {
+    let zero = I32x4::splat(0);
+    let [upper, lower] = planes;
+    if N > 2 || DotValues::NARROW {
+        let upper = dots::<DotValues, N, STEPS, 2>(codes, upper, [zero; N], 0, rounds);
+        let lower = dots::<DotValues, N, STEPS, 2>(codes, lower, [zero; N], 0, rounds);
+        return [upper, lower];
+    }
+    let mut sums = [[[DotValues::start(zero); 2]; N]; 2];
+    for ((codes, upper), lower) in codes.iter().zip(upper).zip(lower).take(rounds) {
+        let codes = codes.each_ref().map(U8x16::load);
+        for (sums, weights) in sums.iter_mut().zip([upper, lower]) {
+            for (sums, weights) in sums.iter_mut().zip(weights) {
+                let weights = U8x16::splat4(weights);
+                for (sum, codes) in sums.iter_mut().zip(codes) {
+                    sum.step(DotValues::prepare(codes), weights);
+                }
+            }
+        }
+    }
+    sums
+}
+
 /// `out[places[i] + d] = out[places[i] + d] * changes[i] + sum over p of weights[i][p] * values[p][d]`
 #[inline(never)]
 fn add_values<const N: usize>(
@@ -253,12 +285,9 @@ fn add_values<const N: usize>(
     out: &mut [f32],
 ) {
     let rounds = black_box(POSITIONS / 4 / STEPS);
-    let zero = [I32x4::splat(0); N];
     let groups = values.codes.chunks_exact(POSITIONS / 4);
     for (codes, d) in groups.zip((0..head_dim).step_by(8)) {
-        let [upper, lower] = &weights.codes;
-        let upper = dots::<DotValues, N, STEPS, 2>(codes, upper, zero, 0, rounds);
-        let lower = dots::<DotValues, N, STEPS, 2>(codes, lower, zero, 0, rounds);
+        let [upper, lower] = plane_dots(codes, &weights.codes, rounds);
         let count = (head_dim - d).min(8);
         for i in 0..N {
             let out = &mut out[places[i] + d..][..count];
