@@ -2,9 +2,9 @@
 
 use std::mem::take;
 
-use super::CpuBackend;
 use super::forward::Pass;
 use super::reference::{self, DeltaShape};
+use super::{CpuBackend, Precision, ops};
 use crate::model::Op;
 use crate::{Error, Result};
 
@@ -42,7 +42,11 @@ impl CpuBackend {
         };
         let bias = bias.map(|id| self.vector(id)).transpose()?;
         let x = &self.buffers[x.0][..rows * self.plan.buffers[x.0]];
-        reference::causal_conv(x, self.vector(weight)?, bias, taps, state, out);
+        let conv = match self.options.precision {
+            Precision::Exact => reference::causal_conv,
+            Precision::Fast => ops::causal_conv,
+        };
+        conv(x, self.vector(weight)?, bias, taps, state, out);
         Ok(())
     }
 
@@ -84,7 +88,12 @@ impl CpuBackend {
                 .iter()
                 .map(|b| 1.0 / (1.0 + (-f64::from(*b)).exp()))
                 .collect();
-            reference::delta_net(&shape, row(qkv, t), &decay, &beta, state, out);
+            match self.options.precision {
+                Precision::Exact => {
+                    reference::delta_net(&shape, row(qkv, t), &decay, &beta, state, out);
+                }
+                Precision::Fast => delta_net(&shape, row(qkv, t), &decay, &beta, state, out),
+            }
         }
         Ok(())
     }
@@ -108,6 +117,7 @@ impl CpuBackend {
         let inner = self.plan.buffers[result.0];
         let head_dim = inner / heads;
         let (dt_bias, a, skip) = (self.vector(dt_bias)?, self.vector(a)?, self.vector(skip)?);
+        let exact = self.options.precision == Precision::Exact;
         let tokens = self.buffers[xbc.0].chunks_exact(self.plan.buffers[xbc.0]);
         let steps = self.buffers[dt.0].chunks_exact(heads);
         for ((xbc, dt), out) in tokens.zip(steps).zip(out.chunks_exact_mut(inner)) {
@@ -118,18 +128,44 @@ impl CpuBackend {
                     h * head_dim..(h + 1) * head_dim,
                     h / (heads / groups) * state_dim,
                 );
-                reference::state_scan(
+                let dt = reference::softplus(f64::from(dt[h]) + f64::from(dt_bias[h]));
+                let (x, b, c) = (
                     &x[part.clone()],
                     &b[group..group + state_dim],
                     &c[group..group + state_dim],
-                    reference::softplus(f64::from(dt[h]) + f64::from(dt_bias[h])),
-                    a[h],
-                    skip[h],
-                    &mut state[part.start * state_dim..part.end * state_dim],
-                    &mut out[part],
                 );
+                let state = &mut state[part.start * state_dim..part.end * state_dim];
+                let out = &mut out[part];
+                if exact {
+                    reference::state_scan(x, b, c, dt, a[h], skip[h], state, out);
+                } else {
+                    ops::state_scan(x, b, c, dt as f32, a[h], skip[h], state, out);
+                }
             }
         }
         Ok(())
+    }
+}
+
+/// [`reference::delta_net`] in SIMD.
+fn delta_net(
+    shape: &DeltaShape,
+    qkv: &[f32],
+    decay: &[f64],
+    beta: &[f64],
+    state: &mut [f32],
+    out: &mut [f32],
+) {
+    let n = shape.head_dim;
+    let (q, rest) = qkv.split_at(shape.key_heads * n);
+    let (k, v) = rest.split_at(shape.key_heads * n);
+    let (mut q_unit, mut k_unit, mut delta) = (Vec::new(), Vec::new(), Vec::new());
+    let heads = state.chunks_exact_mut(n * n).zip(out.chunks_exact_mut(n));
+    for (h, ((state, out), v)) in heads.zip(v.chunks_exact(n)).enumerate() {
+        let part = h % shape.key_heads * n..(h % shape.key_heads + 1) * n;
+        ops::unit(&q[part.clone()], shape.eps, &mut q_unit);
+        ops::unit(&k[part], shape.eps, &mut k_unit);
+        let (decay, beta) = (decay[h] as f32, beta[h] as f32);
+        ops::delta_net(&q_unit, &k_unit, v, decay, beta, state, &mut delta, out);
     }
 }

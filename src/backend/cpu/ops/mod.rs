@@ -6,6 +6,7 @@
 mod activation;
 mod attention;
 mod norm;
+mod recurrent;
 mod rope;
 mod vector;
 
@@ -14,5 +15,6 @@ pub use attention::{
     AttentionShape, Cached, CachedBytes, KvElement, Scratch, attention, attention_bytes,
 };
 pub use norm::{layer_norm, rms_norm};
+pub use recurrent::{causal_conv, delta_net, state_scan, unit};
 pub use rope::{rope_adjacent, rope_halves};
 pub use vector::{add, axpy, dot, load_f16, scale, softmax, store_f16};
