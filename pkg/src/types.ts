@@ -79,7 +79,7 @@ export interface LoadOptions {
   threads?: number | undefined;
   /**
    * How the cache of past tokens is stored. `f32` is exact, `f16` (the default) takes half of that, `q8_0` a good quarter
-   * (on the GPU it is `f16`) and is the fastest on the CPU when the conversation is long.
+   * (on the GPU it is `f16`) and, on a CPU with relaxed SIMD (not in Safari), is the fastest when the conversation is long.
    */
   kvType?: 'f16' | 'f32' | 'q8_0' | undefined;
   /** Load only the tokenizer and the metadata: no text can be generated. */
