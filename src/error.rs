@@ -115,6 +115,9 @@ pub enum Error {
     /// The GPU refused or failed: use the CPU.
     #[error("the GPU failed: {0}")]
     Gpu(String),
+    /// The GPU was taken away (driver, sleep, another program). The engine goes on by itself where it can.
+    #[error("the GPU was lost: {0}")]
+    GpuLost(String),
     /// The caller asked to stop.
     #[error("cancelled")]
     Cancelled,
@@ -147,6 +150,7 @@ impl Error {
             Self::OutOfMemory { .. } => "out_of_memory",
             Self::GpuUnavailable(_) => "gpu_unavailable",
             Self::Gpu(_) => "gpu",
+            Self::GpuLost(_) => "gpu_lost",
             Self::Cancelled => "cancelled",
             Self::Source(_) => "source",
             Self::Internal(_) => "internal",

@@ -6,9 +6,9 @@
 
 use std::path::Path;
 
-use inkling::backend::GpuOptions;
-use inkling::backend::gpu::Restrictions;
 use inkling::backend::gpu::kernel::{Kernel, Reduce};
+use inkling::backend::gpu::{Restrictions, Software};
+use inkling::backend::{Backend, GpuOptions};
 use inkling::engine::{
     BackendChoice, ChatRequest, CompletionRequest, Engine, FinishReason, Generation,
     GenerationEvent, LoadOptions, MemorySource, Usage,
@@ -261,7 +261,7 @@ fn sabotaged(sabotage: fn(&Kernel, Reduce, String) -> String, verdict: Option<St
         gpu_verdict: verdict,
         gpu: GpuOptions {
             restrictions: Restrictions {
-                trust_software: true,
+                software: Software::Take,
                 sabotage: Some(sabotage),
                 ..Restrictions::default()
             },
@@ -382,5 +382,122 @@ fn the_check_has_no_false_alarms() {
         };
         let gpu = engine.info().gpu.clone().unwrap();
         assert!(gpu.checked && gpu.quarantined.is_empty(), "{name}: {gpu:?}");
+    }
+}
+
+fn lose(engine: &mut Engine) {
+    if let Backend::Gpu(gpu) = engine.backend().unwrap() {
+        gpu.lose();
+    }
+}
+
+#[test]
+fn a_lost_device_is_no_more_than_a_pause() {
+    let Some(mut engine) = on_gpu(Some(4)) else {
+        return;
+    };
+    let checked = engine.info().gpu.clone().unwrap();
+    let requests = [
+        j!({ "messages": [{ "role": "user", "content": "Hello!" }], "temperature": 0, "maxTokens": 10 }),
+        j!({ "messages": [{ "role": "user", "content": "Who are you?" }], "seed": 5, "maxTokens": 10 }),
+    ];
+    let want: Vec<_> = requests.iter().map(|r| answer(&mut engine, r)).collect();
+    // Before the prompt, and with steps under way while another answer is half done.
+    for steps in [0, 6] {
+        let mut engine = on_gpu(Some(4)).unwrap();
+        let mut generations: Vec<_> = requests.iter().map(|r| start(&mut engine, r)).collect();
+        let mut begun = vec![(Vec::new(), String::new()), (Vec::new(), String::new())];
+        for _ in 0..steps {
+            for (generation, (tokens, text)) in generations.iter_mut().zip(&mut begun) {
+                if let GenerationEvent::Token { id, text: piece } =
+                    block_on(generation.step(&mut engine)).unwrap()
+                {
+                    tokens.push(id);
+                    text.push_str(&piece);
+                }
+            }
+        }
+        lose(&mut engine);
+        let rest = finish_all(&mut engine, generations);
+        for ((want, rest), (tokens, text)) in want.iter().zip(&rest).zip(begun) {
+            assert_eq!(
+                want.tokens,
+                [&tokens[..], &rest.tokens].concat(),
+                "{steps} steps"
+            );
+            assert_eq!(want.text, text + &rest.text);
+            assert_eq!(want.reason, rest.reason);
+        }
+        assert!(engine.info().backend.starts_with("webgpu"));
+        assert_eq!(engine.info().gpu, Some(checked.clone()));
+        assert_eq!(answer(&mut engine, &requests[0]).text, want[0].text);
+        // The second time within a minute.
+        lose(&mut engine);
+        assert_eq!(answer(&mut engine, &requests[0]).text, want[0].text);
+        assert!(engine.info().backend.starts_with("cpu"));
+        let gpu = engine.info().gpu.clone().unwrap();
+        assert!(gpu.reason.unwrap().contains("lost"));
+    }
+}
+
+#[test]
+fn logits_survive_a_lost_device() {
+    let Some(mut engine) = on_gpu(None) else {
+        return;
+    };
+    let want = block_on(engine.logits(&[1, 2, 3])).unwrap();
+    lose(&mut engine);
+    assert_eq!(block_on(engine.logits(&[1, 2, 3])).unwrap(), want);
+}
+
+#[test]
+fn nothing_is_made_for_a_token() {
+    let Some(mut engine) = on_gpu(Some(4)) else {
+        return;
+    };
+    for more in [j!({ "seed": 1 }), j!({ "seed": 1, "topK": 0 })] {
+        let mut request = story(more);
+        request["ignoreEos"] = j!(true);
+        let mut generation = start(&mut engine, &request);
+        let mut made = Vec::new();
+        for _ in 0..12 {
+            block_on(generation.step(&mut engine)).unwrap();
+            if let Backend::Gpu(gpu) = engine.backend().unwrap() {
+                made.push(gpu.gpu().created());
+            }
+        }
+        assert_eq!(made[2], made[11], "{made:?}");
+    }
+}
+
+#[test]
+fn auto_leaves_adapters_that_are_no_faster() {
+    let auto = |software| {
+        let restrictions = Restrictions {
+            software,
+            ..Restrictions::default()
+        };
+        let engine = load(&LoadOptions {
+            backend: BackendChoice::Auto,
+            gpu: GpuOptions {
+                restrictions,
+                ..GpuOptions::default()
+            },
+            ..LoadOptions::default()
+        })
+        .unwrap();
+        println!("{:?}", engine.info().gpu);
+        let on_cpu = engine.info().backend.starts_with("cpu");
+        (on_cpu, engine.info().gpu.clone().unwrap().reason)
+    };
+    // A software adapter, or none at all, is told by what it is; where a real one is found, the test ends.
+    let (on_cpu, reason) = auto(Software::Refuse);
+    if !on_cpu {
+        return;
+    }
+    assert!(reason.is_some());
+    if on_gpu(None).is_some() {
+        let (on_cpu, reason) = auto(Software::Probe);
+        assert!(on_cpu && reason.unwrap().contains("what the CPU does"));
     }
 }

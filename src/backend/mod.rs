@@ -88,6 +88,11 @@ impl Backend {
         }
     }
 
+    /// Whether it may cease to work at any time, as a GPU may.
+    pub fn can_be_lost(&self) -> bool {
+        !matches!(self, Self::Cpu(_))
+    }
+
     /// The plan that this backend runs.
     pub fn plan(&self) -> &Plan {
         match self {

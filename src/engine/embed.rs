@@ -194,10 +194,16 @@ impl Engine {
         if !self.is_embedding_model() {
             self.check_gives(ModelKind::Embedding)?;
         }
-        self.backend()?.set_second_text(second);
-        let mut session = self.new_session()?;
-        session.prefill(self.backend()?, tokens, rows).await?;
-        Ok(self.backend()?.logits().to_vec())
+        loop {
+            let mut session = self.new_session()?;
+            let backend = self.backend()?;
+            backend.set_second_text(second);
+            match session.prefill(backend, tokens, rows).await {
+                Ok(()) => return Ok(backend.logits().to_vec()),
+                Err(Error::GpuLost(reason)) => self.recover(reason).await?,
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Refuses to make text with a model that gives embeddings or scores.

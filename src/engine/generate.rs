@@ -111,8 +111,9 @@ pub enum GenerationEvent {
 /// A running generation. Give its session back with [`Generation::into_session`] and [`Engine::check_in`].
 pub struct Generation {
     session: Session,
-    /// Text for the encoder that is still to be read.
+    /// Text for the encoder, and whether it was read.
     source: Option<Vec<u32>>,
+    encoded: bool,
     prompt: Vec<u32>,
     sampler: Sampler,
     stops: StopMatcher,
@@ -212,6 +213,7 @@ impl Engine {
             reused: session.tokens().len(),
             session,
             source,
+            encoded: false,
             sampler: Sampler::new(params.clone()),
             stops: StopMatcher::new(params.stop.clone()),
             stream,
@@ -249,30 +251,67 @@ impl Generation {
         self.session
     }
 
-    /// Runs one chunk of the prompt or makes one token. After [`GenerationEvent::Done`] it only repeats that.
+    /// Runs one chunk of the prompt or makes one token. After [`GenerationEvent::Done`] it only repeats that. A GPU that is
+    /// lost meanwhile is replaced, which takes a while and changes nothing else.
     ///
     /// # Errors
     /// Those of [`Backend::forward`](crate::backend::Backend::forward).
     pub async fn step(&mut self, engine: &mut Engine) -> Result<GenerationEvent> {
+        loop {
+            match self.try_step(engine).await {
+                Err(Error::GpuLost(reason)) => engine.recover(reason).await?,
+                other => return other,
+            }
+        }
+    }
+
+    /// A step that can be tried again when the GPU is lost.
+    async fn try_step(&mut self, engine: &mut Engine) -> Result<GenerationEvent> {
         if self.cancelled && self.finished.is_none() {
             return Ok(self.finish(FinishReason::Cancelled));
         }
         if let Some(reason) = self.finished {
             return Ok(self.finish(reason));
         }
-        if let Some(source) = self.source.take() {
-            self.session.encode(engine.backend()?, &source).await?;
+        if self.session.backend() != engine.backends {
+            self.replay(engine).await?;
+        }
+        if let Some(source) = self.source.as_ref().filter(|_| !self.encoded) {
+            self.session.encode(engine.backend()?, source).await?;
+            self.encoded = true;
         }
         if self.session.tokens().len() < self.prompt.len() {
             return self.prefill_step(engine).await;
         }
-        if let Some(token) = self.pending.take() {
+        if let Some(token) = self.pending {
             self.decode_step(engine, token).await?;
+            self.pending = None;
         }
         let Some(token) = self.queued.take() else {
             return Err(Error::Internal("no token was chosen".into()));
         };
         Ok(self.report(engine, token))
+    }
+
+    /// Puts what the session held into the cache of the backend that took the place of a lost one.
+    async fn replay(&mut self, engine: &mut Engine) -> Result<()> {
+        let mut session = engine.new_session()?;
+        let backend = engine.backend()?;
+        if let Some(source) = self.source.as_ref().filter(|_| self.encoded) {
+            session.encode(backend, source).await?;
+        }
+        let held = self.session.tokens();
+        session.prefill(backend, held, LogitRows::None).await?;
+        self.session = session;
+        self.start_run(engine)
+    }
+
+    /// Lets the backend choose tokens from the second one on, if it can.
+    fn start_run(&mut self, engine: &mut Engine) -> Result<()> {
+        let (params, seed) = (self.sampler.params(), self.sampler.seed());
+        let first = self.prompt.len();
+        self.run = engine.backend()?.start_run(params, seed, first);
+        Ok(())
     }
 
     async fn prefill_step(&mut self, engine: &mut Engine) -> Result<GenerationEvent> {
@@ -290,11 +329,7 @@ impl Generation {
             .await?;
         if last {
             self.choose(engine)?;
-            let sampler = &self.sampler;
-            let first = self.prompt.len();
-            self.run = engine
-                .backend()?
-                .start_run(sampler.params(), sampler.seed(), first);
+            self.start_run(engine)?;
         }
         Ok(GenerationEvent::Prefill {
             done: to,

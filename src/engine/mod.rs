@@ -10,6 +10,7 @@ mod loader;
 mod options;
 mod origin;
 mod rank;
+mod recovery;
 mod session;
 
 use crate::backend::{Backend, LogitRows};
@@ -17,6 +18,7 @@ use crate::chat::ChatTemplate;
 use crate::model::ModelConfig;
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
+use web_time::Instant;
 
 pub use chat_prompt::{ChatRequest, Overflow};
 pub use embed::{Embedding, EmbeddingRequest, PoolingChoice};
@@ -41,6 +43,8 @@ const MAX_SESSIONS: usize = 2;
 struct Weights {
     n_ctx: usize,
     backend: Backend,
+    /// Kept where the weights may have to be loaded again.
+    origin: Option<Origin>,
 }
 
 /// A loaded model.
@@ -54,6 +58,10 @@ pub struct Engine {
     weights: Option<Weights>,
     /// Idle sessions, the most recently used last.
     sessions: Vec<Session>,
+    /// How many backends there were before this one.
+    backends: usize,
+    /// When a GPU was last lost.
+    lost_at: Option<Instant>,
 }
 
 impl Engine {
@@ -81,6 +89,8 @@ impl Engine {
             reading: rank::Reading::default(),
             weights: None,
             sessions: Vec::new(),
+            backends: 0,
+            lost_at: None,
         };
         if options.vocab_only {
             return Ok(engine);
@@ -95,15 +105,19 @@ impl Engine {
         engine.info.context_length = config.n_ctx;
         engine.info.threads = crate::backend::cpu::pool::threads();
         engine.info.gpu = gpu;
-        engine.use_backend(backend, origin.n_ctx());
+        engine.use_backend(backend, origin);
         Ok(engine)
     }
 
-    /// Takes a backend into use.
-    fn use_backend(&mut self, backend: Backend, n_ctx: usize) {
+    /// Takes a backend into use, with what it was made of.
+    fn use_backend(&mut self, backend: Backend, origin: Origin) {
         backend.name().clone_into(&mut self.info.backend);
         self.info.memory_bytes = backend.weight_bytes();
-        self.weights = Some(Weights { n_ctx, backend });
+        self.weights = Some(Weights {
+            n_ctx: origin.n_ctx(),
+            origin: backend.can_be_lost().then_some(origin),
+            backend,
+        });
     }
 
     /// Facts about the model.
@@ -122,6 +136,15 @@ impl Engine {
     /// # Errors
     /// [`Error::InvalidRequest`] for no tokens or one outside the vocabulary, [`Error::ContextFull`].
     pub async fn logits(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
+        loop {
+            match self.logits_once(tokens).await {
+                Err(Error::GpuLost(reason)) => self.recover(reason).await?,
+                other => return other,
+            }
+        }
+    }
+
+    async fn logits_once(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
         if tokens.is_empty() {
             return Err(Error::InvalidRequest("no tokens given".into()));
         }
@@ -159,7 +182,8 @@ impl Engine {
     /// [`Error::InvalidRequest`] when only the vocabulary was loaded.
     pub fn new_session(&self) -> Result<Session> {
         let weights = self.weights.as_ref().ok_or_else(no_weights)?;
-        Ok(Session::new(weights.backend.new_cache(weights.n_ctx)))
+        let cache = weights.backend.new_cache(weights.n_ctx);
+        Ok(Session::new(cache, self.backends))
     }
 
     /// The backend.
@@ -193,6 +217,9 @@ impl Engine {
 
     /// Remembers a session for its prefix.
     pub fn check_in(&mut self, session: Session) {
+        if session.backend() != self.backends {
+            return;
+        }
         if self.sessions.len() >= MAX_SESSIONS {
             self.sessions.remove(0);
         }

@@ -61,11 +61,35 @@ impl Origin {
             return Ok((self.open_cpu(progress).await?, None));
         }
         let mut info = GpuInfo::default();
-        match self.open_gpu(&mut info, progress).await {
+        let verdict = self.options.gpu_verdict.as_deref();
+        match self.open_gpu(verdict, &mut info, progress).await {
             Ok(backend) => Ok((backend, Some(info))),
             Err(error) if auto && cpu_may_do(&error) => {
                 info.reason = Some(error.to_string());
                 Ok((self.open_cpu(progress).await?, Some(info)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens a backend in the place of a GPU that was lost: another device, or the CPU when it was lost before, `soon`.
+    /// `info` is what is known of the lost one.
+    ///
+    /// # Errors
+    /// Those of the file and its source.
+    pub(super) async fn reopen(&self, soon: bool, mut info: GpuInfo) -> Result<(Backend, GpuInfo)> {
+        let quiet = &mut |_| true;
+        let verdict = (!info.verdict.is_empty()).then(|| info.verdict.clone());
+        let tried = if soon {
+            Err(Error::GpuLost("it was lost again within a minute".into()))
+        } else {
+            self.open_gpu(verdict.as_deref(), &mut info, quiet).await
+        };
+        match tried {
+            Ok(backend) => Ok((backend, info)),
+            Err(error) if cpu_may_do(&error) => {
+                info.reason = Some(error.to_string());
+                Ok((self.open_cpu(quiet).await?, info))
             }
             Err(error) => Err(error),
         }
@@ -88,6 +112,7 @@ impl Origin {
     #[cfg(not(feature = "webgpu"))]
     async fn open_gpu(
         &self,
+        _verdict: Option<&str>,
         _info: &mut GpuInfo,
         _progress: &mut impl FnMut(LoadProgress) -> bool,
     ) -> Result<Backend> {
@@ -99,10 +124,12 @@ impl Origin {
     #[cfg(feature = "webgpu")]
     async fn open_gpu(
         &self,
+        verdict: Option<&str>,
         info: &mut GpuInfo,
         progress: &mut impl FnMut(LoadProgress) -> bool,
     ) -> Result<Backend> {
         use super::LoadPhase;
+        use crate::backend::gpu::Software;
         use crate::backend::{Gpu, GpuBackend, check};
         let options = crate::backend::GpuOptions {
             kv_type: match self.options.kv_type {
@@ -114,15 +141,21 @@ impl Origin {
         let gpu = Gpu::open(options.restrictions).await?;
         info.adapter.clone_from(&gpu.adapter);
         let auto = self.options.backend == BackendChoice::Auto;
-        if auto && gpu.software && !options.restrictions.trust_software {
-            let reason = format!("{} computes on the CPU itself", gpu.adapter);
-            return Err(Error::GpuUnavailable(reason));
+        match options.restrictions.software {
+            _ if !auto => {}
+            Software::Refuse if gpu.software => {
+                let reason = format!("{} computes on the CPU itself", gpu.adapter);
+                return Err(Error::GpuUnavailable(reason));
+            }
+            Software::Refuse | Software::Probe => {
+                check::probe(&gpu, &self.plan, self, options.kv_type).await?;
+            }
+            Software::Take => {}
         }
         let plan = self.plan.clone();
         let mut gpu = GpuBackend::on(gpu, plan, self.dtypes()?, self.n_ctx, options).await?;
         let mut outcome = check::Outcome::default();
-        let earlier = self.options.gpu_verdict.as_deref();
-        let recalled = check::recall(&mut gpu, earlier, &mut outcome).await;
+        let recalled = check::recall(&mut gpu, verdict, &mut outcome).await;
         info.set(&outcome);
         info.checked = recalled?;
         let mut backend = Backend::Gpu(Box::new(gpu));
@@ -154,6 +187,7 @@ fn cpu_may_do(error: &Error) -> bool {
         // The GPU stores scales as f16, so a tensor may be bad there alone.
         Error::GpuUnavailable(_)
             | Error::Gpu(_)
+            | Error::GpuLost(_)
             | Error::OutOfMemory { .. }
             | Error::BadTensor { .. }
     )

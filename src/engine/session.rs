@@ -7,14 +7,22 @@ use crate::backend::{Backend, KvCache, LogitRows, Run};
 pub struct Session {
     tokens: Vec<u32>,
     cache: KvCache,
+    /// Which of the engine's backends made the cache.
+    backend: usize,
 }
 
 impl Session {
-    pub(super) fn new(cache: KvCache) -> Self {
+    pub(super) fn new(cache: KvCache, backend: usize) -> Self {
         Self {
             tokens: Vec::new(),
             cache,
+            backend,
         }
+    }
+
+    /// Number of the backend that made the cache.
+    pub(super) fn backend(&self) -> usize {
+        self.backend
     }
 
     /// Tokens held.

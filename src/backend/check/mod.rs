@@ -11,6 +11,7 @@
 //! GPU; where a plain kernel is wrong without subgroups too, the CPU runs the model. The verdict says what was given up.
 
 mod judge;
+mod probe;
 mod verdict;
 
 use std::ops::Range;
@@ -23,6 +24,7 @@ use crate::{Error, Result};
 
 pub use judge::WeightRows;
 use judge::{Judge, relative_error};
+pub use probe::probe;
 use verdict::{GivenUp, Verdict};
 
 /// Largest relative error of a result. Rounding of scales and of the cache to f16 gives up to 1e-3; a lane or a row that

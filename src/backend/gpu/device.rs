@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::health::Health;
 use super::kernel::{Bind, Dialect, Kernel, Reduce};
 use crate::{Error, Result};
 
@@ -21,11 +22,23 @@ pub struct Restrictions {
     pub chunk: Option<usize>,
     /// Attention of each token by itself, without tiles.
     pub untiled: bool,
-    /// Let `auto` take a software adapter for a GPU.
-    pub trust_software: bool,
+    /// What `auto` makes of a software adapter.
+    pub software: Software,
     /// Changes the text of kernels, to see whether the check finds it. Not in releases.
     #[cfg(debug_assertions)]
     pub sabotage: Option<fn(&Kernel, Reduce, String) -> String>,
+}
+
+/// What `auto` does with an adapter that computes on the CPU; anything but the default is for tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Software {
+    /// Leaves it.
+    #[default]
+    Refuse,
+    /// Times it, as a GPU.
+    Probe,
+    /// Takes it.
+    Take,
 }
 
 /// A device with what the rest needs to know of it. Clones share it.
@@ -49,6 +62,8 @@ pub struct Gpu {
     pub software: bool,
     /// What it does without.
     pub restrictions: Restrictions,
+    /// Its loss, and errors that nobody waits for.
+    health: Health,
 }
 
 /// A compiled kernel. Clones share it.
@@ -115,6 +130,7 @@ impl Gpu {
         let name = adapter_name(&device, &info);
         let subgroups = !restrictions.no_subgroups && has_subgroups(&device);
         Ok(Self {
+            health: Health::of(&device),
             software: is_software(&name, &info),
             restrictions,
             max_binding: restrictions.max_binding.unwrap_or(binding).min(binding),
@@ -129,6 +145,14 @@ impl Gpu {
             compiled: Arc::default(),
             created: Arc::default(),
         })
+    }
+
+    /// Whether the device still works.
+    ///
+    /// # Errors
+    /// [`Error::GpuLost`]; [`Error::Gpu`] or [`Error::OutOfMemory`] for something that went wrong since the last call.
+    pub fn check(&self) -> Result<()> {
+        self.health.check()
     }
 
     /// A storage buffer.
@@ -180,7 +204,9 @@ impl Gpu {
     pub async fn allocating<T>(&self, bytes: u64, make: impl FnOnce() -> T) -> Result<T> {
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let made = make();
-        match scope.pop().await {
+        let refused = scope.pop().await;
+        self.check()?;
+        match refused {
             None => Ok(made),
             Some(_) => Err(Error::OutOfMemory { bytes }),
         }
@@ -270,7 +296,9 @@ impl Gpu {
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let parts = self.parts(kernel, reduce);
         let pipeline = self.pipeline(&parts);
-        match scope.pop().await {
+        let refused = scope.pop().await;
+        self.check()?;
+        match refused {
             None => Ok(Pipeline {
                 pipeline,
                 layout: parts.layout,

@@ -49,6 +49,25 @@ impl Future for MapFuture {
     }
 }
 
+impl Reading {
+    async fn arrive(self, gpu: &Gpu) -> Result<()> {
+        if !cfg!(target_arch = "wasm32") {
+            let wait = wgpu::PollType::Wait {
+                submission_index: self.after,
+                timeout: None,
+            };
+            if let Err(error) = gpu.device.poll(wait) {
+                // A device that is gone does not know the submit; it says so when all before is done.
+                let _ = gpu.device.poll(wgpu::PollType::wait_indefinitely());
+                return Err(Error::Gpu(error.to_string()));
+            }
+        }
+        self.mapped
+            .await
+            .map_err(|error| Error::Gpu(error.to_string()))
+    }
+}
+
 impl Staging {
     /// A buffer of so many bytes.
     pub fn new(gpu: &Gpu, bytes: u64) -> Self {
@@ -84,7 +103,7 @@ impl Staging {
     /// Waits for what was submitted and gives the first `out.len()` words to `out`.
     ///
     /// # Errors
-    /// [`Error::Gpu`] when the device is lost.
+    /// [`Error::GpuLost`], [`Error::Gpu`] for whatever else went wrong on the device.
     pub async fn read<T: bytemuck::AnyBitPattern + bytemuck::NoUninit>(
         &self,
         gpu: &Gpu,
@@ -118,26 +137,17 @@ impl Staging {
     /// Waits for a readback of this buffer and gives its words to `out`.
     ///
     /// # Errors
-    /// [`Error::Gpu`] when the device is lost.
+    /// [`Error::GpuLost`], [`Error::Gpu`] for whatever else went wrong on the device.
     pub async fn finish<T: bytemuck::AnyBitPattern + bytemuck::NoUninit>(
         &self,
         gpu: &Gpu,
         reading: Reading,
         out: &mut [T],
     ) -> Result<()> {
-        if !cfg!(target_arch = "wasm32") {
-            let wait = wgpu::PollType::Wait {
-                submission_index: reading.after,
-                timeout: None,
-            };
-            gpu.device
-                .poll(wait)
-                .map_err(|error| Error::Gpu(error.to_string()))?;
-        }
-        reading
-            .mapped
-            .await
-            .map_err(|error| Error::Gpu(error.to_string()))?;
+        let arrived = reading.arrive(gpu).await;
+        // The device's own word says more than that of the map.
+        gpu.check()?;
+        arrived?;
         let view = self
             .buffer
             .slice(..size_of_val(out) as u64)

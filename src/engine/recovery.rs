@@ -1,0 +1,50 @@
+//! What happens when the GPU is lost: a new device with the same weights, and at the second loss within a minute the CPU.
+//!
+//! Sessions belong to the backend that made them. One of an earlier backend is recognised by its number, and whoever
+//! holds it runs its tokens again.
+
+use std::time::Duration;
+
+use web_time::Instant;
+
+use super::Engine;
+use crate::{Error, Result};
+
+/// A second loss within this time means that the GPU will not do.
+const SOON: Duration = Duration::from_secs(60);
+
+impl Engine {
+    /// Puts a new backend in the place of a GPU that was lost for `reason`.
+    ///
+    /// # Errors
+    /// [`Error::GpuLost`] when there is nothing to rebuild from; those of the source of the weights.
+    pub(super) async fn recover(&mut self, reason: String) -> Result<()> {
+        let soon = self.lost_at.is_some_and(|at| at.elapsed() < SOON);
+        self.lost_at = Some(Instant::now());
+        self.sessions.clear();
+        let origin = self
+            .weights
+            .as_mut()
+            .and_then(|weights| weights.origin.take());
+        let Some(origin) = origin else {
+            return Err(Error::GpuLost(reason));
+        };
+        match origin
+            .reopen(soon, self.info.gpu.take().unwrap_or_default())
+            .await
+        {
+            Ok((backend, gpu)) => {
+                self.backends += 1;
+                self.info.gpu = Some(gpu);
+                self.use_backend(backend, origin);
+                Ok(())
+            }
+            Err(error) => {
+                if let Some(weights) = &mut self.weights {
+                    weights.origin = Some(origin);
+                }
+                Err(error)
+            }
+        }
+    }
+}
