@@ -128,7 +128,7 @@ test('?model= opens that model, from elsewhere or from beside the page', async (
     assert.equal(await page.getByText(/9 million parameters, thousands/).count(), 0);
     await askAndWait(page, 'Hello!');
   });
-  await onPage({ path: '?model=models/inkling-9m-chat-Q8_0.gguf' }, ready);
+  await onPage({ path: '?model=models/inkling-9m-chat-Q8_0.gguf' }, (page) => ready(page));
 });
 
 test('when ?model= fails or is cancelled, the small model answers', async () => {
