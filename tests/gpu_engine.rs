@@ -473,19 +473,12 @@ fn nothing_is_made_for_a_token() {
 #[test]
 fn auto_leaves_adapters_that_are_no_faster() {
     let auto = |software| {
-        let restrictions = Restrictions {
-            software,
-            ..Restrictions::default()
-        };
-        let engine = load(&LoadOptions {
+        let mut options = LoadOptions {
             backend: BackendChoice::Auto,
-            gpu: GpuOptions {
-                restrictions,
-                ..GpuOptions::default()
-            },
             ..LoadOptions::default()
-        })
-        .unwrap();
+        };
+        options.gpu.restrictions.software = software;
+        let engine = load(&options).unwrap();
         println!("{:?}", engine.info().gpu);
         let on_cpu = engine.info().backend.starts_with("cpu");
         (on_cpu, engine.info().gpu.clone().unwrap().reason)
