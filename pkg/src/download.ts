@@ -152,7 +152,7 @@ class Download {
     if (this.#total !== undefined && this.#received > this.#total) this.#total = undefined;
     if (!this.#magicChecked && this.#received >= 4) this.#checkMagic(response.headers.get('content-type'));
     if (this.#inspectAt !== undefined && this.#received >= this.#inspectAt) await this.#inspect();
-    if (this.#inspectAt === undefined && this.#chunkBytes >= PART_BYTES) this.#flush();
+    if (this.#inspectAt === undefined && this.#chunkBytes >= PART_BYTES) await this.#flush();
     this.#context.onBytes(this.#received, this.#total);
   }
 
@@ -183,17 +183,30 @@ class Download {
     return prefix;
   }
 
-  #flush(): void {
-    this.#parts.push(new Blob(this.#chunks));
+  /**
+   * Moves the collected chunks into a Blob. Not by `new Blob(chunks)`: after some hundred megabytes of those in a row
+   * Chromium makes files of them while they still travel, and what it wrote cannot be read again. A Response waits
+   * until its Blob has arrived.
+   */
+  async #flush(): Promise<void> {
+    const chunks = this.#chunks;
     this.#chunks = [];
     this.#chunkBytes = 0;
+    const body = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        const chunk = chunks.shift();
+        if (chunk) controller.enqueue(chunk);
+        else controller.close();
+      },
+    });
+    this.#parts.push(await new Response(body).blob());
   }
 
-  #finish(): Blob {
+  async #finish(): Promise<Blob> {
     if (!this.#magicChecked) {
       throw new EngineError('truncated', `The file at ${this.#url} is empty.`, { url: this.#url });
     }
-    this.#flush();
+    await this.#flush();
     return new Blob(this.#parts);
   }
 
