@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
-import { elsewhere, inPage, options, origin, root } from './page.js';
+import { answers, elsewhere, inPage, options, origin, root } from './page.js';
 import type { Package } from './page.js';
+
+type Download = typeof import('../src/download.js');
 
 const MODEL = '/models/inkling-9m-chat-Q8_0.gguf';
 const greedy = JSON.parse(await readFile(`${root}models/inkling-9m-chat-Q8_0.greedy.json`, 'utf8')) as {
@@ -212,4 +214,43 @@ test('failures have codes and leave the page usable', options, async () => {
     aborted: 'aborted',
     good: 'no error',
   });
+});
+
+test('what was downloaded can be read, beyond the bytes that browsers keep in memory', options, async () => {
+  const part = new Uint8Array(4 << 20);
+  part.set(new TextEncoder().encode('GGUF'));
+  const count = 150;
+  answers.set('/large', (response) => {
+    response.setHeader('content-length', count * part.length);
+    let sent = 0;
+    const send = (): void => {
+      for (; sent < count; sent += 1) {
+        if (!response.write(part)) {
+          sent += 1;
+          return void response.once('drain', send);
+        }
+      }
+      response.end();
+    };
+    send();
+  });
+  const read = await inPage(
+    '/plain',
+    async (partBytes) => {
+      const { download } = (await import('/pkg/dist/download.js' as string)) as Download;
+      const { signal } = new AbortController();
+      const blob = await download(new URL('/large', location.href).href, {
+        signal,
+        onBytes: () => undefined,
+      });
+      let read = 0;
+      for (let offset = 0; offset < blob.size; offset += partBytes) {
+        const text = await blob.slice(offset, offset + 4).text();
+        if (text === 'GGUF') read += 1;
+      }
+      return read;
+    },
+    part.length,
+  );
+  assert.equal(read, count);
 });
