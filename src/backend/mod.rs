@@ -79,6 +79,18 @@ impl Backend {
         }
     }
 
+    /// How many of the `left` tokens of a prompt the next [`Backend::forward`] should take. It leaves no single token for
+    /// the end: that would run as a step of decoding, which sums in another order, and where chunks end depends on how
+    /// fast the device was.
+    pub fn chunk(&self, left: usize) -> usize {
+        let most = self.max_chunk();
+        if most > 2 && left.checked_sub(1) == Some(most) {
+            most - 1
+        } else {
+            left.min(most)
+        }
+    }
+
     /// Name for people and logs, such as `cpu-simd128`.
     pub fn name(&self) -> &'static str {
         match self {
@@ -137,11 +149,11 @@ impl Backend {
     ///
     /// # Errors
     /// [`Error::Internal`](crate::Error::Internal) when the rows do not fit the weight.
-    pub fn write_rows(&mut self, id: WeightId, row_start: usize, bytes: &[u8]) -> Result<()> {
+    pub async fn write_rows(&mut self, id: WeightId, row_start: usize, bytes: &[u8]) -> Result<()> {
         match self {
             Self::Cpu(cpu) => cpu.write_rows(id, row_start, bytes),
             #[cfg(feature = "webgpu")]
-            Self::Gpu(gpu) => gpu.write_rows(id, row_start, bytes),
+            Self::Gpu(gpu) => gpu.write_rows(id, row_start, bytes).await,
         }
     }
 

@@ -317,7 +317,7 @@ impl Generation {
     async fn prefill_step(&mut self, engine: &mut Engine) -> Result<GenerationEvent> {
         let backend = engine.backend()?;
         let from = self.session.tokens().len();
-        let to = self.prompt.len().min(from + backend.max_chunk());
+        let to = from + backend.chunk(self.prompt.len() - from);
         let last = to == self.prompt.len();
         let rows = if last {
             LogitRows::Last

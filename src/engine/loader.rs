@@ -208,7 +208,7 @@ pub(super) async fn load_weights(
             let bytes = source
                 .read(start + bytes_of(row, row_bytes), rows * row_bytes)
                 .await?;
-            backend.write_rows(id, row, &bytes)?;
+            backend.write_rows(id, row, &bytes).await?;
             loaded += bytes.len() as u64;
             report(progress, LoadPhase::Weights, loaded, total)?;
         }

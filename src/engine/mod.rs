@@ -167,11 +167,13 @@ impl Engine {
         self.check_gives_text()?;
         let mut session = self.new_session()?;
         let mut all = Vec::new();
-        for chunk in tokens.chunks(self.backend()?.max_chunk()) {
-            session
-                .prefill(self.backend()?, chunk, LogitRows::All)
-                .await?;
-            all.extend_from_slice(self.backend()?.logits());
+        let mut left = tokens;
+        while !left.is_empty() {
+            let backend = self.backend()?;
+            let (chunk, after) = left.split_at(backend.chunk(left.len()));
+            session.forward(backend, chunk, LogitRows::All).await?;
+            all.extend_from_slice(backend.logits());
+            left = after;
         }
         Ok(all)
     }

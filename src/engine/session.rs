@@ -56,15 +56,16 @@ impl Session {
         tokens: &[u32],
         rows: LogitRows,
     ) -> Result<()> {
-        let chunk_size = backend.max_chunk();
-        let n_chunks = tokens.len().div_ceil(chunk_size);
-        for (i, chunk) in tokens.chunks(chunk_size).enumerate() {
-            let wanted = if i + 1 == n_chunks {
+        let mut left = tokens;
+        while !left.is_empty() {
+            let (chunk, after) = left.split_at(backend.chunk(left.len()));
+            let wanted = if after.is_empty() {
                 rows
             } else {
                 LogitRows::None
             };
             self.forward(backend, chunk, wanted).await?;
+            left = after;
         }
         Ok(())
     }

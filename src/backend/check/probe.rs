@@ -99,7 +99,7 @@ fn products(plan: &Plan, spec: WeightSpec) -> Plan {
 /// Milliseconds of a pass.
 async fn time(mut backend: Backend, dtype: DType, bytes: &[u8]) -> Result<f64> {
     backend.allocate(WeightId(0), dtype)?;
-    backend.write_rows(WeightId(0), 0, bytes)?;
+    backend.write_rows(WeightId(0), 0, bytes).await?;
     backend.finish()?;
     if let Backend::Cpu(cpu) = &mut backend {
         let width = cpu.plan().buffers[0];

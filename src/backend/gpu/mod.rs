@@ -23,6 +23,7 @@ mod state;
 mod tap;
 #[cfg(test)]
 mod tests;
+mod uploads;
 mod weights;
 
 use crate::backend::{KvType, LogitRows};
@@ -217,9 +218,10 @@ impl GpuBackend {
     ///
     /// # Errors
     /// [`Error::Internal`], [`Error::BadTensor`].
-    pub fn write_rows(&mut self, id: WeightId, row_start: usize, bytes: &[u8]) -> Result<()> {
+    pub async fn write_rows(&mut self, id: WeightId, row_start: usize, bytes: &[u8]) -> Result<()> {
         self.weights
             .write_rows(&self.gpu, &self.plan, id, row_start, bytes)
+            .await
     }
 
     /// See [`Backend::finish`](super::Backend::finish).
@@ -227,12 +229,7 @@ impl GpuBackend {
     /// # Errors
     /// [`Error::Internal`].
     pub fn finish(&mut self) -> Result<()> {
-        if let Some(id) = self.weights.missing() {
-            return Err(Error::Internal(format!(
-                "weight {} was never loaded",
-                self.plan.weights[id.0].tensor
-            )));
-        }
+        self.weights.finish(&self.gpu, &self.plan)?;
         for (spec, buffer) in self.plan.ropes.iter().zip(&self.buffers.rotary) {
             let factors = spec.factors.and_then(|id| self.weights.factors(id));
             let table = rotary_table(spec, factors, self.n_ctx);

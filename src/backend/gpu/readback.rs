@@ -25,7 +25,7 @@ struct Mapped {
 
 struct MapFuture(Arc<Mutex<Mapped>>);
 
-/// A readback under way.
+/// A map under way.
 pub struct Reading {
     mapped: MapFuture,
     after: Option<wgpu::SubmissionIndex>,
@@ -49,8 +49,43 @@ impl Future for MapFuture {
     }
 }
 
+/// Asks for the first `bytes` of a buffer to be mapped.
+pub fn map(
+    buffer: &wgpu::Buffer,
+    mode: wgpu::MapMode,
+    bytes: u64,
+    after: Option<wgpu::SubmissionIndex>,
+) -> Reading {
+    let shared = Arc::new(Mutex::new(Mapped::default()));
+    let theirs = shared.clone();
+    buffer.slice(..bytes).map_async(mode, move |result| {
+        let mut mapped = theirs
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        mapped.result = Some(result);
+        if let Some(waker) = mapped.waker.take() {
+            waker.wake();
+        }
+    });
+    Reading {
+        mapped: MapFuture(shared),
+        after,
+    }
+}
+
 impl Reading {
-    async fn arrive(self, gpu: &Gpu) -> Result<()> {
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// [`Error::GpuLost`], [`Error::Gpu`] for whatever else went wrong on the device.
+    pub async fn arrive(self, gpu: &Gpu) -> Result<()> {
+        let arrived = self.mapped_by(gpu).await;
+        // The device's own word says more than that of the map.
+        gpu.check()?;
+        arrived
+    }
+
+    async fn mapped_by(self, gpu: &Gpu) -> Result<()> {
         if !cfg!(target_arch = "wasm32") {
             let wait = wgpu::PollType::Wait {
                 submission_index: self.after,
@@ -115,23 +150,7 @@ impl Staging {
 
     /// Asks for the first `bytes`, so that they are there as soon as the submit `after` (by default the last one) is done.
     pub fn begin(&self, bytes: u64, after: Option<wgpu::SubmissionIndex>) -> Reading {
-        let shared = Arc::new(Mutex::new(Mapped::default()));
-        let theirs = shared.clone();
-        self.buffer
-            .slice(..bytes)
-            .map_async(wgpu::MapMode::Read, move |result| {
-                let mut mapped = theirs
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
-                mapped.result = Some(result);
-                if let Some(waker) = mapped.waker.take() {
-                    waker.wake();
-                }
-            });
-        Reading {
-            mapped: MapFuture(shared),
-            after,
-        }
+        map(&self.buffer, wgpu::MapMode::Read, bytes, after)
     }
 
     /// Waits for a readback of this buffer and gives its words to `out`.
@@ -144,10 +163,7 @@ impl Staging {
         reading: Reading,
         out: &mut [T],
     ) -> Result<()> {
-        let arrived = reading.arrive(gpu).await;
-        // The device's own word says more than that of the map.
-        gpu.check()?;
-        arrived?;
+        reading.arrive(gpu).await?;
         let view = self
             .buffer
             .slice(..size_of_val(out) as u64)

@@ -8,6 +8,7 @@ use super::generate::Rules;
 use super::kernel::{Bind, Reduce};
 use super::program::{Dispatch, Slot};
 use super::readback::Staging;
+use super::replay::Replay;
 use super::{GpuBackend, KvCache};
 use crate::Result;
 use crate::model::BufId;
@@ -44,6 +45,48 @@ struct Copied {
     floats: Range<usize>,
 }
 
+/// What is copied on the way, and where to.
+#[derive(Default)]
+struct Watch {
+    taps: Vec<Tap>,
+    copies: Vec<Copied>,
+    floats: usize,
+}
+
+impl Watch {
+    /// Adds a buffer of the tap that comes next.
+    fn add(&mut self, input: bool, buffer: BufId, floats: usize) {
+        self.copies.push(Copied {
+            tap: self.taps.len(),
+            input,
+            buffer,
+            floats: self.floats..self.floats + floats,
+        });
+        self.floats += floats;
+    }
+
+    /// What is copied before a tap's step, or behind it.
+    fn of(&self, tap: usize, input: bool) -> impl Iterator<Item = &Copied> {
+        self.copies
+            .iter()
+            .filter(move |copied| copied.tap == tap && copied.input == input)
+    }
+
+    /// The taps with the values that were read back.
+    fn with(mut self, all: &[f32]) -> Vec<Tap> {
+        for copied in self.copies {
+            let tap = &mut self.taps[copied.tap];
+            let list = if copied.input {
+                &mut tap.inputs
+            } else {
+                &mut tap.outputs
+            };
+            list.push((copied.buffer, all[copied.floats].to_vec()));
+        }
+        self.taps
+    }
+}
+
 impl GpuBackend {
     /// Runs `tokens` at the end of the cache through `list` and tells what the steps in `wanted` read and wrote.
     ///
@@ -78,81 +121,79 @@ impl GpuBackend {
         wanted: impl Fn(usize) -> bool,
     ) -> Result<Vec<Tap>> {
         let replay = self.ready()?;
-        let range = if list == List::Plain {
-            replay.chunk()
-        } else {
-            replay.fused()
-        };
-        let groups = replay.steps(range);
-        let (mut taps, mut copies) = (Vec::new(), Vec::new());
-        let mut floats = 0;
-        for (step, range) in groups.iter().filter(|(step, _)| wanted(*step)) {
-            let op = &self.plan.steps[*step].op;
-            let inputs = if list == List::Plain {
-                reads(op)
-            } else {
-                Vec::new()
-            };
-            let outputs = self.written(range.clone());
-            let each = inputs.iter().map(|id| (true, *id));
-            for (input, buffer) in each.chain(outputs.into_iter().map(|id| (false, id))) {
-                let (width, most) = self.program.buffers[buffer.0];
-                let rows = self.rows_at(*step, input, tokens).min(most);
-                copies.push(Copied {
-                    tap: taps.len(),
-                    input,
-                    buffer,
-                    floats: floats..floats + rows * width,
-                });
-                floats += rows * width;
-            }
-            taps.push(Tap {
-                step: *step,
-                kernels: kernels(replay.list(range.clone())),
-                ..Tap::default()
-            });
-        }
-        let staging = Staging::new(&self.gpu, floats as u64 * 4);
+        let groups = replay.steps(match list {
+            List::Plain => replay.chunk(),
+            List::Fused | List::FusedLong => replay.fused(),
+        });
+        let watch = self.watch(replay, list, tokens, &groups, &wanted);
+        let staging = Staging::new(&self.gpu, watch.floats as u64 * 4);
         let mut encoder = self
             .gpu
             .device
             .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        let copy = |encoder: &mut wgpu::CommandEncoder, tap: usize, input: bool| {
-            let those = |copied: &&Copied| copied.tap == tap && copied.input == input;
-            for copied in copies.iter().filter(those) {
-                let source = &self.buffers.activations[copied.buffer.0];
-                let at = copied.floats.start as u64 * 4;
-                staging.copy_at(encoder, source, copied.floats.len() as u64 * 4, at);
-            }
-        };
         let mut tap = 0;
         for (step, range) in groups {
-            if wanted(step) {
-                copy(&mut encoder, tap, true);
+            let watched = wanted(step);
+            if watched {
+                self.copy(&mut encoder, &staging, watch.of(tap, true));
             }
             {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
                 replay.record(self, &mut pass, range, cache, (cache.len(), tokens, 1));
             }
-            if wanted(step) {
-                copy(&mut encoder, tap, false);
+            if watched {
+                self.copy(&mut encoder, &staging, watch.of(tap, false));
                 tap += 1;
             }
         }
         self.gpu.queue.submit([encoder.finish()]);
-        let mut all = vec![0.0f32; floats];
+        let mut all = vec![0.0f32; watch.floats];
         staging.read(&self.gpu, &mut all).await?;
-        for copied in copies {
-            let values = all[copied.floats].to_vec();
-            let tap: &mut Tap = &mut taps[copied.tap];
-            let list = if copied.input {
-                &mut tap.inputs
-            } else {
-                &mut tap.outputs
+        Ok(watch.with(&all))
+    }
+
+    /// Plans what to copy around the wanted steps.
+    fn watch(
+        &self,
+        replay: &Replay,
+        list: List,
+        tokens: usize,
+        groups: &[(usize, Range<usize>)],
+        wanted: impl Fn(usize) -> bool,
+    ) -> Watch {
+        let mut watch = Watch::default();
+        for (step, range) in groups.iter().filter(|(step, _)| wanted(*step)) {
+            let inputs = match list {
+                List::Plain => reads(&self.plan.steps[*step].op),
+                List::Fused | List::FusedLong => Vec::new(),
             };
-            list.push((copied.buffer, values));
+            let outputs = self.written(range.clone());
+            let inputs = inputs.into_iter().map(|id| (true, id));
+            for (input, buffer) in inputs.chain(outputs.into_iter().map(|id| (false, id))) {
+                let (width, most) = self.program.buffers[buffer.0];
+                let rows = self.rows_at(*step, input, tokens).min(most);
+                watch.add(input, buffer, rows * width);
+            }
+            watch.taps.push(Tap {
+                step: *step,
+                kernels: kernels(replay.list(range.clone())),
+                ..Tap::default()
+            });
         }
-        Ok(taps)
+        watch
+    }
+
+    fn copy<'a>(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        staging: &Staging,
+        copies: impl Iterator<Item = &'a Copied>,
+    ) {
+        for copied in copies {
+            let source = &self.buffers.activations[copied.buffer.0];
+            let at = copied.floats.start as u64 * 4;
+            staging.copy_at(encoder, source, copied.floats.len() as u64 * 4, at);
+        }
     }
 
     /// Rows that a step reads or writes when the logits of the last of `tokens` are wanted.

@@ -3,6 +3,7 @@
 use super::device::Gpu;
 use super::format::{self, Planes};
 use super::layout::{Layout, Place};
+use super::uploads::Uploads;
 use crate::model::{Plan, WeightId};
 use crate::quant::DType;
 use crate::{Error, Result};
@@ -28,6 +29,7 @@ pub struct Weights {
     dtypes: Vec<DType>,
     written: Vec<bool>,
     planes: Planes,
+    uploads: Uploads,
     bytes: u64,
 }
 
@@ -79,6 +81,7 @@ impl Weights {
             dtypes,
             written,
             planes: Planes::default(),
+            uploads: Uploads::default(),
             bytes,
         })
     }
@@ -86,14 +89,6 @@ impl Weights {
     /// Bytes on the GPU.
     pub fn bytes(&self) -> u64 {
         self.bytes
-    }
-
-    /// The first weight that never came.
-    pub fn missing(&self) -> Option<WeightId> {
-        self.written
-            .iter()
-            .position(|written| !written)
-            .map(WeightId)
     }
 
     /// Values of a vector that was named in `new`'s plan as rope factors.
@@ -107,8 +102,8 @@ impl Weights {
     /// Takes GGUF bytes of whole rows.
     ///
     /// # Errors
-    /// [`Error::Internal`] when they do not fit, [`Error::BadTensor`] for scales beyond f16.
-    pub fn write_rows(
+    /// [`Error::Internal`] when they do not fit, [`Error::BadTensor`] for scales beyond f16, [`Error::GpuLost`].
+    pub async fn write_rows(
         &mut self,
         gpu: &Gpu,
         plan: &Plan,
@@ -136,12 +131,13 @@ impl Weights {
             Some(Place::Matrix { matrix, row }) => {
                 let row_bytes = dtype.row_bytes(spec.cols)?;
                 self.write_matrix_rows(gpu, matrix, row + row_start, dtype, bytes, row_bytes)
+                    .await
             }
             None => Err(Error::Internal("a weight has no place".into())),
         }
     }
 
-    fn write_matrix_rows(
+    async fn write_matrix_rows(
         &mut self,
         gpu: &Gpu,
         matrix: usize,
@@ -168,14 +164,27 @@ impl Weights {
             let units = (from - start) * shape.units();
             let buffers = &self.matrices[matrix][part];
             let at = shape.format.quant_bytes(units) as u64;
-            gpu.queue
-                .write_buffer(&buffers.quants, at, &self.planes.quants);
-            if !self.planes.scales.is_empty() {
-                let at = shape.format.scale_bytes(units) as u64;
-                gpu.queue
-                    .write_buffer(&buffers.scales, at, &self.planes.scales);
-            }
+            self.uploads
+                .write(gpu, &buffers.quants, at, &self.planes.quants)
+                .await?;
+            let at = shape.format.scale_bytes(units) as u64;
+            self.uploads
+                .write(gpu, &buffers.scales, at, &self.planes.scales)
+                .await?;
         }
         Ok(())
+    }
+
+    /// Sends what is still under way.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when a weight never came.
+    pub fn finish(&mut self, gpu: &Gpu, plan: &Plan) -> Result<()> {
+        self.uploads.finish(gpu);
+        let missing = self.written.iter().position(|written| !written);
+        missing.map_or(Ok(()), |index| {
+            let name = &plan.weights[index].tensor;
+            Err(Error::Internal(format!("weight {name} was never loaded")))
+        })
     }
 }

@@ -77,7 +77,7 @@ fn loaded(device: &Gpu, plan: Plan, weights: &[(DType, &[u8])]) -> GpuBackend {
     let options = GpuOptions::default();
     let mut gpu = block_on(GpuBackend::on(device.clone(), plan, dtypes, 128, options)).unwrap();
     for (i, (_, bytes)) in weights.iter().enumerate() {
-        gpu.write_rows(WeightId(i), 0, bytes).unwrap();
+        block_on(gpu.write_rows(WeightId(i), 0, bytes)).unwrap();
     }
     gpu.finish().unwrap();
     gpu

@@ -92,7 +92,7 @@ impl Model {
         ))
         .unwrap();
         for id in (0..self.plan.weights.len()).map(WeightId) {
-            backend.write_rows(id, 0, self.weight(id)).unwrap();
+            block_on(backend.write_rows(id, 0, self.weight(id))).unwrap();
         }
         backend.finish().unwrap();
         backend
