@@ -7,7 +7,7 @@ use crate::gguf::{GgufFile, Metadata};
 use crate::model::{self, ModelConfig, Plan};
 use crate::{Error, Result};
 #[cfg(feature = "webgpu")]
-use crate::{model::WeightSpec, quant::DType};
+use crate::{backend::Gpu, model::WeightSpec, quant::DType};
 
 /// What a model is made of, so that it can be made again.
 pub(super) struct Origin {
@@ -128,9 +128,28 @@ impl Origin {
         info: &mut GpuInfo,
         progress: &mut impl FnMut(LoadProgress) -> bool,
     ) -> Result<Backend> {
+        let gpu = Gpu::open(self.options.gpu.restrictions).await?;
+        info.adapter.clone_from(&gpu.adapter);
+        let opened = self.open_on(gpu.clone(), verdict, info, progress).await;
+        if opened.is_err() {
+            // A browser would keep the weights there until it collects what was dropped.
+            gpu.device.destroy();
+        }
+        opened
+    }
+
+    /// The model on this device.
+    #[cfg(feature = "webgpu")]
+    async fn open_on(
+        &self,
+        gpu: Gpu,
+        verdict: Option<&str>,
+        info: &mut GpuInfo,
+        progress: &mut impl FnMut(LoadProgress) -> bool,
+    ) -> Result<Backend> {
         use super::LoadPhase;
         use crate::backend::gpu::Software;
-        use crate::backend::{Gpu, GpuBackend, check};
+        use crate::backend::{GpuBackend, check};
         let options = crate::backend::GpuOptions {
             kv_type: match self.options.kv_type {
                 Some(KvChoice::F32) => KvType::F32,
@@ -138,8 +157,6 @@ impl Origin {
             },
             ..self.options.gpu
         };
-        let gpu = Gpu::open(options.restrictions).await?;
-        info.adapter.clone_from(&gpu.adapter);
         let auto = self.options.backend == BackendChoice::Auto;
         match options.restrictions.software {
             _ if !auto => {}
