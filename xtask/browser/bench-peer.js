@@ -1,7 +1,10 @@
 // Our engine and wllama (llama.cpp in WebAssembly) in turn, on the same file with the same text and threads.
 import { Engine } from '/pkg/index.js';
+import { variantOf } from './variant.js';
 
-export async function run({ models, cases, threads }, post) {
+export async function run(job, post) {
+  const { models, cases } = job;
+  const variant = variantOf(job);
   for (const model of models) {
     const blob = await (await fetch(`/files/${encodeURIComponent(model)}`)).blob();
     const rounds = [];
@@ -11,8 +14,8 @@ export async function run({ models, cases, threads }, post) {
         ['wllama', openWllama],
         ['inkling', openInkling],
       ]) {
-        pair[name] = await measure(await open(blob, threads), cases);
-        await post('line', { where: 'browser', model, engine: name, threads, round, ...pair[name] });
+        pair[name] = await measure(await open(blob, variant), cases);
+        await post('line', { where: 'browser', model, engine: name, ...variant, round, ...pair[name] });
       }
       rounds.push(pair);
     }
@@ -20,7 +23,7 @@ export async function run({ models, cases, threads }, post) {
       test,
       median(rounds.map(({ inkling, wllama }) => inkling[test] / wllama[test])),
     ]);
-    await post('line', { where: 'browser', model, threads, ratios: Object.fromEntries(ratios) });
+    await post('line', { where: 'browser', model, ...variant, ratios: Object.fromEntries(ratios) });
   }
 }
 
@@ -44,8 +47,8 @@ async function measure(engine, cases) {
   return result;
 }
 
-async function openInkling(blob, threads) {
-  const engine = await Engine.load(blob, { backend: 'cpu', contextLength: 1024, threads });
+async function openInkling(blob, variant) {
+  const engine = await Engine.load(blob, { backend: 'cpu', contextLength: 1024, ...variant });
   return {
     close: () => engine.dispose(),
     async generate(prompt, count, onToken) {
@@ -60,7 +63,7 @@ async function openInkling(blob, threads) {
   };
 }
 
-async function openWllama(blob, threads) {
+async function openWllama(blob, { threads }) {
   const { Wllama } = await import('/peer/esm/index.js');
   const quiet = { debug() {}, log() {}, warn() {}, error() {} };
   const wllama = new Wllama(

@@ -1,14 +1,12 @@
 // Tokens a second in the browser; the same cases as xtask/native/src/bench.rs runs on the host.
 import { Engine } from '/pkg/index.js';
+import { variantOf } from './variant.js';
 
 export async function run(job, post) {
   for (const model of job.models) {
     const blob = await (await fetch(`/files/${encodeURIComponent(model)}`)).blob();
     for (const backend of job.cases.backends) {
-      const engine = await Engine.load(blob, {
-        backend,
-        threads: job.threads,
-      });
+      const engine = await Engine.load(blob, { backend, ...variantOf(job) });
       try {
         await measure(job.cases, model, engine, post);
       } finally {
@@ -20,7 +18,8 @@ export async function run(job, post) {
 }
 
 /** Where the time goes, see profile-worker.js. */
-function profile({ cases, threads }, model, post) {
+function profile(job, model, post) {
+  const variant = variantOf(job);
   return new Promise((resolve, reject) => {
     const worker = new Worker('/profile-worker.js', { type: 'module' });
     const end = (settle) => {
@@ -30,10 +29,10 @@ function profile({ cases, threads }, model, post) {
     worker.onerror = (event) => end(() => reject(new Error(event.message)));
     worker.onmessage = ({ data: { line, done, error } }) => {
       if (error) end(() => reject(new Error(error)));
-      else if (line) post('line', { where: 'browser', model, threads, ...line }).catch(reject);
+      else if (line) post('line', { where: 'browser', model, ...variant, ...line }).catch(reject);
       else if (done) end(resolve);
     };
-    worker.postMessage({ url: `/files/${encodeURIComponent(model)}`, threads, cases: cases.profile });
+    worker.postMessage({ url: `/files/${encodeURIComponent(model)}`, variant, cases: job.cases.profile });
   });
 }
 

@@ -25,10 +25,11 @@ const ADAPTERS = {
 };
 
 /** A browser from `CHROMIUM`, which xtask sets, or the usual place. */
-export function launch({ webgpu = 'none' } = {}) {
+export function launch({ webgpu = 'none', jsFlags } = {}) {
   // Chromium's sandbox refuses to run as root, which is what containers are.
   const root = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
-  const args = [...QUIET, ...root, ...ADAPTERS[webgpu]];
+  const flags = jsFlags ? [`--js-flags=${jsFlags}`] : [];
+  const args = [...QUIET, ...root, ...ADAPTERS[webgpu], ...flags];
   const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
   return chromium.launch({ executablePath, args });
 }

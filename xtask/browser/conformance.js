@@ -1,6 +1,7 @@
 // Answers a folder of questions in the browser; the same as xtask/native/src/conformance.rs does on the host.
 import { Engine } from '/pkg/index.js';
 import { chats, features } from './templates.js';
+import { variantOf } from './variant.js';
 
 const GREEDY_TOKENS = 16;
 
@@ -83,7 +84,7 @@ function answerContext(content, url, job) {
     backend: job.backend,
     kvType: job.kvType,
     contextLength: content.n_ctx,
-    threads: job.threads ?? undefined,
+    ...variantOf(job),
   };
   return withEngine(url, options, async (engine) => ({
     sequences: await each(content.sequences, async ({ tokens, encoder_tokens, decoder_tokens }) => ({
@@ -101,7 +102,7 @@ function answerContext(content, url, job) {
 
 /** Embeddings in each pooling, and as the file itself pools. */
 function answerEncoder(content, url, job) {
-  const options = { backend: job.backend, threads: job.threads ?? undefined };
+  const options = { backend: job.backend, ...variantOf(job) };
   return withEngine(url, options, async (engine) => {
     const embed = async (tokens, pooling) => {
       const { data } = await engine.embeddings.create({ input: [tokens], pooling, normalize: false });

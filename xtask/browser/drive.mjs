@@ -1,8 +1,8 @@
 // Opens the page that works for xtask, passes on what it says, and ends with its outcome.
 import { launch } from './chromium.mjs';
 
-const [address, webgpu] = process.argv.slice(2);
-const browser = await launch({ webgpu });
+const [address, webgpu, jsFlags] = process.argv.slice(2);
+const browser = await launch({ webgpu, jsFlags });
 try {
   const page = await browser.newPage();
   page.on('console', (message) => console.log(`  ${message.text()}`));

@@ -11,8 +11,8 @@ self.onmessage = async ({ data }) => {
 };
 
 /** A profile of each step: a prompt, then single tokens after contexts of some lengths. */
-async function* profile({ url, threads, cases }) {
-  const { WasmEngine } = await loadWasm({ threads });
+async function* profile({ url, variant, cases }) {
+  const { WasmEngine } = await loadWasm(variant);
   const blob = await (await fetch(url)).blob();
   const source = {
     size: () => blob.size,

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::browser::{self, Adapter, Job};
+use crate::browser::{self, Adapter, Job, Variant};
 use crate::build::{self, Effort};
 use crate::process::print;
 use crate::project::Project;
@@ -23,8 +23,8 @@ pub struct Options {
     pub browser: bool,
     /// What the GPU makes of the models, instead of the rest.
     pub gpu: Option<Gpu>,
-    /// Threads of the browser's engines.
-    pub threads: u32,
+    /// The browser's engine.
+    pub variant: Variant,
     /// Whether wllama runs beside ours, instead of the rest.
     pub peer: bool,
 }
@@ -107,8 +107,8 @@ fn in_browser(
         // Made-up models of real shapes are for those who name none.
         description: json!({
             "kind": kind, "quick": quick, "shapes": !named, "cases": cases, "models": [name],
-            "threads": options.threads,
         }),
+        variant: options.variant.clone(),
         files: model
             .parent()
             .context("--model names no file")?

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::process::run as run_command;
 use crate::project::Project;
@@ -31,10 +31,33 @@ impl Adapter {
     }
 }
 
+/// Which build of the engine runs, and on what.
+#[derive(Clone, Default)]
+pub struct Variant {
+    /// Absent: as many as the package takes by itself.
+    pub threads: Option<usize>,
+    /// The build for browsers without relaxed SIMD; it has one thread.
+    pub plain: bool,
+    /// For V8, such as `--no-enable-avx-vnni`, which makes an older processor of this one.
+    pub js_flags: Option<String>,
+}
+
+impl Variant {
+    /// Options of `Engine.load`.
+    fn options(&self) -> Value {
+        json!({
+            "threads": self.threads,
+            "wasmUrl": self.plain.then_some("/pkg/inkling_bg.wasm"),
+        })
+    }
+}
+
 /// What the page has to do.
 pub struct Job {
-    /// Read by `xtask/browser/main.js`.
+    /// Read by `xtask/browser/main.js`, beside `engine`: options of the variant.
     pub description: Value,
+    /// The engine to do it with.
+    pub variant: Variant,
     /// The browser's WebGPU adapter.
     pub webgpu: Adapter,
     /// Served under `/files/`.
@@ -46,8 +69,10 @@ pub struct Job {
 }
 
 /// Serves the job, runs the page to its end, fails when it fails.
-pub fn run(project: &Project, browser: &Path, job: Job) -> Result<()> {
+pub fn run(project: &Project, browser: &Path, mut job: Job) -> Result<()> {
+    job.description["engine"] = job.variant.options();
     let adapter = job.webgpu.name();
+    let js_flags = job.variant.js_flags.clone();
     let mut site = Site::default()
         .mount("/", project.path("xtask/browser"))
         .mount("/pkg/", project.path("pkg/dist"))
@@ -63,6 +88,7 @@ pub fn run(project: &Project, browser: &Path, job: Job) -> Result<()> {
             .arg(project.path("xtask/browser/drive.mjs"))
             .arg(running.address())
             .arg(adapter)
+            .args(js_flags)
             .env("CHROMIUM", browser)
             .current_dir(project.root()),
     )

@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use lexopt::prelude::*;
 
+use browser::Variant;
 use build::Effort;
 use conformance::Backend;
 use project::Project;
@@ -35,15 +36,18 @@ Usage: cargo xtask COMMAND
           [--dev] faster to compile, slower to run
   size    Show what the page downloads: raw, gzip, brotli
   bench   Measure tokens a second on this machine and in a headless browser, as JSON lines
-          [--model FILE.gguf …] [--threads N] [--native] [--browser] | --peer wllama | --gpu [--quick]
+          [--model FILE.gguf …] [--native] [--browser [VARIANT]] | --peer wllama [VARIANT] | --gpu [--quick]
           --peer wllama: beside ours in the browser, in turn
           --gpu: this machine's GPU in a browser; --quick tries that on a software adapter
   conformance EXPECTED_DIR RESULTS_DIR
           Answer a folder of questions, one result file each
-          [--backend cpu|reference|gpu] [--kv f32|f16|q8_0] [--browser] [--threads N] [--check] [--only NAME …]
+          [--backend cpu|reference|gpu] [--kv f32|f16|q8_0] [--browser [VARIANT]] [--check] [--only NAME …]
   models  Measure how closely every model agrees with llama.cpp and write it to docs/MODELS.md
           [--gpu] on this machine's GPU too
   setup   Only install what the other commands need
+
+VARIANT, in the browser: [--threads N] [--plain] [--js-flags FLAGS]
+          --plain: without relaxed SIMD, as in Safari; --js-flags: for V8, such as --no-enable-avx-vnni
 ";
 
 fn main() -> ExitCode {
@@ -154,7 +158,10 @@ fn bench_options(mut args: lexopt::Parser) -> Result<bench::Options> {
         native: false,
         browser: false,
         gpu: None,
-        threads: 1,
+        variant: Variant {
+            threads: Some(1),
+            ..Variant::default()
+        },
         peer: false,
     };
     while let Some(arg) = args.next()? {
@@ -166,7 +173,10 @@ fn bench_options(mut args: lexopt::Parser) -> Result<bench::Options> {
                 options.gpu.get_or_insert(bench::Gpu::Full);
             }
             Long("quick") => options.gpu = Some(bench::Gpu::Quick),
-            Long("threads") => options.threads = args.value()?.parse()?,
+            Long(name @ ("threads" | "plain" | "js-flags")) => {
+                let name = name.to_owned();
+                vary(&mut options.variant, &name, &mut args)?;
+            }
             Long("peer") => match args.value()?.string()?.as_str() {
                 "wllama" => (options.browser, options.peer) = (true, true),
                 other => bail!("--peer is wllama, not {other}"),
@@ -180,11 +190,22 @@ fn bench_options(mut args: lexopt::Parser) -> Result<bench::Options> {
     Ok(options)
 }
 
+/// Takes one of the options that pick the engine in the browser.
+fn vary(variant: &mut Variant, name: &str, args: &mut lexopt::Parser) -> Result<()> {
+    match name {
+        "threads" => variant.threads = Some(args.value()?.parse()?),
+        "plain" => variant.plain = true,
+        _ => variant.js_flags = Some(args.value()?.string()?),
+    }
+    Ok(())
+}
+
 fn conformance_options(mut args: lexopt::Parser) -> Result<conformance::Options> {
     let mut folders = Vec::new();
     let mut backend = Backend::Cpu;
     let mut kv_type = "f32".to_owned();
-    let (mut browser, mut check, mut threads) = (false, false, None);
+    let (mut browser, mut check) = (false, false);
+    let mut variant = Variant::default();
     let mut only = Vec::new();
     while let Some(arg) = args.next()? {
         match arg {
@@ -198,7 +219,10 @@ fn conformance_options(mut args: lexopt::Parser) -> Result<conformance::Options>
             }
             Long("kv") => kv_type = args.value()?.string()?,
             Long("browser") => browser = true,
-            Long("threads") => threads = Some(args.value()?.parse()?),
+            Long(name @ ("threads" | "plain" | "js-flags")) => {
+                let name = name.to_owned();
+                vary(&mut variant, &name, &mut args)?;
+            }
             Long("check") => check = true,
             Long("only") => only.push(args.value()?.string()?),
             Value(folder) => folders.push(PathBuf::from(folder)),
@@ -213,8 +237,7 @@ fn conformance_options(mut args: lexopt::Parser) -> Result<conformance::Options>
         results,
         backend,
         kv_type,
-        browser,
-        threads,
+        browser: browser.then_some(variant),
         check,
         only,
     })

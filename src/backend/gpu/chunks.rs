@@ -18,7 +18,7 @@ pub const MAX_CHUNK: usize = 512;
 /// Fewest: below it the weights are read for too little.
 const MIN_CHUNK: usize = 8;
 
-/// A chunk that takes less than this, in milliseconds, may be twice as long.
+/// A chunk that takes less than this, in milliseconds, may be twice as long, or longer, by how much less it takes.
 const SHORT_MS: f64 = 60.0;
 
 /// One that takes more is halved: a user who cancels waits for two of them at most.
@@ -51,7 +51,10 @@ impl Size {
         if ms > LONG_MS && tokens <= self.tokens {
             self.tokens = (tokens / 2).max(MIN_CHUNK).min(self.most);
         } else if ms < SHORT_MS && tokens == self.tokens {
-            self.tokens = (self.tokens * 2).min(self.most);
+            // Time grows no faster than tokens do, so a quick GPU comes to long chunks within its first prompt.
+            let times = (SHORT_MS / ms.max(1.0)) as usize;
+            let times = 1 << times.max(2).ilog2();
+            self.tokens = self.tokens.saturating_mul(times).min(self.most);
         }
     }
 }
@@ -151,13 +154,21 @@ mod tests {
             size.note(tokens, ms);
             size.tokens
         };
-        assert_eq!(after(64, 10.0), 128);
+        assert_eq!(after(64, 40.0), 128);
         assert_eq!(after(5, 1.0), 128, "a short rest proves nothing");
         assert_eq!(after(128, 30.0), 256);
         assert_eq!(after(256, 75.0), 256);
         assert_eq!(after(256, 30.0), 512);
         assert_eq!(after(512, 30.0), MAX_CHUNK);
         assert_eq!(after(512, 400.0), 256);
+        assert_eq!(after(256, 400.0), 128);
+        assert_eq!(after(128, 400.0), 64);
+        assert_eq!(
+            after(64, 10.0),
+            256,
+            "four times as many take less than 60 ms"
+        );
+        assert_eq!(after(256, 0.0), 512);
         assert_eq!(after(100, 300.0), 50);
         for _ in 0..9 {
             after(50, 1e4);

@@ -73,8 +73,7 @@ fn measure(
         results: project.cache(&format!("models/{}", backend.name())),
         backend,
         kv_type: kv_type.to_owned(),
-        browser: false,
-        threads: None,
+        browser: None,
         check: false,
         only: Vec::new(),
     };

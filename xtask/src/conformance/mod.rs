@@ -18,7 +18,7 @@ pub use check::Backend;
 use check::Finding;
 pub use docs::write as write_docs;
 
-use crate::browser::{self, Adapter, Job};
+use crate::browser::{self, Adapter, Job, Variant};
 use crate::build::{self, Effort};
 use crate::process::run as run_command;
 use crate::progress::step;
@@ -31,9 +31,8 @@ pub struct Options {
     pub backend: Backend,
     /// Type of the KV cache: `f32` (as the known answers have it) or `f16`.
     pub kv_type: String,
-    pub browser: bool,
-    /// In the browser: picks between the builds for one thread and for several. Absent: as the package does.
-    pub threads: Option<usize>,
+    /// In the browser, with this engine; else on the host.
+    pub browser: Option<Variant>,
     pub check: bool,
     /// Names of the only questions to ask; none of them: ask all.
     pub only: Vec<String>,
@@ -53,10 +52,10 @@ pub struct Count {
 
 /// The whole command: setup, results, and the comparison if it is asked for.
 pub fn run(project: &Project, options: &Options) -> Result<bool> {
-    if options.browser {
+    if let Some(variant) = &options.browser {
         let toolchain = setup::for_build(project)?;
         build::all(project, &toolchain, Effort::Release)?;
-        in_browser(project, &setup::browser()?, options)?;
+        in_browser(project, &setup::browser()?, options, variant)?;
     } else {
         on_host(project, options)?;
     }
@@ -101,7 +100,12 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 }
 
 /// Makes the results in a browser, through the npm package.
-pub fn in_browser(project: &Project, browser: &Path, options: &Options) -> Result<()> {
+pub fn in_browser(
+    project: &Project,
+    browser: &Path,
+    options: &Options,
+    variant: &Variant,
+) -> Result<()> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(&options.expected)
         .with_context(|| options.expected.display().to_string())?
@@ -122,9 +126,9 @@ pub fn in_browser(project: &Project, browser: &Path, options: &Options) -> Resul
             "kind": "conformance",
             "backend": options.backend.name(),
             "kvType": options.kv_type,
-            "threads": options.threads,
             "files": files,
         }),
+        variant: variant.clone(),
         webgpu: match options.backend {
             Backend::Gpu => Adapter::Software,
             _ => Adapter::None,

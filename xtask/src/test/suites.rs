@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::count::{self, Outcome};
 use super::{Context, Suite};
+use crate::browser::Variant;
 use crate::build::{self, Effort};
 use crate::conformance::{self, Backend};
 use crate::serve::{self, Site};
@@ -135,25 +136,56 @@ fn kernels(context: &Context) -> Result<Outcome> {
 fn conformance_on_host(context: &Context) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     for backend in [Backend::Reference, Backend::Cpu] {
-        outcome.add(conformance(context, backend, None, &FOLDERS, &[])?);
+        outcome.add(conformance(context, backend, Place::Host, &FOLDERS, &[])?);
     }
     Ok(outcome)
 }
 
-/// With one thread and with two: these are different builds of the engine.
+/// Both builds that the tests make, and a few models on what a browser may lack or be asked for.
 fn conformance_in_browser(context: &Context) -> Result<Outcome> {
     let mut outcome = Outcome::default();
-    for threads in [1, 2] {
+    let plain = Variant {
+        plain: true,
+        ..Variant::default()
+    };
+    for variant in [plain, threads(2)] {
+        let place = Place::Browser(variant, "f32");
+        outcome.add(conformance(context, Backend::Cpu, place, &FOLDERS, &[])?);
+    }
+    let older_processor = Variant {
+        js_flags: Some("--no-enable-avx-vnni".to_owned()),
+        ..threads(1)
+    };
+    for place in [
+        Place::Browser(older_processor, "f32"),
+        Place::Browser(threads(1), "q8_0"),
+    ] {
         outcome.add(conformance(
             context,
             Backend::Cpu,
-            Some(threads),
-            &FOLDERS,
-            &[],
+            place,
+            &["models"],
+            &FEW,
         )?);
     }
     Ok(outcome)
 }
+
+fn threads(count: usize) -> Variant {
+    Variant {
+        threads: Some(count),
+        ..Variant::default()
+    }
+}
+
+/// Models whose weights, and with them the multiplications, are of different kinds.
+const FEW: [&str; 5] = [
+    "gemma2",
+    "llama-mix-Q4_K_M",
+    "llama-q-IQ4_NL",
+    "llama-q-Q8_0",
+    "qwen3",
+];
 
 /// Each kind of model and each storage of weights once: a software adapter compiles, checks and computes for ten seconds a
 /// model. The whole of the fixtures runs on the GPU on the host.
@@ -176,42 +208,51 @@ const ON_GPU: [&str; 14] = [
 
 /// In the build for several threads, whose objects of the GPU must stay on one.
 fn conformance_on_gpu(context: &Context) -> Result<Outcome> {
-    conformance(context, Backend::Gpu, Some(2), &["models"], &ON_GPU)
+    let place = Place::Browser(threads(2), "f32");
+    conformance(context, Backend::Gpu, place, &["models"], &ON_GPU)
 }
 
 /// Folders of the fixtures.
 const FOLDERS: [&str; 3] = ["models", "tokenizers", "chat"];
 
-/// Some folders of fixtures, in the browser if a number of threads is given; a file counts as one test.
+/// Where questions are answered.
+enum Place {
+    Host,
+    /// With a type of the KV cache.
+    Browser(Variant, &'static str),
+}
+
+/// Some folders of fixtures; a file counts as one test.
 fn conformance(
     context: &Context,
     backend: Backend,
-    threads: Option<usize>,
+    place: Place,
     folders: &[&str],
     only: &[&str],
 ) -> Result<Outcome> {
-    let name = backend.name();
-    let place = threads.map_or(format!("host-{name}"), |count| {
-        format!("browser-{name}-{count}")
-    });
+    let (variant, kv_type, place) = match place {
+        Place::Host => (None, "f32", "host"),
+        Place::Browser(variant, kv_type) => (Some(variant), kv_type, "browser"),
+    };
+    let place = format!("conformance/{place}-{}", backend.name());
+    // Nothing of an earlier run may stand in for an answer that did not come.
+    let _ = std::fs::remove_dir_all(context.project.cache(&place));
     let mut outcome = Outcome::default();
     for folder in folders {
         let options = conformance::Options {
             expected: context.project.path("tests/fixtures").join(folder),
-            results: context
-                .project
-                .cache(&format!("conformance/{place}/{folder}")),
+            results: context.project.cache(&format!("{place}/{folder}")),
             backend,
-            kv_type: "f32".to_owned(),
-            browser: threads.is_some(),
-            threads,
+            kv_type: kv_type.to_owned(),
+            browser: variant.clone(),
             check: true,
             only: only.iter().map(|name| (*name).to_owned()).collect(),
         };
-        if options.browser {
-            conformance::in_browser(context.project, &context.tools.browser, &options)?;
-        } else {
-            conformance::on_host(context.project, &options)?;
+        match &variant {
+            Some(variant) => {
+                conformance::in_browser(context.project, &context.tools.browser, &options, variant)?
+            }
+            None => conformance::on_host(context.project, &options)?,
         }
         let count = conformance::compare(&options)?;
         outcome.add(Outcome {
