@@ -4,7 +4,7 @@ use web_time::Instant;
 
 use super::WeightRows;
 use crate::backend::{
-    Backend, CpuBackend, CpuOptions, Gpu, GpuBackend, GpuOptions, KvType, LogitRows, Precision,
+    CpuBackend, CpuOptions, Gpu, GpuBackend, GpuOptions, KvType, LogitRows, Precision,
 };
 use crate::model::{BufId, Op, Plan, Step, WeightId, WeightSpec};
 use crate::quant::DType;
@@ -16,11 +16,8 @@ const PASS_WEIGHTS: usize = 8 << 20;
 /// Most products in a pass.
 const MOST: usize = 16;
 
-/// Passes whose results nobody waits for, since waiting is no part of a GPU's work.
-const AHEAD: usize = 6;
-
-/// A pass that takes this long, in milliseconds, settles the matter.
-const LONG_MS: f64 = 40.0;
+/// Passes on the CPU, of which the quickest counts: others work on it too.
+const PASSES: usize = 5;
 
 /// Refuses a GPU that is slower than the CPU.
 ///
@@ -41,20 +38,22 @@ pub async fn probe(gpu: &Gpu, plan: &Plan, rows: &impl WeightRows, kv_type: KvTy
         precision: Precision::Fast,
         kv_type,
     };
-    let cpu = CpuBackend::new(small.clone(), options);
-    let cpu = time(Backend::Cpu(cpu), dtype, &bytes).await?;
+    let cpu_ms = cpu_ms(CpuBackend::new(small.clone(), options), dtype, &bytes)?;
     let options = GpuOptions {
         kv_type,
         restrictions: gpu.restrictions,
         ..GpuOptions::default()
     };
-    let backend = GpuBackend::on(gpu.clone(), small, vec![dtype], 256, options).await?;
-    let gpu_ms = time(Backend::Gpu(Box::new(backend)), dtype, &bytes).await?;
-    if gpu_ms <= cpu {
+    let mut backend = GpuBackend::on(gpu.clone(), small, vec![dtype], 1, options).await?;
+    backend.write_rows(WeightId(0), 0, &bytes).await?;
+    backend.finish()?;
+    let mut cache = backend.new_cache(1);
+    let gpu_ms = backend.pass_ms(&mut cache).await?;
+    if gpu_ms <= cpu_ms {
         return Ok(());
     }
     Err(Error::GpuUnavailable(format!(
-        "{} takes {gpu_ms:.1} ms for what the CPU does in {cpu:.1} ms",
+        "{} takes {gpu_ms:.1} ms for what the CPU does in {cpu_ms:.1} ms",
         gpu.adapter
     )))
 }
@@ -96,32 +95,20 @@ fn products(plan: &Plan, spec: WeightSpec) -> Plan {
     }
 }
 
-/// Milliseconds of a pass.
-async fn time(mut backend: Backend, dtype: DType, bytes: &[u8]) -> Result<f64> {
+/// Milliseconds of a pass on the CPU.
+fn cpu_ms(mut backend: CpuBackend, dtype: DType, bytes: &[u8]) -> Result<f64> {
     backend.allocate(WeightId(0), dtype)?;
-    backend.write_rows(WeightId(0), 0, bytes).await?;
-    backend.finish()?;
-    if let Backend::Cpu(cpu) = &mut backend {
-        let width = cpu.plan().buffers[0];
-        cpu.set_rows(BufId(0), vec![0.5; width]);
+    backend.write_rows(WeightId(0), 0, bytes)?;
+    let width = backend.plan().buffers[0];
+    backend.set_rows(BufId(0), vec![0.5; width]);
+    let mut cache = backend.new_cache(1);
+    let mut best = f64::INFINITY;
+    // The first ones find everything cold, code too.
+    for _ in 0..PASSES {
+        let start = Instant::now();
+        backend.forward(&mut cache, &[0], LogitRows::Last)?;
+        best = best.min(start.elapsed().as_secs_f64() * 1e3);
+        cache.truncate(0);
     }
-    let mut cache = backend.new_cache(256);
-    // The first one finds everything cold.
-    backend.forward(&mut cache, &[0], LogitRows::Last).await?;
-    let start = Instant::now();
-    backend.forward(&mut cache, &[0], LogitRows::Last).await?;
-    let alone = ms_since(start);
-    if alone > LONG_MS || matches!(backend, Backend::Cpu(_)) {
-        return Ok(alone);
-    }
-    let start = Instant::now();
-    for _ in 0..AHEAD {
-        backend.forward(&mut cache, &[0], LogitRows::None).await?;
-    }
-    backend.forward(&mut cache, &[0], LogitRows::Last).await?;
-    Ok(((ms_since(start) - alone) / AHEAD as f64).clamp(0.0, alone))
-}
-
-fn ms_since(start: Instant) -> f64 {
-    start.elapsed().as_secs_f64() * 1e3
+    Ok(best)
 }

@@ -74,7 +74,8 @@ impl Rules {
     }
 }
 
-/// How many steps to submit at once: few at first and on slow devices, so that text flows.
+/// How many steps to submit at once: one at first, so that text begins soon, few on slow devices, so that it flows, and
+/// otherwise what did well in the generation before.
 #[derive(Debug)]
 struct Pace {
     steps: usize,
@@ -83,11 +84,20 @@ struct Pace {
 }
 
 impl Pace {
-    fn new(fixed: Option<usize>) -> Self {
+    fn new(fixed: Option<usize>, usual: usize) -> Self {
         Self {
-            steps: fixed.unwrap_or(1).clamp(1, MAX_STEPS),
+            steps: fixed.unwrap_or(usual).clamp(1, MAX_STEPS),
             fixed: fixed.is_some(),
             last: None,
+        }
+    }
+
+    /// Steps of the submit that follows `submits` others.
+    fn steps(&self, submits: usize) -> usize {
+        if submits == 0 && !self.fixed {
+            1
+        } else {
+            self.steps
         }
     }
 
@@ -139,7 +149,7 @@ impl GpuBackend {
         let rules = Rules::of(params, seed, first).filter(|_| self.chooses);
         Some(Run {
             rules: rules?,
-            pace: Pace::new(self.options.steps),
+            pace: Pace::new(self.options.steps, self.usual_steps),
             staging: [(); IN_FLIGHT].map(|()| Staging::new(&self.gpu, (MAX_TOKENS * 4) as u64)),
             in_flight: VecDeque::new(),
             ready: VecDeque::new(),
@@ -186,7 +196,7 @@ impl GpuBackend {
             if ahead >= wanted || !(goes_on || run.in_flight.is_empty()) {
                 return Ok(());
             }
-            let steps = run.pace.steps.min(wanted - ahead);
+            let steps = run.pace.steps(run.submits).min(wanted - ahead);
             let newest = run.ready.back().copied().unwrap_or(token);
             self.submit_steps(cache, run, newest, steps).await?;
         }
@@ -243,7 +253,7 @@ impl GpuBackend {
     }
 
     /// Waits for the oldest submit.
-    async fn collect(&self, run: &mut Run) -> Result<()> {
+    async fn collect(&mut self, run: &mut Run) -> Result<()> {
         let Some(submit) = run.in_flight.pop_front() else {
             return Ok(());
         };
@@ -254,6 +264,7 @@ impl GpuBackend {
         let chosen = submit.first..submit.first + submit.steps;
         run.ready.extend(chosen.map(|i| ring[i % MAX_TOKENS]));
         run.pace.note(submit.steps);
+        self.usual_steps = run.pace.steps;
         Ok(())
     }
 }

@@ -16,6 +16,7 @@ mod health;
 pub mod kernel;
 mod kv_cache;
 mod layout;
+mod pace;
 mod program;
 mod readback;
 mod replay;
@@ -86,6 +87,8 @@ pub struct GpuBackend {
     logits: Vec<f32>,
     /// Whether single tokens run the fused list.
     fuses: bool,
+    /// Steps that a submit of the last generation had.
+    usual_steps: usize,
     /// Whether tokens may be chosen on the GPU.
     chooses: bool,
     n_ctx: usize,
@@ -173,6 +176,7 @@ impl GpuBackend {
             chunks,
             logits: Vec::new(),
             fuses: true,
+            usual_steps: 1,
             chooses: true,
             n_ctx,
             second_text: None,
