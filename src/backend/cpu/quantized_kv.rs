@@ -24,7 +24,7 @@ pub const SPAN: usize = 32;
 pub fn key_zero() -> u8 {
     match simd::byte_dot() {
         ByteDot::Wrapped => 128,
-        ByteDot::Magnitude | ByteDot::Signed => 0,
+        ByteDot::Magnitude | ByteDot::Signed | ByteDot::Words => 0,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Activations as signed bytes in blocks of 32, laid out for one token or for tiles of four.
 
 use super::BLOCK;
-use crate::backend::cpu::simd::{F32x4, U8x16};
+use crate::backend::cpu::simd::{self, ByteDot, F32x4, Quad, U8x16};
 
 /// Tokens of a tile.
 pub const TILE: usize = 4;
@@ -13,12 +13,12 @@ pub const UP: f32 = f32::from_bits((127 + 64) << 23);
 /// What products with `scale` and `offsets` lack.
 pub const REST: f32 = f32::from_bits((127 + 112 - 64) << 23);
 
-/// 32 columns of `N` tokens: `x[c] = scale * q[c]` with `q` in -127..=127.
+/// 32 columns of `N` tokens: `x[c] = scale * q[c]` with `q` in -127..=127, in the form that a kind of products wants.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
-pub struct ActBlock<const N: usize> {
-    /// Bytes, `[column / 4][token][column % 4]`.
-    pub quads: [[[i8; 4]; N]; BLOCK / 4],
+pub struct ActBlock<const N: usize, Q = [i8; 4]> {
+    /// The bytes, `[column / 4][token]`.
+    pub quads: [[Q; N]; BLOCK / 4],
     /// Scale of each token, times `UP`.
     pub scale: [f32; N],
     /// Sums of the bytes of columns 0..16, of columns 16..32 and of all, negated.
@@ -27,10 +27,10 @@ pub struct ActBlock<const N: usize> {
     pub offsets: [[f32; N]; 3],
 }
 
-impl<const N: usize> ActBlock<N> {
+impl<const N: usize, Q: Quad> ActBlock<N, Q> {
     /// All activations zero.
     pub const ZERO: Self = Self {
-        quads: [[[0; 4]; N]; BLOCK / 4],
+        quads: [[Q::ZERO; N]; BLOCK / 4],
         scale: [0.0; N],
         sums: [[0; N]; 3],
         offsets: [[0.0; N]; 3],
@@ -63,7 +63,7 @@ impl<const N: usize> ActBlock<N> {
             sums[half] = -bytes.sum_i8();
             let bytes: [[i8; 4]; 4] = bytemuck::cast(bytes.to_array());
             for (i, quad) in bytes.into_iter().enumerate() {
-                self.quads[4 * half + i][token] = quad;
+                self.quads[4 * half + i][token] = Q::new(quad);
             }
         }
         sums[2] = sums[0] + sums[1];
@@ -75,39 +75,30 @@ impl<const N: usize> ActBlock<N> {
     }
 }
 
-/// Input of matrix products: `[tokens, cols]`, as bytes for quantized weights and as floats for float weights. Its
-/// buffers are kept from use to use.
+/// Blocks of all tokens. Its buffers are kept from use to use.
 #[derive(Debug, Default)]
-pub struct QuantizedActs {
-    tokens: usize,
-    cols: usize,
-    /// `[tokens / 4][cols / 32]`; two or three tokens left over fill one more tile with zeros.
-    tiles: Vec<ActBlock<TILE>>,
+pub struct ActBlocks<Q> {
+    /// Tiles of four tokens, `[tokens / 4][cols / 32]`; two or three tokens left over fill one more tile with zeros.
+    pub tiles: Vec<ActBlock<TILE, Q>>,
     /// `[cols / 32]`: a single token left over, which is the usual case when decoding.
-    single: Vec<ActBlock<1>>,
-    /// `[tokens, cols]`.
-    floats: Vec<f32>,
+    pub single: Vec<ActBlock<1, Q>>,
 }
 
-impl QuantizedActs {
-    /// Takes `x`, `[tokens, cols]`. Columns beyond a multiple of 32 are for float weights only.
-    pub fn quantize(&mut self, x: &[f32], cols: usize) {
-        self.tokens = x.len() / cols.max(1);
-        self.cols = cols;
-        self.floats.clear();
-        self.floats.extend_from_slice(x);
+impl<Q: Quad> ActBlocks<Q> {
+    /// Takes `x`, `[tokens, cols]`.
+    fn set(&mut self, x: &[f32], tokens: usize, cols: usize) {
         let blocks = cols / BLOCK;
-        let in_tiles = if self.tokens % TILE == 1 {
-            self.tokens - 1
+        let in_tiles = if tokens % TILE == 1 {
+            tokens - 1
         } else {
-            self.tokens
+            tokens
         };
         self.tiles.clear();
         self.tiles
             .resize(in_tiles.div_ceil(TILE) * blocks, ActBlock::ZERO);
         self.single.clear();
         self.single
-            .resize((self.tokens - in_tiles) * blocks, ActBlock::ZERO);
+            .resize((tokens - in_tiles) * blocks, ActBlock::ZERO);
         for (token, row) in x.chunks_exact(cols.max(1)).enumerate() {
             let (row, _) = row.as_chunks::<BLOCK>();
             if token < in_tiles {
@@ -123,6 +114,33 @@ impl QuantizedActs {
             }
         }
     }
+}
+
+/// Input of matrix products: `[tokens, cols]`, as integers for quantized weights and as floats for float weights.
+#[derive(Debug, Default)]
+pub struct QuantizedActs {
+    tokens: usize,
+    cols: usize,
+    /// Filled where products want bytes.
+    bytes: ActBlocks<[i8; 4]>,
+    /// Filled where they want words.
+    words: ActBlocks<[i16; 4]>,
+    /// `[tokens, cols]`.
+    floats: Vec<f32>,
+}
+
+impl QuantizedActs {
+    /// Takes `x`, `[tokens, cols]`. Columns beyond a multiple of 32 are for float weights only.
+    pub fn quantize(&mut self, x: &[f32], cols: usize) {
+        self.tokens = x.len() / cols.max(1);
+        self.cols = cols;
+        self.floats.clear();
+        self.floats.extend_from_slice(x);
+        match simd::byte_dot() {
+            ByteDot::Words => self.words.set(x, self.tokens, cols),
+            _ => self.bytes.set(x, self.tokens, cols),
+        }
+    }
 
     /// Number of tokens.
     pub fn tokens(&self) -> usize {
@@ -134,18 +152,26 @@ impl QuantizedActs {
         self.cols
     }
 
-    /// Tiles of four tokens, each `cols / 32` blocks.
-    pub(super) fn tiles(&self) -> &[ActBlock<TILE>] {
-        &self.tiles
-    }
-
-    /// The token left over, if there is one.
-    pub(super) fn single(&self) -> &[ActBlock<1>] {
-        &self.single
-    }
-
     /// The activations as they came, `[tokens, cols]`.
     pub(super) fn floats(&self) -> &[f32] {
         &self.floats
+    }
+}
+
+/// A form in which [`QuantizedActs`] may be stored.
+pub trait Stored: Quad {
+    /// The activations in this form, if it is the machine's; else nothing.
+    fn blocks(acts: &QuantizedActs) -> &ActBlocks<Self>;
+}
+
+impl Stored for [i8; 4] {
+    fn blocks(acts: &QuantizedActs) -> &ActBlocks<Self> {
+        &acts.bytes
+    }
+}
+
+impl Stored for [i16; 4] {
+    fn blocks(acts: &QuantizedActs) -> &ActBlocks<Self> {
+        &acts.words
     }
 }

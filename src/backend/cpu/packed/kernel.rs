@@ -14,12 +14,12 @@
 use std::ops::Range;
 
 use super::GROUP;
-use super::acts::{ActBlock, QuantizedActs, REST, TILE};
+use super::acts::{ActBlock, QuantizedActs, REST, Stored, TILE};
 use super::codes::{Codes, Constants};
-use super::layout::{BlockOf, Format, Visitor};
+use super::layout::{BlockOf, Format, QuadOf, Visitor};
 use super::scales::Scales;
 use super::tile::{self, Expanded};
-use crate::backend::cpu::simd::{Dot, F32x4, HalfMask, I32x4, Lane, U8x16};
+use crate::backend::cpu::simd::{Dot, F32x4, HalfMask, I32x4, Lane};
 
 /// Bytes of activations that are worked on before the weights are read again.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -46,18 +46,20 @@ pub struct Product<'a> {
 
 impl Visitor for Product<'_> {
     type Output = ();
+    const MULTIPLIES: bool = true;
 
     fn visit<F: Format>(mut self) {
         if self.blocks == 0 {
             return self.out.fill(0.0);
         }
-        let acts = self.acts;
-        let per_chunk = (CHUNK_BYTES / (self.blocks * size_of::<ActBlock<TILE>>())).max(1);
+        let acts = <QuadOf<F> as Stored>::blocks(self.acts);
+        let tile_bytes = self.blocks * size_of::<ActBlock<TILE, QuadOf<F>>>();
+        let per_chunk = (CHUNK_BYTES / tile_bytes).max(1);
         let mut expanded = Vec::new();
-        if !acts.tiles().is_empty() {
+        if !acts.tiles.is_empty() {
             expanded.resize(self.blocks, Expanded::ZERO);
         }
-        for (i, tiles) in acts.tiles().chunks(per_chunk * self.blocks).enumerate() {
+        for (i, tiles) in acts.tiles.chunks(per_chunk * self.blocks).enumerate() {
             self.groups::<F>(|this, row, group| {
                 tile::expand::<F>(group, &mut expanded);
                 for (j, tile) in tiles.chunks_exact(group.len()).enumerate() {
@@ -66,9 +68,9 @@ impl Visitor for Product<'_> {
                 }
             });
         }
-        if !acts.single().is_empty() {
+        if !acts.single.is_empty() {
             self.groups::<F>(|this, row, group| {
-                this.store(row, acts.tokens() - 1, strip::<F>(group, acts.single()));
+                this.store(row, this.acts.tokens() - 1, strip::<F>(group, &acts.single));
             });
         }
     }
@@ -108,7 +110,7 @@ impl Product<'_> {
 
 /// Eight rows × one token.
 #[inline(never)]
-fn strip<F: Format>(group: &[BlockOf<F>], acts: &[ActBlock<1>]) -> [[F32x4; 1]; 2] {
+fn strip<F: Format>(group: &[BlockOf<F>], acts: &[ActBlock<1, QuadOf<F>>]) -> [[F32x4; 1]; 2] {
     let mut sums = [F32x4::splat(0.0); 2];
     let constants = (F::Codes::constants(), HalfMask::hidden());
     for (weights, acts) in group.iter().zip(acts) {
@@ -126,7 +128,7 @@ fn strip<F: Format>(group: &[BlockOf<F>], acts: &[ActBlock<1>]) -> [[F32x4; 1]; 
 #[inline(always)]
 fn part<F: Format, const Q: usize>(
     weights: &BlockOf<F>,
-    acts: &ActBlock<1>,
+    acts: &ActBlock<1, QuadOf<F>>,
     constants: &(Constants, HalfMask),
     sub: usize,
     sums: &mut [F32x4; 2],
@@ -183,12 +185,12 @@ fn base<F: Format>(sum: &i32) -> I32x4 {
 #[inline(always)]
 fn step<F: Format>(
     weights: &BlockOf<F>,
-    acts: &ActBlock<1>,
+    acts: &ActBlock<1, QuadOf<F>>,
     constants: &(Constants, HalfMask),
     quad: usize,
     dots: &mut [F::Dot; 2],
 ) {
-    let acts = U8x16::splat4(&acts.quads[quad][0]);
+    let acts = F::Dot::splat(&acts.quads[quad][0]);
     for (half, dot) in dots.iter_mut().enumerate() {
         dot.step(
             F::Dot::prepare(weights.codes.quad(&constants.0, half, quad)),

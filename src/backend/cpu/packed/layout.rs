@@ -2,12 +2,15 @@
 
 use std::marker::PhantomData;
 
+use super::acts::Stored;
 use super::codes::{
     Bytes, Codes, E2m1Levels, FiveBits, FourBits, Iq1Levels, Iq2Levels, Iq3SLevels, Iq3XxsLevels,
     Iq4Levels, SixBits, ThreeBits, TwoBits,
 };
 use super::scales::{Affine, Block, Scales, Symmetric};
-use crate::backend::cpu::simd::{self, ByteDot, Dot, DotI8, DotI8Signed, DotI8Wrapped, DotU7};
+use crate::backend::cpu::simd::{
+    self, ByteDot, Dot, DotI8, DotI8Signed, DotI8Words, DotI8Wrapped, DotU7, DotU7Words,
+};
 use crate::quant::DType;
 
 /// A packed format: how scales and codes are stored and multiplied.
@@ -17,7 +20,7 @@ pub trait Format {
     /// Storage of codes.
     type Codes: Codes;
     /// Multiplication.
-    type Dot: Dot;
+    type Dot: Dot<Quad: Stored>;
     /// The code of weight zero in symmetric formats: `q = code - ZERO`.
     const ZERO: u8;
     /// Bits of a code that count.
@@ -27,10 +30,13 @@ pub trait Format {
 /// A block of format `F`.
 pub type BlockOf<F> = Block<<F as Format>::Scales, <F as Format>::Codes>;
 
+/// The form of activations for format `F`.
+pub type QuadOf<F> = <<F as Format>::Dot as Dot>::Quad;
+
 /// The one implementation of [`Format`].
 pub struct Packed<S, C, D, const ZERO: u8, const MASK: u8>(PhantomData<(S, C, D)>);
 
-impl<S: Scales, C: Codes, D: Dot, const ZERO: u8, const MASK: u8> Format
+impl<S: Scales, C: Codes, D: Dot<Quad: Stored>, const ZERO: u8, const MASK: u8> Format
     for Packed<S, C, D, ZERO, MASK>
 {
     type Scales = S;
@@ -44,6 +50,8 @@ impl<S: Scales, C: Codes, D: Dot, const ZERO: u8, const MASK: u8> Format
 pub trait Visitor {
     /// What comes of it.
     type Output;
+    /// Whether it multiplies: else one kind of products stands for all, and its code is there once.
+    const MULTIPLIES: bool = false;
     /// Does it.
     fn visit<F: Format>(self) -> Self::Output;
 }
@@ -116,32 +124,52 @@ impl Layout {
     #[rustfmt::skip]
     pub fn visit<V: Visitor>(self, visitor: V) -> V::Output {
         match self {
-            Self::Two => visitor.visit::<Packed<Symmetric<1>, TwoBits, DotU7, 2, 3>>(),
-            Self::TwoMin16 => visitor.visit::<Packed<Affine<2>, TwoBits, DotU7, 0, 3>>(),
-            Self::Three16 => visitor.visit::<Packed<Symmetric<2>, ThreeBits, DotU7, 4, 7>>(),
-            Self::Four => visitor.visit::<Packed<Symmetric<1>, FourBits, DotU7, 8, 15>>(),
-            Self::FourMin => visitor.visit::<Packed<Affine<1>, FourBits, DotU7, 0, 15>>(),
-            Self::Five => visitor.visit::<Packed<Symmetric<1>, FiveBits, DotU7, 16, 31>>(),
-            Self::FiveMin => visitor.visit::<Packed<Affine<1>, FiveBits, DotU7, 0, 31>>(),
-            Self::Six16 => visitor.visit::<Packed<Symmetric<2>, SixBits, DotU7, 32, 63>>(),
-            Self::Bytes => visit_bytes::<V, Bytes>(visitor),
-            Self::Iq4 => visit_bytes::<V, Iq4Levels>(visitor),
-            Self::E2m1 => visitor.visit::<Packed<Symmetric<1>, E2m1Levels, DotU7, 12, 31>>(),
-            Self::Iq1 => visitor.visit::<Packed<Symmetric<1>, Iq1Levels, DotU7, 9, 31>>(),
-            Self::Iq1For16 => visitor.visit::<Packed<Symmetric<2>, Iq1Levels, DotU7, 9, 31>>(),
-            Self::Iq2 => visitor.visit::<Packed<Symmetric<1>, Iq2Levels, DotU7, 43, 127>>(),
-            Self::Iq2For16 => visitor.visit::<Packed<Symmetric<2>, Iq2Levels, DotU7, 43, 127>>(),
-            Self::Iq3Xxs => visitor.visit::<Packed<Symmetric<1>, Iq3XxsLevels, DotU7, 62, 127>>(),
-            Self::Iq3S => visitor.visit::<Packed<Symmetric<1>, Iq3SLevels, DotU7, 15, 31>>(),
+            Self::Two => visit_codes::<V, Symmetric<1>, TwoBits, 2, 3>(visitor),
+            Self::TwoMin16 => visit_codes::<V, Affine<2>, TwoBits, 0, 3>(visitor),
+            Self::Three16 => visit_codes::<V, Symmetric<2>, ThreeBits, 4, 7>(visitor),
+            Self::Four => visit_codes::<V, Symmetric<1>, FourBits, 8, 15>(visitor),
+            Self::FourMin => visit_codes::<V, Affine<1>, FourBits, 0, 15>(visitor),
+            Self::Five => visit_codes::<V, Symmetric<1>, FiveBits, 16, 31>(visitor),
+            Self::FiveMin => visit_codes::<V, Affine<1>, FiveBits, 0, 31>(visitor),
+            Self::Six16 => visit_codes::<V, Symmetric<2>, SixBits, 32, 63>(visitor),
+            Self::Bytes => visit_bytes::<V, Symmetric<1>, Bytes>(visitor),
+            Self::Iq4 => visit_bytes::<V, Symmetric<1>, Iq4Levels>(visitor),
+            Self::E2m1 => visit_codes::<V, Symmetric<1>, E2m1Levels, 12, 31>(visitor),
+            Self::Iq1 => visit_codes::<V, Symmetric<1>, Iq1Levels, 9, 31>(visitor),
+            Self::Iq1For16 => visit_codes::<V, Symmetric<2>, Iq1Levels, 9, 31>(visitor),
+            Self::Iq2 => visit_codes::<V, Symmetric<1>, Iq2Levels, 43, 127>(visitor),
+            Self::Iq2For16 => visit_codes::<V, Symmetric<2>, Iq2Levels, 43, 127>(visitor),
+            Self::Iq3Xxs => visit_codes::<V, Symmetric<1>, Iq3XxsLevels, 62, 127>(visitor),
+            Self::Iq3S => visit_codes::<V, Symmetric<1>, Iq3SLevels, 15, 31>(visitor),
         }
     }
 }
 
-/// Calls `visitor` with the multiplication of signed bytes that is exact here.
-fn visit_bytes<V: Visitor, C: Codes>(visitor: V) -> V::Output {
-    match simd::byte_dot() {
-        ByteDot::Magnitude => visitor.visit::<Packed<Symmetric<1>, C, DotI8, 0, 255>>(),
-        ByteDot::Wrapped => visitor.visit::<Packed<Symmetric<1>, C, DotI8Wrapped, 0, 255>>(),
-        ByteDot::Signed => visitor.visit::<Packed<Symmetric<1>, C, DotI8Signed, 0, 255>>(),
+/// The machine's kind of products, as far as it matters to `V`.
+fn byte_dot<V: Visitor>() -> ByteDot {
+    if V::MULTIPLIES {
+        simd::byte_dot()
+    } else {
+        ByteDot::Magnitude
+    }
+}
+
+/// Calls `visitor` with the multiplication of bytes below 128 that is fast here.
+fn visit_codes<V: Visitor, S: Scales, C: Codes, const ZERO: u8, const MASK: u8>(
+    visitor: V,
+) -> V::Output {
+    match byte_dot::<V>() {
+        ByteDot::Words => visitor.visit::<Packed<S, C, DotU7Words, ZERO, MASK>>(),
+        _ => visitor.visit::<Packed<S, C, DotU7, ZERO, MASK>>(),
+    }
+}
+
+/// Calls `visitor` with the multiplication of signed bytes that is fast and exact here.
+fn visit_bytes<V: Visitor, S: Scales, C: Codes>(visitor: V) -> V::Output {
+    match byte_dot::<V>() {
+        ByteDot::Magnitude => visitor.visit::<Packed<S, C, DotI8, 0, 255>>(),
+        ByteDot::Wrapped => visitor.visit::<Packed<S, C, DotI8Wrapped, 0, 255>>(),
+        ByteDot::Signed => visitor.visit::<Packed<S, C, DotI8Signed, 0, 255>>(),
+        ByteDot::Words => visitor.visit::<Packed<S, C, DotI8Words, 0, 255>>(),
     }
 }

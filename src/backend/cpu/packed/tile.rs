@@ -12,10 +12,10 @@ use std::hint::black_box;
 
 use super::acts::{ActBlock, TILE};
 use super::codes::{Codes, Constants};
-use super::layout::{BlockOf, Format};
+use super::layout::{BlockOf, Format, QuadOf};
 use super::scales::Scales;
 use super::{BLOCK, GROUP};
-use crate::backend::cpu::simd::{Dot, F32x4, HalfMask, I32x4, Lane, TILE_HALVES, U8x16};
+use crate::backend::cpu::simd::{Dot, F32x4, HalfMask, I32x4, Lane, U8x16};
 
 /// Quads of columns in a block.
 const QUADS: usize = BLOCK / 4;
@@ -76,7 +76,10 @@ pub fn expand<F: Format>(group: &[BlockOf<F>], out: &mut [Expanded]) {
 
 /// Products of eight rows and four tokens.
 #[inline(always)]
-pub fn products<F: Format>(group: &[Expanded], acts: &[ActBlock<TILE>]) -> [[F32x4; TILE]; 2] {
+pub fn products<F: Format>(
+    group: &[Expanded],
+    acts: &[ActBlock<TILE, QuadOf<F>>],
+) -> [[F32x4; TILE]; 2] {
     let zero = i32::from(F::ZERO) + <F::Dot as Dot>::BIAS;
     match (<F::Scales as Scales>::SUBS, <F::Scales as Scales>::MINS) {
         (1, false) => by_steps::<F, 1, false>(zero, group, acts),
@@ -90,7 +93,7 @@ pub fn products<F: Format>(group: &[Expanded], acts: &[ActBlock<TILE>]) -> [[F32
 fn by_steps<F: Format, const SUBS: usize, const MINS: bool>(
     zero: i32,
     group: &[Expanded],
-    acts: &[ActBlock<TILE>],
+    acts: &[ActBlock<TILE, QuadOf<F>>],
 ) -> [[F32x4; TILE]; 2] {
     // Wide sums need no rounds.
     let steps = if <F::Dot as Dot>::NARROW {
@@ -126,9 +129,9 @@ impl Kernel {
     fn run<D: Dot, const SUBS: usize, const MINS: bool, const STEPS: usize>(
         self,
         group: &[Expanded],
-        acts: &[ActBlock<TILE>],
+        acts: &[ActBlock<TILE, D::Quad>],
     ) -> [[F32x4; TILE]; 2] {
-        if TILE_HALVES == 2 {
+        if D::TILE_HALVES == 2 {
             self.halves::<D, SUBS, MINS, STEPS, 2>(group, acts, 0)
         } else {
             let [first] = self.halves::<D, SUBS, MINS, STEPS, 1>(group, acts, 0);
@@ -143,7 +146,7 @@ impl Kernel {
     fn halves<D: Dot, const SUBS: usize, const MINS: bool, const STEPS: usize, const H: usize>(
         self,
         group: &[Expanded],
-        acts: &[ActBlock<TILE>],
+        acts: &[ActBlock<TILE, D::Quad>],
         first: usize,
     ) -> [[F32x4; TILE]; H] {
         let mut sums = [[F32x4::splat(0.0); TILE]; H];
@@ -180,7 +183,7 @@ impl Kernel {
 #[allow(clippy::needless_range_loop)] // `t` and `h` name places in several arrays
 pub fn dots<D: Dot, const N: usize, const STEPS: usize, const H: usize>(
     weights: &[[Lane; 2]],
-    acts: &[[[i8; 4]; N]],
+    acts: &[[D::Quad; N]],
     base: [I32x4; N],
     first: usize,
     rounds: usize,
@@ -192,7 +195,7 @@ pub fn dots<D: Dot, const N: usize, const STEPS: usize, const H: usize>(
         for (codes, acts) in weights.iter().zip(acts) {
             let codes: [_; H] = std::array::from_fn(|h| D::prepare(U8x16::load(&codes[first + h])));
             for t in 0..N {
-                let acts = U8x16::splat4(&acts[t]);
+                let acts = D::splat(&acts[t]);
                 for h in 0..H {
                     dots[t][h].step(codes[h], acts);
                 }

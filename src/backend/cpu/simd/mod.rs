@@ -50,7 +50,9 @@ use prim_relaxed as fused;
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 use prim_scalar as fused;
 
-pub use fused::{DotI8, DotI8Signed, DotI8Wrapped, DotU7, DotValues, TILE_HALVES, byte_dot};
+pub use fused::{
+    DotI8, DotI8Signed, DotI8Words, DotI8Wrapped, DotU7, DotU7Words, DotValues, byte_dot,
+};
 pub use prim::{F32x4, HalfMask, I32x4, U8x16};
 
 /// Name of the build's set, as backends show it.
@@ -74,11 +76,20 @@ pub trait Dot: Copy {
     /// Weights as `step` wants them: prepared once, multiplied with several tokens.
     type Weights: Copy;
 
+    /// Activations in memory.
+    type Quad: Quad;
+
+    /// Activations as `step` wants them.
+    type Acts: Copy;
+
+    /// Four-row halves that a token tile computes at once, as registers allow.
+    const TILE_HALVES: usize;
+
     /// What `prepare` adds to each weight; the caller subtracts `BIAS * sum(acts)`.
     const BIAS: i32;
 
     /// How weights are multiplied that were prepared ahead, as far as that is possible, by `expand`.
-    type Expanded: Dot;
+    type Expanded: Dot<Quad = Self::Quad>;
 
     /// Whether sums are narrow, so that `flush` is needed.
     const NARROW: bool;
@@ -94,8 +105,11 @@ pub trait Dot: Copy {
         weights
     }
 
+    /// The same activations for all four rows.
+    fn splat(acts: &Self::Quad) -> Self::Acts;
+
     /// Adds the products of four columns.
-    fn step(&mut self, weights: Self::Weights, acts: U8x16);
+    fn step(&mut self, weights: Self::Weights, acts: Self::Acts);
 
     /// Makes room for more steps where sums are narrow.
     fn flush(&mut self);
@@ -104,13 +118,45 @@ pub trait Dot: Copy {
     fn finish(self) -> I32x4;
 }
 
-/// Which multiplication of signed bytes is exact on this machine.
+/// Activations of four columns as a kind of [`Dot`] reads them.
+pub trait Quad: Copy {
+    /// All zero.
+    const ZERO: Self;
+
+    /// Takes signed bytes above -128.
+    fn new(bytes: [i8; 4]) -> Self;
+}
+
+impl Quad for [i8; 4] {
+    const ZERO: Self = [0; 4];
+
+    #[inline(always)]
+    fn new(bytes: [i8; 4]) -> Self {
+        bytes
+    }
+}
+
+/// For [`DotU7Words`] and [`DotI8Words`]. These multiply words of two weights, `w0 + 256 * w1`, with the activation of the
+/// first, and `w1` with what is then still to be added.
+impl Quad for [i16; 4] {
+    const ZERO: Self = [0; 4];
+
+    #[inline(always)]
+    fn new(bytes: [i8; 4]) -> Self {
+        let [a, b, c, d] = bytes.map(i16::from);
+        [a, c, b - 256 * a, d - 256 * c]
+    }
+}
+
+/// Which multiplication of bytes is fast and exact on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ByteDot {
-    /// [`DotI8`], which always is.
+    /// [`DotI8`], which always is exact.
     Magnitude,
     /// [`DotI8Wrapped`].
     Wrapped,
     /// [`DotI8Signed`].
     Signed,
+    /// [`DotU7Words`] and [`DotI8Words`], which always are.
+    Words,
 }

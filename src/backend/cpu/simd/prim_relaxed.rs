@@ -12,9 +12,6 @@ use super::{ByteDot, Dot, I32x4, U8x16};
 
 pub(super) const NAME: &str = "cpu-relaxed-simd";
 
-/// Four-row halves that a token tile computes at once: both, so that an activation is loaded once for eight rows.
-pub const TILE_HALVES: usize = 2;
-
 #[inline(always)]
 pub(super) fn mul_add(a: v128, b: v128, c: v128) -> v128 {
     f32x4_relaxed_madd(a, b, c)
@@ -35,6 +32,10 @@ macro_rules! relaxed_dot {
 
         impl Dot for $name {
             type Weights = $weights;
+            type Quad = [i8; 4];
+            type Acts = U8x16;
+            // Both, so that an activation is loaded once for eight rows.
+            const TILE_HALVES: usize = 2;
             const BIAS: i32 = $bias;
             type Expanded = $expanded;
             const NARROW: bool = false;
@@ -52,6 +53,11 @@ macro_rules! relaxed_dot {
             #[inline(always)]
             fn expand(weights: U8x16) -> U8x16 {
                 U8x16($expand(weights.0))
+            }
+
+            #[inline(always)]
+            fn splat(acts: &[i8; 4]) -> U8x16 {
+                U8x16::splat4(acts)
             }
 
             #[inline(always)]
@@ -113,6 +119,11 @@ relaxed_dot!(
     },
     Self, |weights| weights
 );
+
+/// No choice here.
+pub type DotU7Words = DotU7;
+/// No choice here.
+pub type DotI8Words = DotI8;
 
 /// How this machine reads a weight byte with its top bit set.
 #[inline]

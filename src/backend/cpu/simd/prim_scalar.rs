@@ -8,9 +8,6 @@ use super::{ByteDot, Dot, Lane};
 
 pub(super) const NAME: &str = "cpu-scalar";
 
-/// Four-row halves that a token tile computes at once; see `packed::kernel`.
-pub const TILE_HALVES: usize = 1;
-
 /// Four floats.
 #[derive(Debug, Clone, Copy)]
 pub struct F32x4([f32; 4]);
@@ -334,6 +331,9 @@ pub type DotI8 = DotU7;
 
 impl Dot for DotU7 {
     type Weights = U8x16;
+    type Quad = [i8; 4];
+    type Acts = U8x16;
+    const TILE_HALVES: usize = 1;
     const BIAS: i32 = 0;
     type Expanded = Self;
     const NARROW: bool = false;
@@ -346,6 +346,11 @@ impl Dot for DotU7 {
     #[inline(always)]
     fn prepare(weights: U8x16) -> U8x16 {
         weights
+    }
+
+    #[inline(always)]
+    fn splat(acts: &[i8; 4]) -> U8x16 {
+        U8x16::splat4(acts)
     }
 
     #[inline(always)]
@@ -373,6 +378,10 @@ pub type DotValues = DotI8;
 pub type DotI8Wrapped = DotI8;
 /// No choice here.
 pub type DotI8Signed = DotI8;
+/// No choice here.
+pub type DotU7Words = DotU7;
+/// No choice here.
+pub type DotI8Words = DotI8;
 
 /// No choice here.
 #[inline(always)]

@@ -94,12 +94,18 @@ struct Planes<const N: usize> {
 impl Pass<'_> {
     fn by_machine<const N: usize>(&self, head: usize, first: usize, q: &[f32], out: &mut [f32]) {
         match simd::byte_dot() {
-            ByteDot::Magnitude => self.tile::<DotI8, N>(head, first, q, out),
+            ByteDot::Magnitude | ByteDot::Words => self.tile::<DotI8, N>(head, first, q, out),
             ByteDot::Wrapped | ByteDot::Signed => self.tile::<DotU7, N>(head, first, q, out),
         }
     }
 
-    fn tile<D: Dot, const N: usize>(&self, head: usize, first: usize, q: &[f32], out: &mut [f32]) {
+    fn tile<D: Dot<Quad = [i8; 4]>, const N: usize>(
+        &self,
+        head: usize,
+        first: usize,
+        q: &[f32],
+        out: &mut [f32],
+    ) {
         let mut tile = self.gather::<N>(head, first, q);
         let start = tile.seen.iter().map(|seen| seen.start).min().unwrap_or(0);
         let end = tile.seen.iter().map(|seen| seen.end).max().unwrap_or(0);
@@ -167,7 +173,7 @@ impl Pass<'_> {
 
 /// Scores of a block of positions.
 #[inline(never)]
-fn scores<D: Dot, const N: usize>(
+fn scores<D: Dot<Quad = [i8; 4]>, const N: usize>(
     keys: &HeadBlock<'_>,
     queries: &[ActBlock<N>],
     scores: &mut Weights,
