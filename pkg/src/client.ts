@@ -2,7 +2,7 @@
 import { abortError, EngineError, fromWireError, messageOf } from './errors.js';
 import type { CallKind, Calls, Event, GenerationEvent, Request, Results } from './protocol.js';
 import type { TextProgress } from './text-types.js';
-import type { LoadProgress, WorkerLike } from './types.js';
+import type { LoadProgress, ModelInfo, WorkerLike } from './types.js';
 
 /** What a call may tell before it ends. */
 export interface Listeners {
@@ -35,6 +35,8 @@ let lastId = 0;
 export class Client {
   readonly #worker: WorkerLike;
   readonly #pending = new Map<number, Pending>();
+  /** Called when something new is known of the model. */
+  onInfo: (info: ModelInfo) => void = () => undefined;
   #heard = false;
   #closed: EngineError | undefined;
 
@@ -111,6 +113,7 @@ export class Client {
 
   #receive(event: Event): void {
     this.#heard = true;
+    if (event.kind === 'info') return this.onInfo(event.info);
     const pending = this.#pending.get(event.id);
     if (!pending) return;
     switch (event.kind) {

@@ -1,5 +1,5 @@
 import { answer } from './answer.js';
-import { Client } from './client.js';
+import { Client, shielded } from './client.js';
 import { createWorker } from './create-worker.js';
 import { abortError, EngineError, toEngineError } from './errors.js';
 import { requireWasmSimd } from './features.js';
@@ -47,18 +47,21 @@ export interface ChatCompletions {
 
 /** A model loaded in a worker of its own. All failures are `EngineError`s. */
 export class Engine {
-  /** What is known about the model. */
-  readonly info: ModelInfo;
   /** OpenAI's chat interface: `engine.chat.completions.create({ messages })`. */
   readonly chat: Chat;
   /** OpenAI's embeddings interface: `engine.embeddings.create({ input })`. */
   readonly embeddings: Embeddings;
   readonly #client: Client;
+  #info: ModelInfo;
   #disposing: Promise<void> | undefined;
 
-  private constructor(client: Client, info: ModelInfo) {
+  private constructor(client: Client, info: ModelInfo, onInfo: LoadOptions['onInfo']) {
     this.#client = client;
-    this.info = info;
+    this.#info = info;
+    client.onInfo = (news) => {
+      this.#info = news;
+      if (onInfo) shielded(() => onInfo(news));
+    };
     const create = (
       params: ChatCompletionParams,
     ): CompletionStream<ChatCompletionChunk> | Promise<ChatCompletion> =>
@@ -87,7 +90,7 @@ export class Engine {
     };
     const client = new Client(createWorker(options.worker));
     try {
-      return new Engine(client, await client.call('load', call, { signal, onProgress }));
+      return new Engine(client, await client.call('load', call, { signal, onProgress }), options.onInfo);
     } catch (thrown) {
       const error = toEngineError(thrown);
       // A busy worker belongs to another engine.
@@ -95,6 +98,11 @@ export class Engine {
       else client.close(error);
       throw error;
     }
+  }
+
+  /** What is known about the model. Changes when what computes does; see `LoadOptions.onInfo`. */
+  get info(): ModelInfo {
+    return this.#info;
   }
 
   /** Continues a text as it stands, without a chat template, piece by piece. */

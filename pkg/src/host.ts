@@ -49,6 +49,8 @@ class Host {
   #engine: WasmEngine | undefined;
   #loading = false;
   #crashed: unknown;
+  /** How often the engine had replaced what computes when the page was last told. */
+  #replaced = 0;
 
   constructor(port: HostPort, loadWasm: WasmLoader, verdicts: Verdicts | undefined) {
     this.#port = port;
@@ -206,8 +208,25 @@ class Host {
     return this.#entry.run(() => {
       if (this.#crashed !== undefined) throw this.#crashed;
       if (!this.#engine) throw notLoaded();
-      return call(this.#engine);
+      return this.#telling(call(this.#engine));
     });
+  }
+
+  /** The same; a GPU that was lost meanwhile is told first. */
+  async #telling<T>(result: T | Promise<T>): Promise<T> {
+    try {
+      return await result;
+    } catch (error) {
+      if (isTrap(error)) this.#crashed = error;
+      throw error;
+    } finally {
+      const engine = this.#crashed === undefined ? this.#engine : undefined;
+      const replaced = engine?.replaced() ?? this.#replaced;
+      if (engine && replaced !== this.#replaced) {
+        this.#replaced = replaced;
+        this.#post({ kind: 'info', info: parseInfo(engine.info()) });
+      }
+    }
   }
 
   #post(event: Event, transfer: Transferable[] = []): void {

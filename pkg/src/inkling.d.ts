@@ -25,6 +25,8 @@ export class WasmEngine {
     onProgress: (json: string) => boolean,
   ): Promise<WasmEngine>;
   info(): string;
+  /** How often what computes was replaced; `info()` tells something new when this changes. */
+  replaced(): number;
   tokenize(text: string, addSpecial: boolean, parseSpecial: boolean): Uint32Array;
   detokenize(tokens: Uint32Array, skipSpecial: boolean): string;
   logits(tokens: Uint32Array, source?: Uint32Array): Promise<Float32Array>;

@@ -130,5 +130,7 @@ export type Event =
   | { kind: 'progress'; id: number; progress: LoadProgress }
   | { kind: 'texts'; id: number; done: number; total: number }
   | { kind: 'generation'; id: number; events: GenerationEvent[] }
+  /** What is known of the model has changed: another backend computes. Belongs to no request. */
+  | { kind: 'info'; info: ModelInfo }
   | { kind: 'result'; id: number; value: Results[CallKind] }
   | { kind: 'error'; id: number; error: WireError };

@@ -11,10 +11,10 @@ export type ModelSource = ModelPart | readonly ModelPart[];
 export interface LoadProgress {
   /**
    * `download`: bytes from the network; then the header, the tokenizer and the weights are read from them. On a GPU
-   * its kernels are compiled and checked besides.
+   * its kernels are compiled meanwhile, which `compile` tells once the weights are there, and checked.
    */
   phase: 'download' | 'header' | 'tokenizer' | 'weights' | 'compile' | 'check';
-  /** Done in this phase: bytes, over all files; kernels for `compile` and `check`. */
+  /** Done in this phase: bytes, over all files; kernels for `compile`, parts of the comparison for `check`. */
   loaded: number;
   /** The whole of this phase; 0 while the server has not told. */
   total: number;
@@ -66,6 +66,11 @@ export interface GpuInfo {
 export interface LoadOptions {
   /** Called as loading goes on, about twenty times a second at most. */
   onProgress?: ((progress: LoadProgress) => void) | undefined;
+  /**
+   * Called when `engine.info` changes after loading. A GPU can be taken away at any time; the engine then opens another
+   * one and goes on, or goes on with the CPU where that happens again within a minute (`info.gpu.reason` tells why).
+   */
+  onInfo?: ((info: ModelInfo) => void) | undefined;
   /** Stops loading; the promise rejects with code `aborted`. Has no effect once the engine is there. */
   signal?: AbortSignal | undefined;
   /** Context window in tokens; more takes more memory. Default: 4096, or the model's own where that is less. */

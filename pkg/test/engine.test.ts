@@ -36,6 +36,18 @@ test('loads with info and progress', async () => {
   await engine.dispose();
 });
 
+test('tells when something else computes than at first', async () => {
+  const news: string[] = [];
+  const { engine } = await loadFake({ replacement: 'cpu-simd' }, modelBytes(), {
+    onInfo: ({ backend }) => news.push(backend),
+  });
+  open.push(engine);
+  await engine.tokenize('Hello');
+  assert.deepEqual([engine.info.backend, news], ['fake', []]);
+  await engine.complete({ prompt: 'Hello', max_tokens: 3 });
+  assert.deepEqual([engine.info.backend, news], ['cpu-simd', ['cpu-simd']]);
+});
+
 test('answers as a whole', async () => {
   const { engine } = await start();
   const answer = await engine.chat.completions.create({ messages });

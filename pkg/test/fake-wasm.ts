@@ -19,6 +19,8 @@ export interface FakeOptions {
   failLoad?: unknown;
   /** What came of the GPU. */
   gpu?: GpuInfo;
+  /** What computes from the first completion on, as after the loss of a GPU. */
+  replacement?: string;
   /** Told about each call, for tests of order and of freeing. */
   log?: (entry: string) => void;
 }
@@ -113,6 +115,7 @@ async function load(
 class FakeEngine implements WasmEngine {
   readonly #options: FakeOptions;
   readonly #fileSize: number;
+  #generated = false;
 
   constructor(options: FakeOptions, fileSize: number) {
     this.#options = options;
@@ -122,7 +125,12 @@ class FakeEngine implements WasmEngine {
   info(): string {
     // As the real one, which writes absent facts as null.
     const gpu = this.#options.gpu ?? null;
-    return JSON.stringify({ ...FAKE_INFO, fileSize: this.#fileSize, license: null, gpu });
+    const backend = (this.replaced() > 0 && this.#options.replacement) || FAKE_INFO.backend;
+    return JSON.stringify({ ...FAKE_INFO, fileSize: this.#fileSize, license: null, gpu, backend });
+  }
+
+  replaced(): number {
+    return this.#options.replacement !== undefined && this.#generated ? 1 : 0;
   }
 
   tokenize(text: string): Uint32Array {
@@ -173,6 +181,7 @@ class FakeEngine implements WasmEngine {
   startCompletion(requestJson: string): WasmGeneration {
     const { prompt, promptTokens, maxTokens } = JSON.parse(requestJson) as CoreCompletionRequest;
     this.#options.log?.(`completion ${requestJson}`);
+    this.#generated = true;
     return new FakeGeneration(this.#options, (prompt ?? promptTokens ?? '').length, maxTokens);
   }
 

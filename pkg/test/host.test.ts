@@ -18,7 +18,7 @@ function connect(fake: FakeOptions = {}): Wire {
   const events: Event[] = [];
   worker.addEventListener('message', ({ data }) => events.push(data as Event));
   const closing = (id: number): Event | undefined =>
-    events.find((event) => event.id === id && (event.kind === 'result' || event.kind === 'error'));
+    events.find((event) => (event.kind === 'result' || event.kind === 'error') && event.id === id);
   const closed = async (id: number): Promise<Event> => {
     for (let waited = 0; waited < 5000; waited += 1) {
       const event = closing(id);

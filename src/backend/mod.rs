@@ -157,15 +157,18 @@ impl Backend {
         }
     }
 
-    /// Completes loading: everything that depends on the weights and not on the token.
+    /// Completes loading: everything that depends on the weights and not on the token. `tell` learns how many of how many
+    /// kernels are compiled, where they are.
     ///
     /// # Errors
-    /// [`Error::Internal`](crate::Error::Internal) when a weight was never written.
-    pub fn finish(&mut self) -> Result<()> {
+    /// [`Error::Internal`](crate::Error::Internal) when a weight was never written; [`Error::Gpu`](crate::Error::Gpu)
+    /// when a kernel does not compile; what `tell` returns.
+    #[cfg_attr(not(feature = "webgpu"), expect(unused_variables))]
+    pub async fn finish(&mut self, tell: &mut dyn FnMut(usize, usize) -> Result<()>) -> Result<()> {
         match self {
             Self::Cpu(cpu) => cpu.finish(),
             #[cfg(feature = "webgpu")]
-            Self::Gpu(gpu) => gpu.finish(),
+            Self::Gpu(gpu) => gpu.finish(tell).await,
         }
     }
 

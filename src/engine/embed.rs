@@ -194,16 +194,14 @@ impl Engine {
         if !self.is_embedding_model() {
             self.check_gives(ModelKind::Embedding)?;
         }
-        loop {
-            let mut session = self.new_session()?;
-            let backend = self.backend()?;
+        self.surviving(async |engine| {
+            let mut session = engine.new_session()?;
+            let backend = engine.backend()?;
             backend.set_second_text(second);
-            match session.prefill(backend, tokens, rows).await {
-                Ok(()) => return Ok(backend.logits().to_vec()),
-                Err(Error::GpuLost(reason)) => self.recover(reason).await?,
-                Err(error) => return Err(error),
-            }
-        }
+            session.prefill(backend, tokens, rows).await?;
+            Ok(backend.logits().to_vec())
+        })
+        .await
     }
 
     /// Refuses to make text with a model that gives embeddings or scores.

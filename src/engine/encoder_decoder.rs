@@ -20,6 +20,15 @@ impl Engine {
     /// [`Error::InvalidRequest`] for a model without an encoder, for no tokens or one outside the vocabulary;
     /// [`Error::ContextFull`].
     pub async fn logits_with_source(&mut self, source: &[u32], tokens: &[u32]) -> Result<Vec<f32>> {
+        self.surviving(async |engine| engine.logits_with_source_once(source, tokens).await)
+            .await
+    }
+
+    pub(super) async fn logits_with_source_once(
+        &mut self,
+        source: &[u32],
+        tokens: &[u32],
+    ) -> Result<Vec<f32>> {
         self.check_gives_text()?;
         if source.is_empty() || tokens.is_empty() {
             return Err(Error::InvalidRequest("no tokens given".into()));

@@ -93,7 +93,9 @@ pub enum LoadPhase {
     Tokenizer,
     /// Weights; in bytes.
     Weights,
-    /// Comparison of the GPU's kernels with the reference; 0 of 1, then 1 of 1.
+    /// What is left to compile of the GPU's kernels when the weights are there; in kernels.
+    Compile,
+    /// Comparison of the GPU's kernels with the reference; in parts of the comparison.
     Check,
 }
 
@@ -213,7 +215,8 @@ pub(super) async fn load_weights(
             report(progress, LoadPhase::Weights, loaded, total)?;
         }
     }
-    backend.finish()
+    let mut tell = |done, total| report(progress, LoadPhase::Compile, done as u64, total as u64);
+    backend.finish(&mut tell).await
 }
 
 /// The bytes of some rows of a weight.

@@ -136,12 +136,8 @@ impl Engine {
     /// # Errors
     /// [`Error::InvalidRequest`] for no tokens or one outside the vocabulary, [`Error::ContextFull`].
     pub async fn logits(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
-        loop {
-            match self.logits_once(tokens).await {
-                Err(Error::GpuLost(reason)) => self.recover(reason).await?,
-                other => return other,
-            }
-        }
+        self.surviving(async |engine| engine.logits_once(tokens).await)
+            .await
     }
 
     async fn logits_once(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
@@ -150,7 +146,7 @@ impl Engine {
         }
         self.check_gives_text()?;
         if let Some(start) = self.decoder_start()? {
-            return self.logits_with_source(tokens, &[start]).await;
+            return self.logits_with_source_once(tokens, &[start]).await;
         }
         let mut session = self.new_session()?;
         session
@@ -164,6 +160,11 @@ impl Engine {
     /// # Errors
     /// As [`Engine::logits`].
     pub async fn logits_all(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
+        self.surviving(async |engine| engine.logits_all_once(tokens).await)
+            .await
+    }
+
+    async fn logits_all_once(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
         self.check_gives_text()?;
         let mut session = self.new_session()?;
         let mut all = Vec::new();

@@ -62,7 +62,12 @@ impl Origin {
         }
         let mut info = GpuInfo::default();
         let verdict = self.options.gpu_verdict.as_deref();
-        match self.open_gpu(verdict, &mut info, progress).await {
+        let mut opened = self.open_gpu(verdict, &mut info, progress).await;
+        if matches!(opened, Err(Error::GpuLost(_))) {
+            // Once may be chance, while the model loads as later.
+            opened = self.open_gpu(verdict, &mut info, progress).await;
+        }
+        match opened {
             Ok(backend) => Ok((backend, Some(info))),
             Err(error) if auto && cpu_may_do(&error) => {
                 info.reason = Some(error.to_string());
@@ -132,8 +137,13 @@ impl Origin {
         info.adapter.clone_from(&gpu.adapter);
         let opened = self.open_on(gpu.clone(), verdict, info, progress).await;
         if opened.is_err() {
+            // Whatever failed, a loss is why.
+            let lost = gpu.check();
             // A browser would keep the weights there until it collects what was dropped.
             gpu.device.destroy();
+            if let Err(lost @ Error::GpuLost(_)) = lost {
+                return Err(lost);
+            }
         }
         opened
     }
@@ -170,20 +180,26 @@ impl Origin {
             Software::Take => {}
         }
         let plan = self.plan.clone();
-        let mut gpu = GpuBackend::on(gpu, plan, self.dtypes()?, self.n_ctx, options).await?;
+        let gpu = GpuBackend::on(gpu, plan, self.dtypes()?, self.n_ctx, options).await?;
         let mut outcome = check::Outcome::default();
-        let recalled = check::recall(&mut gpu, verdict, &mut outcome).await;
+        let recalled = check::recall(&gpu, verdict, &mut outcome);
         info.set(&outcome);
-        info.checked = recalled?;
+        let recalled = recalled?;
         let mut backend = Backend::Gpu(Box::new(gpu));
         loader::load_weights(&self.sources, &self.file, &mut backend, progress).await?;
-        if let (Backend::Gpu(gpu), false) = (&mut backend, info.checked) {
-            loader::report(progress, LoadPhase::Check, 0, 1)?;
-            let checked = check::check(gpu, self, &mut outcome).await;
-            info.set(&outcome);
-            checked?;
+        if let Backend::Gpu(gpu) = &mut backend {
+            match recalled {
+                Some(recalled) => recalled.apply(gpu).await?,
+                None => {
+                    let mut tell = |done, total| {
+                        loader::report(progress, LoadPhase::Check, done as u64, total as u64)
+                    };
+                    let checked = check::check(gpu, self, &mut outcome, &mut tell).await;
+                    info.set(&outcome);
+                    checked?;
+                }
+            }
             info.checked = true;
-            loader::report(progress, LoadPhase::Check, 1, 1)?;
         }
         Ok(backend)
     }

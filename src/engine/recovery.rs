@@ -14,6 +14,24 @@ use crate::{Error, Result};
 const SOON: Duration = Duration::from_secs(60);
 
 impl Engine {
+    /// How many backends there were before this one: a caller sees by it that [`Engine::info`] tells something new.
+    pub fn replaced(&self) -> usize {
+        self.backends
+    }
+
+    /// Runs `attempt`, and runs it again on another backend whenever the GPU is lost meanwhile.
+    pub(super) async fn surviving<T>(
+        &mut self,
+        mut attempt: impl AsyncFnMut(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        loop {
+            match attempt(self).await {
+                Err(Error::GpuLost(reason)) => self.recover(reason).await?,
+                other => return other,
+            }
+        }
+    }
+
     /// Puts a new backend in the place of a GPU that was lost for `reason`.
     ///
     /// # Errors

@@ -113,6 +113,11 @@ impl WasmEngine {
         Ok(to_json(self.engine.lease()?.info())?)
     }
 
+    /// How often the backend was replaced, as a lost GPU is: [`WasmEngine::info`] tells something new when this changes.
+    pub fn replaced(&self) -> Result<usize, JsValue> {
+        Ok(self.engine.lease()?.replaced())
+    }
+
     /// Times of the operations since the last call, as JSON; the first call switches the clock on. `null` on a GPU. For
     /// `cargo xtask bench`; the package does not use it.
     pub fn profile(&self) -> Result<String, JsValue> {

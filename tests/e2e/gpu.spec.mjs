@@ -2,7 +2,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { accessibilityFindings, greedy, onPage, phone, shot } from './support/browser.mjs';
-import { answers, answerTo, askAndWait, button, oneLine, ready } from './support/chat.mjs';
+import {
+  answers,
+  answerTo,
+  ask,
+  askAndWait,
+  button,
+  idle,
+  oneLine,
+  ready,
+  volcano,
+} from './support/chat.mjs';
 
 const onGpu = { webgpu: true, settings: { ...greedy, backend: 'gpu' } };
 
@@ -60,4 +70,28 @@ test('where there is no GPU, choosing it is refused in plain words, and automati
     await page.keyboard.press('Escape');
     await askAndWait(page, 'Hello!');
     assert.deepEqual(await answers(page), [oneLine(answerTo('Hello!'))]);
+  }));
+
+test('a GPU that is lost is replaced in the middle of an answer, and the second time by the CPU, which is told', () =>
+  onPage({ ...onGpu, ownBrowser: true, expectErrors: true }, async (page, where) => {
+    const devtools = await where.browser().newBrowserCDPSession();
+    const crash = () => devtools.send('Browser.crashGpuProcess').catch(() => {});
+    await ready(page, 'WebGPU, checked');
+    await ask(page, volcano);
+    await page.locator('.prose.live').waitFor();
+    await crash();
+    await page.locator('.turn.assistant .facts').waitFor();
+    await idle(page);
+    assert.deepEqual(await answers(page), [oneLine(answerTo(volcano))]);
+    await ready(page, 'WebGPU, checked');
+    await crash();
+    await askAndWait(page, 'Hello!');
+    await ready(page, 'CPU');
+    const story = await page.locator('.meter .backend').getAttribute('title');
+    assert.match(story, /^The GPU is not used: .*lost again within a minute/);
+    await page.getByText('The GPU was lost. The CPU goes on.').waitFor();
+    await shot(page, 'gpu-lost-desktop');
+    await page.setViewportSize(phone.viewport);
+    await shot(page, 'gpu-lost-phone');
+    assert.deepEqual(await accessibilityFindings(page), []);
   }));

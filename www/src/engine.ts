@@ -3,6 +3,7 @@
 import { computed, signal } from '@preact/signals';
 import { Engine, type LoadProgress, type ModelInfo, type ModelSource } from 'inkling-llm';
 import { codeOf, describe } from './errors.ts';
+import { notify } from './notices.ts';
 import { settings } from './settings.ts';
 import type { Trouble } from './types.ts';
 
@@ -45,6 +46,18 @@ function nameOf(info: ModelInfo, label: string): string {
   return own && own !== info.architecture ? own : label.replace(/\.gguf$/i, '');
 }
 
+/** What computes has changed while the model is open: its GPU was lost. */
+function learn(source: ModelSource, info: ModelInfo): void {
+  const open = model.value;
+  if (open?.source !== source) return;
+  model.value = { ...open, info };
+  if (!open.info.backend.startsWith('webgpu') || info.backend.startsWith('webgpu')) return;
+  notify('The GPU was lost. The CPU goes on.', {
+    label: 'Use the GPU',
+    run: () => void reopen(),
+  });
+}
+
 async function closeModel(old: OpenModel | null): Promise<void> {
   try {
     await old?.engine.dispose();
@@ -75,6 +88,7 @@ export async function openModel(source: ModelSource, label: string, embedded = f
       onProgress: (progress) => {
         if (mine === attempt) loading.value = state(progress);
       },
+      onInfo: (info) => learn(source, info),
     });
     if (mine !== attempt) {
       await closeModel({ engine } as OpenModel);

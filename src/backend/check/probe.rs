@@ -46,7 +46,7 @@ pub async fn probe(gpu: &Gpu, plan: &Plan, rows: &impl WeightRows, kv_type: KvTy
     };
     let mut backend = GpuBackend::on(gpu.clone(), small, vec![dtype], 1, options).await?;
     backend.write_rows(WeightId(0), 0, &bytes).await?;
-    backend.finish()?;
+    backend.finish(&mut |_, _| Ok(())).await?;
     let mut cache = backend.new_cache(1);
     let gpu_ms = backend.pass_ms(&mut cache).await?;
     if gpu_ms <= cpu_ms {

@@ -1,4 +1,4 @@
-//! What a browser can do and wgpu has no call for: compile many pipelines at once without waiting for each.
+//! What a browser can do and wgpu has no call for: wait, and compile many pipelines at once without waiting for each.
 //!
 //! wgpu calls `createComputePipeline`, which compiles one after the other. While [`Ahead`] exists, its device answers
 //! that call in our way. The first time the compilation only starts, with `createComputePipelineAsync` and the very same
@@ -9,9 +9,11 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use js_sys::{Array, Object, Promise, Reflect};
+use js_sys::{Array, Function, Object, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
+
+use crate::Result;
 
 #[wasm_bindgen]
 extern "C" {
@@ -21,6 +23,19 @@ extern "C" {
 
     #[wasm_bindgen(method, js_name = createComputePipelineAsync)]
     fn compile(this: &Device, descriptor: &JsValue) -> Promise;
+
+    #[wasm_bindgen(js_name = setTimeout)]
+    fn set_timeout(then: &Function, ms: u32);
+}
+
+/// Lets the browser do other things for so many milliseconds.
+pub async fn pause(ms: u32) {
+    // It never rejects.
+    let _ = JsFuture::from(timer(ms)).await;
+}
+
+fn timer(ms: u32) -> Promise {
+    Promise::new(&mut |resolve, _| set_timeout(&resolve, ms))
 }
 
 /// The call that is answered in our way.
@@ -29,8 +44,13 @@ const CALL: &str = "createComputePipeline";
 #[derive(Default)]
 struct State {
     started: Vec<Promise>,
+    /// How many of them are done.
+    done: usize,
     compiled: VecDeque<JsValue>,
 }
+
+/// How often a caller learns how far the compiler has come, in milliseconds.
+const TELL_MS: u32 = 100;
 
 /// Pipelines that are being compiled.
 pub struct Ahead {
@@ -51,7 +71,15 @@ impl Ahead {
         let answer = Closure::new(move |descriptor: JsValue| {
             let mut state = theirs.borrow_mut();
             state.compiled.pop_front().unwrap_or_else(|| {
-                state.started.push(on.compile(&descriptor));
+                let started = on.compile(&descriptor);
+                let theirs = theirs.clone();
+                let watched = started.clone();
+                wasm_bindgen_futures::spawn_local(async move {
+                    // Its outcome is looked at when all are done.
+                    let _ = JsFuture::from(watched).await;
+                    theirs.borrow_mut().done += 1;
+                });
+                state.started.push(started);
                 descriptor
             })
         });
@@ -64,28 +92,39 @@ impl Ahead {
         })
     }
 
-    /// Waits for all that were started; from then on the calls give them.
+    /// Waits for all that were started; from then on the calls give them. Now and then `tell` learns how many are done.
+    ///
+    /// Returns number and message of the first that does not compile.
     ///
     /// # Errors
-    /// Number and message of the first that does not compile.
-    pub async fn wait(&self) -> Result<(), (usize, String)> {
+    /// What `tell` returns.
+    pub async fn wait(
+        &self,
+        tell: &mut dyn FnMut(usize) -> Result<()>,
+    ) -> Result<Option<(usize, String)>> {
         let started: Array = self.state.borrow_mut().started.drain(..).collect();
         // Never rejects: each outcome stands in its place.
-        let outcomes = JsFuture::from(Promise::all_settled(&started)).await;
-        let outcomes = Array::from(&outcomes.unwrap_or_default());
+        let all = Promise::all_settled(&started);
+        let outcomes = loop {
+            let tick = timer(TELL_MS);
+            let first = JsFuture::from(Promise::race(&Array::of2(&all, &tick))).await;
+            let done = self.state.borrow().done;
+            tell(done)?;
+            if let Some(outcomes) = first.unwrap_or_default().dyn_ref::<Array>() {
+                break outcomes.clone();
+            }
+        };
         for (index, outcome) in outcomes.iter().enumerate() {
             let part = |name: &str| Reflect::get(&outcome, &name.into()).unwrap_or_default();
             if part("status") != "fulfilled" {
                 let message = Reflect::get(&part("reason"), &"message".into());
                 let message = message.ok().and_then(|message| message.as_string());
-                return Err((
-                    index,
-                    message.unwrap_or_else(|| "it did not compile".into()),
-                ));
+                let message = message.unwrap_or_else(|| "it did not compile".into());
+                return Ok(Some((index, message)));
             }
             self.state.borrow_mut().compiled.push_back(part("value"));
         }
-        Ok(())
+        Ok(None)
     }
 }
 

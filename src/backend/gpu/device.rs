@@ -1,10 +1,11 @@
 //! The adapter and its device: opened once, with the limits that the adapter has rather than the defaults.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::health::Health;
-use super::kernel::{Bind, Dialect, Kernel, Reduce};
+use super::kernel::{Dialect, Kernel, Reduce};
+use super::pipelines::Pipeline;
 use crate::{Error, Result};
 
 /// Features and limits to leave unused, for tests of what weak adapters do.
@@ -55,36 +56,15 @@ pub struct Gpu {
     /// Name of the adapter.
     pub adapter: String,
     /// What was compiled on this device: models share kernels, and a page may load one after another.
-    compiled: Arc<Mutex<Vec<(Kernel, Pipeline)>>>,
-    /// Buffers and bind groups made so far: a token must not add to them.
-    created: Arc<AtomicUsize>,
+    pub(super) compiled: Arc<Mutex<Vec<(Kernel, Pipeline)>>>,
+    /// Buffers, bind groups and pipelines made so far: a token must not add to them.
+    pub(super) created: Arc<AtomicUsize>,
     /// Whether the adapter only imitates a GPU on the CPU.
     pub software: bool,
     /// What it does without.
     pub restrictions: Restrictions,
     /// Its loss, and errors that nobody waits for.
     health: Health,
-}
-
-/// A compiled kernel. Clones share it.
-#[derive(Clone)]
-pub struct Pipeline {
-    /// The pipeline.
-    pub pipeline: wgpu::ComputePipeline,
-    /// Layout of its bind group.
-    pub layout: wgpu::BindGroupLayout,
-    /// How it reduces, if it does.
-    pub reduce: Reduce,
-}
-
-/// What a pipeline is made of.
-struct Parts {
-    name: &'static str,
-    module: wgpu::ShaderModule,
-    /// Layout of its bind group.
-    layout: wgpu::BindGroupLayout,
-    /// Layout of the pipeline.
-    pipeline: wgpu::PipelineLayout,
 }
 
 impl Gpu {
@@ -192,7 +172,7 @@ impl Gpu {
         })
     }
 
-    /// How many buffers and bind groups were made so far.
+    /// How many buffers, bind groups and pipelines were made so far.
     pub fn created(&self) -> usize {
         self.created.load(Ordering::Relaxed)
     }
@@ -225,144 +205,6 @@ impl Gpu {
             return change(kernel, reduce, source);
         }
         source
-    }
-
-    /// Compiles a kernel. Layouts are explicit, so that a page may compile the same text ahead of us.
-    ///
-    /// # Errors
-    /// [`Error::Gpu`] with the compiler's message.
-    pub async fn compile(&self, kernel: &Kernel, reduce: Reduce) -> Result<Pipeline> {
-        let compiled = || self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = compiled()
-            .iter()
-            .find(|(known, pipeline)| known == kernel && pipeline.reduce == reduce)
-            .map(|(_, pipeline)| pipeline.clone());
-        if let Some(pipeline) = known {
-            return Ok(pipeline);
-        }
-        let pipeline = self.build(kernel, reduce).await?;
-        compiled().push((*kernel, pipeline.clone()));
-        Ok(pipeline)
-    }
-
-    /// Compiles many kernels, in a browser all at once and without keeping it from anything else.
-    ///
-    /// # Errors
-    /// As [`Gpu::compile`].
-    pub async fn compile_all(&self, kernels: &[Kernel]) -> Result<Vec<Pipeline>> {
-        #[cfg(target_arch = "wasm32")]
-        self.compile_ahead(kernels, self.reduce).await?;
-        let mut pipelines = Vec::new();
-        for kernel in kernels {
-            pipelines.push(self.compile(kernel, self.reduce).await?);
-        }
-        Ok(pipelines)
-    }
-
-    /// Makes [`Gpu::compile`] know the kernels.
-    #[cfg(target_arch = "wasm32")]
-    async fn compile_ahead(&self, kernels: &[Kernel], reduce: Reduce) -> Result<()> {
-        let Some(ahead) = super::browser::Ahead::new(&self.device) else {
-            return Ok(());
-        };
-        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let parts: Vec<_> = kernels
-            .iter()
-            .map(|kernel| self.parts(kernel, reduce))
-            .collect();
-        for parts in &parts {
-            self.pipeline(parts);
-        }
-        let popped = scope.pop();
-        let outcome = ahead.wait().await;
-        if let Err((index, message)) = outcome {
-            let name = kernels.get(index).map_or("a kernel", Kernel::name);
-            let message = popped.await.map_or(message, |error| error.to_string());
-            return Err(Error::Gpu(format!("{name}: {message}")));
-        }
-        for (kernel, parts) in kernels.iter().zip(parts) {
-            let pipeline = Pipeline {
-                pipeline: self.pipeline(&parts),
-                layout: parts.layout,
-                reduce,
-            };
-            let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-            compiled.push((*kernel, pipeline));
-        }
-        Ok(())
-    }
-
-    async fn build(&self, kernel: &Kernel, reduce: Reduce) -> Result<Pipeline> {
-        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let parts = self.parts(kernel, reduce);
-        let pipeline = self.pipeline(&parts);
-        let refused = scope.pop().await;
-        self.check()?;
-        match refused {
-            None => Ok(Pipeline {
-                pipeline,
-                layout: parts.layout,
-                reduce,
-            }),
-            Some(error) => Err(Error::Gpu(format!("{}: {error}", parts.name))),
-        }
-    }
-
-    /// Text and layouts of a kernel.
-    fn parts(&self, kernel: &Kernel, reduce: Reduce) -> Parts {
-        let source = self.source(kernel, reduce);
-        let name = kernel.name();
-        let module = self
-            .device
-            .create_shader_module(wgpu::ShaderModuleDescriptor {
-                label: Some(name),
-                source: wgpu::ShaderSource::Wgsl(source.into()),
-            });
-        let state = if kernel.writes_state() {
-            Bind::Write
-        } else {
-            Bind::Read
-        };
-        let entries: Vec<_> = [state, Bind::Uniform]
-            .iter()
-            .chain(kernel.bindings())
-            .enumerate()
-            .map(|(binding, bind)| layout_entry(binding as u32, *bind))
-            .collect();
-        let layout = self
-            .device
-            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-                label: Some(name),
-                entries: &entries,
-            });
-        let pipeline = self
-            .device
-            .create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-                label: Some(name),
-                bind_group_layouts: &[Some(&layout)],
-                immediate_size: 0,
-            });
-        Parts {
-            name,
-            module,
-            layout,
-            pipeline,
-        }
-    }
-
-    fn pipeline(&self, parts: &Parts) -> wgpu::ComputePipeline {
-        self.device
-            .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                label: Some(parts.name),
-                layout: Some(&parts.pipeline),
-                module: &parts.module,
-                entry_point: Some("main"),
-                compilation_options: wgpu::PipelineCompilationOptions {
-                    zero_initialize_workgroup_memory: false,
-                    ..Default::default()
-                },
-                cache: None,
-            })
     }
 }
 
@@ -401,22 +243,4 @@ fn is_software(name: &str, info: &wgpu::AdapterInfo) -> bool {
     let name = format!("{name} {}", info.driver).to_lowercase();
     let known = ["swiftshader", "llvmpipe", "basic render driver", "warp"];
     info.device_type == wgpu::DeviceType::Cpu || known.iter().any(|known| name.contains(known))
-}
-
-fn layout_entry(binding: u32, bind: Bind) -> wgpu::BindGroupLayoutEntry {
-    let ty = match bind {
-        Bind::Uniform => wgpu::BufferBindingType::Uniform,
-        Bind::Read => wgpu::BufferBindingType::Storage { read_only: true },
-        Bind::Write => wgpu::BufferBindingType::Storage { read_only: false },
-    };
-    wgpu::BindGroupLayoutEntry {
-        binding,
-        visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer {
-            ty,
-            has_dynamic_offset: false,
-            min_binding_size: None,
-        },
-        count: None,
-    }
 }

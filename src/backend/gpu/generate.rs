@@ -5,11 +5,13 @@
 //! host does not want after all, because a stop string came, is cut from the cache and costs nothing but its time.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use web_time::Instant;
 
 use super::compile::KEEP;
 use super::readback::{Reading, Staging};
+use super::replay::Replay;
 use super::{GpuBackend, KvCache, MAX_TOKENS, STATE_HEAD};
 use crate::sampling::SamplingParams;
 use crate::{Error, Result};
@@ -51,8 +53,13 @@ impl Rules {
         })
     }
 
-    fn greedy(&self) -> bool {
-        self.temperature <= 0.0
+    /// The dispatches that choose in this way.
+    fn list(&self, replay: &Replay) -> Range<usize> {
+        if self.temperature <= 0.0 {
+            replay.choose()
+        } else {
+            replay.sample()
+        }
     }
 
     /// The words of the state behind `produced`.
@@ -159,6 +166,38 @@ impl GpuBackend {
         })
     }
 
+    /// Chooses a token from the logits that the last pass left, as draw 0 of `seed`; nothing where the rules leave that to
+    /// the host.
+    ///
+    /// # Errors
+    /// Those of [`GpuBackend::forward`].
+    pub async fn choose(
+        &mut self,
+        cache: &KvCache,
+        params: &SamplingParams,
+        seed: u64,
+    ) -> Result<Option<u32>> {
+        let Some(run) = self.start_run(params, seed, cache.len() + 1) else {
+            return Ok(None);
+        };
+        self.write_state(cache, &[0], 1, run.rules);
+        let replay = self.ready()?;
+        let list = run.rules.list(replay);
+        let mut encoder = self
+            .gpu
+            .device
+            .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            replay.record(self, &mut pass, list, cache, (cache.len(), 1, 1));
+        }
+        let (from, mut chosen) = ((STATE_HEAD * 4) as u64, [0u32]);
+        run.staging[0].copy(&mut encoder, &self.buffers.state, from, 4);
+        self.gpu.queue.submit([encoder.finish()]);
+        run.staging[0].read(&self.gpu, &mut chosen).await?;
+        Ok(Some(chosen[0]))
+    }
+
     /// The token that follows `token`, which is the newest one and not in the cache yet. At most `wanted` tokens are
     /// chosen ahead, this one included. The cache counts all that are under way: cut it when the caller has enough.
     ///
@@ -224,11 +263,7 @@ impl GpuBackend {
             .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
             let replay = self.ready()?;
-            let choose = if run.rules.greedy() {
-                replay.choose()
-            } else {
-                replay.sample()
-            };
+            let choose = run.rules.list(replay);
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             for step in 0..steps {
                 let place = (cache.len() + step, 1, 1);

@@ -54,13 +54,42 @@ impl Health {
     }
 }
 
+/// How long a loss may be on its way when a wait has failed already, in steps of milliseconds.
+const WORD_MS: [u32; 6] = [0, 5, 20, 50, 100, 200];
+
+impl Gpu {
+    /// What became of the device, after something failed on it without a reason: browsers end all waits for a device that
+    /// is lost, and tell of the loss itself a little later.
+    ///
+    /// # Errors
+    /// As [`Gpu::check`].
+    pub async fn check_again(&self) -> Result<()> {
+        for ms in WORD_MS {
+            self.check()?;
+            pause(ms).await;
+        }
+        self.check()
+    }
+}
+
+/// Lets the device's callbacks come.
+pub async fn pause(ms: u32) {
+    #[cfg(target_arch = "wasm32")]
+    super::browser::pause(ms).await;
+    // They have come: whoever waits here polls the device before.
+    #[cfg(not(target_arch = "wasm32"))]
+    let _ = ms;
+}
+
 impl GpuBackend {
     /// The device.
     pub fn gpu(&self) -> &Gpu {
         &self.gpu
     }
 
-    /// Destroys the device, as the system may do at any time; for tests.
+    /// Destroys the device, as the system may do at any time. For tests; not in releases.
+    #[cfg(debug_assertions)]
+    #[doc(hidden)]
     pub fn lose(&self) {
         self.gpu.device.destroy();
     }

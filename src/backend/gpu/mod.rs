@@ -6,6 +6,7 @@
 
 #[cfg(target_arch = "wasm32")]
 mod browser;
+mod buffers;
 mod chunks;
 mod compile;
 mod device;
@@ -17,6 +18,7 @@ pub mod kernel;
 mod kv_cache;
 mod layout;
 mod pace;
+mod pipelines;
 mod program;
 mod readback;
 mod replay;
@@ -28,18 +30,20 @@ mod uploads;
 mod weights;
 
 use crate::backend::{KvType, LogitRows};
-use crate::model::{Plan, RopeSpec, WeightId};
+use crate::model::{Plan, WeightId};
 use crate::quant::DType;
 use crate::{Error, Result};
 
+use buffers::{Buffers, rotary_table};
 use chunks::{Chunks, MAX_CHUNK};
-use compile::{CANDIDATE_BYTES, Target};
-use device::Pipeline;
+use compile::Target;
 pub use device::{Gpu, Restrictions, Software};
 use generate::Rules;
 pub use generate::Run;
 use kernel::MAX_TOKENS;
 pub use kv_cache::KvCache;
+pub use pipelines::Tell;
+use pipelines::{Compiling, Pipeline};
 use program::{Params, Program};
 use readback::Staging;
 use replay::Replay;
@@ -66,15 +70,14 @@ const STATE_HEAD: usize = 16;
 /// Words of the state before the tokens of the chunk: its head and the ring of chosen tokens.
 const STATE_TOKENS: usize = STATE_HEAD + MAX_TOKENS;
 
-/// Rows of a rotary table for the low part of a position.
-const ROTARY_LOW: usize = 256;
-
 /// A model on the GPU.
 pub struct GpuBackend {
     gpu: Gpu,
     plan: Plan,
     options: GpuOptions,
     program: Program,
+    /// Until [`GpuBackend::finish`] has waited for them.
+    compiling: Option<Compiling>,
     pipelines: Vec<Pipeline>,
     weights: Weights,
     buffers: Buffers,
@@ -96,24 +99,13 @@ pub struct GpuBackend {
     name: &'static str,
 }
 
-/// Buffers that belong to no weight and no session.
-struct Buffers {
-    state: wgpu::Buffer,
-    activations: Vec<wgpu::Buffer>,
-    rotary: Vec<wgpu::Buffer>,
-    parts: wgpu::Buffer,
-    candidates: wgpu::Buffer,
-    ranked: [wgpu::Buffer; 2],
-    unused: wgpu::Buffer,
-}
-
 impl GpuBackend {
-    /// Opens a device, compiles the kernels that `plan` needs and makes room for its weights, which are stored as
+    /// Opens a device, begins to compile the kernels that `plan` needs and makes room for its weights, which are stored as
     /// `dtypes` in the file. Sessions will have up to `n_ctx` positions.
     ///
     /// # Errors
-    /// [`Error::GpuUnavailable`] without an adapter, [`Error::OutOfMemory`], [`Error::Gpu`] for what no kernel takes or
-    /// when one does not compile. In each case the CPU may still do.
+    /// [`Error::GpuUnavailable`] without an adapter, [`Error::OutOfMemory`], [`Error::Gpu`] for what no kernel takes. In
+    /// each case the CPU may still do.
     pub async fn new(
         plan: Plan,
         dtypes: Vec<DType>,
@@ -150,9 +142,10 @@ impl GpuBackend {
             n_ctx,
         };
         let (program, layout) = compile::compile(&plan, &dtypes, target)?;
-        let pipelines = gpu.compile_all(&program.kernels).await?;
         let weights = Weights::new(&gpu, layout, dtypes).await?;
         let buffers = Buffers::new(&gpu, &plan, &program, n_ctx).await?;
+        // Last, since whoever gives up before must not leave the compiler working.
+        let compiling = gpu.start_compiling(&program.kernels);
         let (width, rows) = program.buffers[plan.logits.0];
         let staging = Staging::new(&gpu, (width * rows * 4) as u64);
         let fixed = options.restrictions.chunk.is_some();
@@ -166,8 +159,9 @@ impl GpuBackend {
             gpu,
             plan,
             options,
+            compiling: Some(compiling),
+            pipelines: Vec::new(),
             program,
-            pipelines,
             weights,
             buffers,
             replay: None,
@@ -231,8 +225,11 @@ impl GpuBackend {
     /// See [`Backend::finish`](super::Backend::finish).
     ///
     /// # Errors
-    /// [`Error::Internal`].
-    pub fn finish(&mut self) -> Result<()> {
+    /// [`Error::Internal`], [`Error::Gpu`] when a kernel does not compile, what `tell` returns.
+    pub async fn finish(&mut self, tell: Tell<'_>) -> Result<()> {
+        if let Some(compiling) = self.compiling.take() {
+            self.pipelines = compiling.wait(&self.gpu, tell).await?;
+        }
         self.weights.finish(&self.gpu, &self.plan)?;
         for (spec, buffer) in self.plan.ropes.iter().zip(&self.buffers.rotary) {
             let factors = spec.factors.and_then(|id| self.weights.factors(id));
@@ -433,63 +430,6 @@ impl GpuBackend {
             .queue
             .write_buffer(&self.buffers.state, 0, bytemuck::cast_slice(&state));
     }
-}
-
-impl Buffers {
-    async fn new(gpu: &Gpu, plan: &Plan, program: &Program, n_ctx: usize) -> Result<Self> {
-        let sizes: Vec<u64> = program
-            .buffers
-            .iter()
-            .map(|(width, rows)| (width * rows * 4) as u64)
-            .collect();
-        let rotary_size = |spec: &RopeSpec| (rotary_rows(n_ctx) * spec.n_rot / 2 * 8) as u64;
-        let total = sizes.iter().sum::<u64>() + plan.ropes.iter().map(rotary_size).sum::<u64>();
-        let make = || Self {
-            state: gpu.storage("state", ((STATE_TOKENS + program.max_tokens) * 4) as u64),
-            activations: sizes
-                .iter()
-                .map(|bytes| gpu.storage("activations", *bytes))
-                .collect(),
-            rotary: plan
-                .ropes
-                .iter()
-                .map(|spec| gpu.storage("rotary", rotary_size(spec)))
-                .collect(),
-            parts: gpu.storage("attention parts", program.parts_floats as u64 * 4),
-            candidates: gpu.storage("candidates", CANDIDATE_BYTES as u64),
-            ranked: program
-                .ranked
-                .map(|count| gpu.storage("ranked", count as u64 * 8)),
-            unused: gpu.storage("unused", 16),
-        };
-        gpu.allocating(total, make).await
-    }
-}
-
-fn rotary_rows(n_ctx: usize) -> usize {
-    ROTARY_LOW + n_ctx.div_ceil(ROTARY_LOW)
-}
-
-/// `(cos, sin)` of each pair for the low part of a position, with the magnitude, then for the multiples of it.
-fn rotary_table(spec: &RopeSpec, factors: Option<&[f32]>, n_ctx: usize) -> Vec<f32> {
-    let mut table = Vec::with_capacity(rotary_rows(n_ctx) * spec.n_rot);
-    for row in 0..rotary_rows(n_ctx) {
-        let low = row < ROTARY_LOW;
-        let position = if low {
-            row
-        } else {
-            (row - ROTARY_LOW) * ROTARY_LOW
-        };
-        for (i, freq) in spec.freqs.iter().enumerate() {
-            let freq = factors
-                .and_then(|factors| factors.get(i))
-                .map_or(*freq, |factor| freq / factor);
-            let (sin, cos) = (position as f64 * f64::from(freq)).sin_cos();
-            let magnitude = if low { spec.magnitude } else { 1.0 };
-            table.extend([cos as f32 * magnitude, sin as f32 * magnitude]);
-        }
-    }
-    table
 }
 
 /// Bytes between parameter structs: the largest alignment of uniforms that an adapter may ask for.

@@ -81,6 +81,9 @@ impl Reading {
     pub async fn arrive(self, gpu: &Gpu) -> Result<()> {
         let arrived = self.mapped_by(gpu).await;
         // The device's own word says more than that of the map.
+        if arrived.is_err() {
+            gpu.check_again().await?;
+        }
         gpu.check()?;
         arrived
     }
@@ -167,8 +170,12 @@ impl Staging {
         let view = self
             .buffer
             .slice(..size_of_val(out) as u64)
-            .get_mapped_range()
-            .map_err(|error| Error::Gpu(error.to_string()))?;
+            .get_mapped_range();
+        let Ok(view) = view else {
+            // A device that is lost takes its mappings along.
+            gpu.check_again().await?;
+            return Err(Error::Gpu("a mapped buffer cannot be read".into()));
+        };
         bytemuck::cast_slice_mut::<T, u8>(out).copy_from_slice(&view);
         drop(view);
         self.buffer.unmap();

@@ -88,7 +88,8 @@ impl Watch {
 }
 
 impl GpuBackend {
-    /// Runs `tokens` at the end of the cache through `list` and tells what the steps in `wanted` read and wrote.
+    /// Runs `tokens` at the end of the cache through the steps of `list` that `runs` names, and tells what those in
+    /// `wanted` read and wrote.
     ///
     /// # Errors
     /// Those of [`GpuBackend::forward`].
@@ -97,6 +98,7 @@ impl GpuBackend {
         cache: &mut KvCache,
         list: List,
         tokens: &[u32],
+        runs: impl Fn(usize) -> bool,
         wanted: impl Fn(usize) -> bool,
     ) -> Result<Vec<Tap>> {
         self.reserve(cache, tokens.len()).await?;
@@ -107,10 +109,23 @@ impl GpuBackend {
         if list == List::FusedLong {
             self.program.split_from = 0;
         }
-        let result = self.run_tapped(cache, list, tokens.len(), wanted).await;
+        let mut groups = self.groups(list)?;
+        groups.retain(|(step, _)| runs(*step));
+        let result = self
+            .run_tapped(cache, list, tokens.len(), groups, wanted)
+            .await;
         self.program.split_from = split_from;
         cache.advance(tokens.len());
         result
+    }
+
+    /// The steps of a list, each with its dispatches.
+    fn groups(&self, list: List) -> Result<Vec<(usize, Range<usize>)>> {
+        let replay = self.ready()?;
+        Ok(replay.steps(match list {
+            List::Plain => replay.chunk(),
+            List::Fused | List::FusedLong => replay.fused(),
+        }))
     }
 
     async fn run_tapped(
@@ -118,13 +133,10 @@ impl GpuBackend {
         cache: &KvCache,
         list: List,
         tokens: usize,
+        groups: Vec<(usize, Range<usize>)>,
         wanted: impl Fn(usize) -> bool,
     ) -> Result<Vec<Tap>> {
         let replay = self.ready()?;
-        let groups = replay.steps(match list {
-            List::Plain => replay.chunk(),
-            List::Fused | List::FusedLong => replay.fused(),
-        });
         let watch = self.watch(replay, list, tokens, &groups, &wanted);
         let staging = Staging::new(&self.gpu, watch.floats as u64 * 4);
         let mut encoder = self
@@ -225,12 +237,30 @@ impl GpuBackend {
         found
     }
 
-    /// Steps of the plain list that together use every kernel in it.
-    pub fn steps_with_every_kernel(&self) -> Result<Vec<usize>> {
+    /// Logits that the last pass left for its first row.
+    ///
+    /// # Errors
+    /// [`Error::GpuLost`](crate::Error::GpuLost), [`Error::Gpu`](crate::Error::Gpu).
+    pub async fn last_logits(&self) -> Result<Vec<f32>> {
+        let buffer = &self.buffers.activations[self.plan.logits.0];
+        let mut logits = vec![0.0f32; self.program.buffers[self.plan.logits.0].0];
+        let mut encoder = self
+            .gpu
+            .device
+            .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        self.staging
+            .copy(&mut encoder, buffer, 0, logits.len() as u64 * 4);
+        self.gpu.queue.submit([encoder.finish()]);
+        self.staging.read(&self.gpu, &mut logits).await?;
+        Ok(logits)
+    }
+
+    /// Steps of a list that together use every kernel in it.
+    pub fn steps_with_every_kernel(&self, list: List) -> Result<Vec<usize>> {
         let replay = self.ready()?;
         let mut seen = Vec::new();
         let mut steps = Vec::new();
-        for (step, range) in replay.steps(replay.chunk()) {
+        for (step, range) in self.groups(list)? {
             let kernels = kernels(replay.list(range));
             if kernels.iter().any(|kernel| !seen.contains(kernel)) {
                 seen.extend(kernels);

@@ -28,6 +28,8 @@ struct Stage {
     buffer: wgpu::Buffer,
     /// Under way when the device has it; else it is mapped.
     mapping: Option<Reading>,
+    /// While it is mapped and in use.
+    window: Option<Window>,
     used: u64,
     copies: Vec<Copy>,
 }
@@ -58,7 +60,11 @@ impl Uploads {
             let stage = self.stage(gpu).await?;
             let room = (STAGE_BYTES - stage.used) as usize;
             let (now, later) = left.split_at(room.min(left.len()));
-            stage.put(now, target, at)?;
+            if let Err(error) = stage.put(now, target, at) {
+                // A device that is lost takes its mappings along.
+                gpu.check_again().await?;
+                return Err(error);
+            }
             at += now.len() as u64;
             left = later;
         }
@@ -105,23 +111,27 @@ impl Uploads {
 
 impl Stage {
     fn new(gpu: &Gpu) -> Self {
+        // Not mapped when it is made: where that fails, browsers throw and wgpu panics.
+        let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
+        let buffer = gpu.buffer("upload", STAGE_BYTES, usage);
         Self {
-            buffer: gpu.device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("upload"),
-                size: STAGE_BYTES,
-                usage: wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
-                mapped_at_creation: true,
-            }),
-            mapping: None,
+            mapping: Some(map(&buffer, wgpu::MapMode::Write, STAGE_BYTES, None)),
+            buffer,
+            window: None,
             used: 0,
             copies: Vec::new(),
         }
     }
 
     fn put(&mut self, bytes: &[u8], target: &wgpu::Buffer, at: u64) -> Result<()> {
+        if self.window.is_none() {
+            self.window = Window::of(&self.buffer);
+        }
+        let window = self.window.as_ref();
+        if !window.is_some_and(|window| window.fill(self.used, bytes)) {
+            return Err(Error::Gpu("an upload buffer is not mapped".into()));
+        }
         let end = self.used + bytes.len() as u64;
-        fill(&self.buffer.slice(self.used..end), bytes)
-            .map_err(|error| Error::Gpu(error.to_string()))?;
         self.copies.push(Copy {
             from: self.used,
             bytes: bytes.len() as u64,
@@ -134,6 +144,7 @@ impl Stage {
 
     /// Hands the buffer to the device.
     fn send(&mut self, gpu: &Gpu) -> wgpu::SubmissionIndex {
+        self.window = None;
         self.buffer.unmap();
         let mut encoder = gpu
             .device
@@ -152,21 +163,48 @@ impl Stage {
     }
 }
 
-#[cfg(not(target_arch = "wasm32"))]
-fn fill(
-    slice: &wgpu::BufferSlice<'_>,
-    bytes: &[u8],
-) -> std::result::Result<(), wgpu::MapRangeError> {
-    slice.get_mapped_range_mut()?.copy_from_slice(bytes);
-    Ok(())
+/// What a mapped buffer shows.
+struct Window {
+    #[cfg(not(target_arch = "wasm32"))]
+    buffer: wgpu::Buffer,
+    /// The bytes themselves: wgpu's own view would copy them into the wasm memory first.
+    #[cfg(target_arch = "wasm32")]
+    bytes: js_sys::Uint8Array,
 }
 
-/// Straight from the wasm memory: wgpu's own view would copy the range into it first.
+#[cfg(not(target_arch = "wasm32"))]
+impl Window {
+    fn of(buffer: &wgpu::Buffer) -> Option<Self> {
+        Some(Self {
+            buffer: buffer.clone(),
+        })
+    }
+
+    /// Copies `bytes` to byte `at`; false when the buffer is mapped no longer.
+    fn fill(&self, at: u64, bytes: &[u8]) -> bool {
+        let slice = self.buffer.slice(at..at + bytes.len() as u64);
+        let view = slice.get_mapped_range_mut();
+        view.map(|mut view| view.copy_from_slice(bytes)).is_ok()
+    }
+}
+
 #[cfg(target_arch = "wasm32")]
-fn fill(
-    slice: &wgpu::BufferSlice<'_>,
-    bytes: &[u8],
-) -> std::result::Result<(), wgpu::MapRangeError> {
-    slice.get_mapped_range()?.as_uint8array().copy_from(bytes);
-    Ok(())
+impl Window {
+    fn of(buffer: &wgpu::Buffer) -> Option<Self> {
+        let view = buffer.slice(..).get_mapped_range().ok()?;
+        Some(Self {
+            bytes: view.as_uint8array().clone(),
+        })
+    }
+
+    /// Copies `bytes` to byte `at`; false when the buffer is mapped no longer. A device that is lost takes the memory
+    /// away, and whoever touches it then gets an exception.
+    fn fill(&self, at: u64, bytes: &[u8]) -> bool {
+        let mapped = u64::from(self.bytes.length()) >= at + bytes.len() as u64;
+        if mapped {
+            let (from, to) = (at as u32, at as u32 + bytes.len() as u32);
+            self.bytes.subarray(from, to).copy_from(bytes);
+        }
+        mapped
+    }
 }

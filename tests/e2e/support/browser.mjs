@@ -47,7 +47,7 @@ export const greedy = { temperature: 0, repetitionPenalty: 1 };
 /**
  * Runs one case on a fresh page. Fails if a request went anywhere but the page's own server and `alsoAllowed`, or if
  * the page logged an error. `settings` are stored before the page opens, and `before` runs in it first. `webgpu` asks for
- * a browser that has it.
+ * a browser that has it, `ownBrowser` one that no other case uses.
  */
 export async function onPage(options, work) {
   const {
@@ -56,10 +56,13 @@ export async function onPage(options, work) {
     path = '',
     expectErrors = false,
     webgpu = false,
+    ownBrowser = false,
     before,
     ...context
   } = options;
-  const browser = await browserWith(webgpu);
+  const browser = ownBrowser
+    ? await launch({ webgpu: webgpu ? 'software' : 'none' })
+    : await browserWith(webgpu);
   const where = await browser.newContext({ ...desktop, reducedMotion: 'reduce', ...context });
   const allowed = [new URL(site).origin, ...alsoAllowed];
   const strays = [];
@@ -92,6 +95,7 @@ export async function onPage(options, work) {
     throw error;
   } finally {
     await where.close();
+    if (ownBrowser) await browser.close();
   }
 }
 

@@ -11,6 +11,7 @@ function phaseText(): string {
   if (progress.phase === 'download') {
     return `Loading the model, ${megabytes(progress.loaded)} of ${megabytes(progress.total)}`;
   }
+  if (progress.phase === 'compile') return 'Preparing the GPU';
   if (progress.phase === 'check') return 'Checking the GPU';
   return 'Preparing the model';
 }

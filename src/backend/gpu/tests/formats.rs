@@ -79,7 +79,7 @@ fn loaded(device: &Gpu, plan: Plan, weights: &[(DType, &[u8])]) -> GpuBackend {
     for (i, (_, bytes)) in weights.iter().enumerate() {
         block_on(gpu.write_rows(WeightId(i), 0, bytes)).unwrap();
     }
-    gpu.finish().unwrap();
+    block_on(gpu.finish(&mut |_, _| Ok(()))).unwrap();
     gpu
 }
 

@@ -94,7 +94,7 @@ impl Model {
         for id in (0..self.plan.weights.len()).map(WeightId) {
             block_on(backend.write_rows(id, 0, self.weight(id))).unwrap();
         }
-        backend.finish().unwrap();
+        block_on(backend.finish(&mut |_, _| Ok(()))).unwrap();
         backend
     }
 

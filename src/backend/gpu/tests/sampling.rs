@@ -56,7 +56,7 @@ fn tokens_drawn_on_the_gpu_are_those_of_the_host() {
         let plan = bare_logits(n_vocab);
         let mut gpu =
             block_on(GpuBackend::on(gpu.clone(), plan, Vec::new(), 128, options)).unwrap();
-        gpu.finish().unwrap();
+        block_on(gpu.finish(&mut |_, _| Ok(()))).unwrap();
         let mut logits: Vec<f32> = (0..n_vocab)
             .map(|i| ((i * 2_654_435_761 + 13) % (1 << 24)) as f32 / (1 << 24) as f32 * 9.0)
             .collect();

@@ -1,0 +1,81 @@
+// Pages of a Chromium with WebGPU on a software adapter, and workers whose GPU a test can reach.
+import { after } from 'node:test';
+import type { Browser } from 'playwright-core';
+import { answers, here, origin, root } from './page.js';
+
+/**
+ * Runs in the worker before the engine: keeps the devices that it asks for and the memory of its wasm module, counts
+ * what is made, and does what the page says through a channel.
+ */
+function hooks(): void {
+  interface Device {
+    destroy(): void;
+  }
+  const scope = globalThis as unknown as Record<string, { prototype: Record<string, unknown> }>;
+  const devices: Device[] = [];
+  const counts: Record<string, number> = {};
+  let memory: { buffer: ArrayBufferLike } | undefined;
+  const wrap = (name: string, method: string, then: (result: unknown) => unknown): void => {
+    const { prototype } = scope[name] as { prototype: Record<string, (...all: unknown[]) => unknown> };
+    const original = prototype[method];
+    prototype[method] = function (...all) {
+      counts[method] = (counts[method] ?? 0) + 1;
+      return then(original?.apply(this, all));
+    };
+  };
+  wrap('GPUAdapter', 'requestDevice', (promise) =>
+    (promise as Promise<Device>).then((device) => {
+      devices.push(device);
+      return device;
+    }),
+  );
+  for (const method of ['createComputePipeline', 'createComputePipelineAsync', 'createBuffer']) {
+    wrap('GPUDevice', method, (result) => result);
+  }
+  const { instantiateStreaming, instantiate } = WebAssembly;
+  const seen = (result: WebAssembly.WebAssemblyInstantiatedSource): typeof result => {
+    memory = result.instance.exports['memory'] as { buffer: ArrayBufferLike } | undefined;
+    return result;
+  };
+  WebAssembly.instantiateStreaming = (...all) => instantiateStreaming(...all).then(seen);
+  const compile = instantiate as (...all: unknown[]) => Promise<WebAssembly.WebAssemblyInstantiatedSource>;
+  WebAssembly.instantiate = ((...all: unknown[]) => compile(...all).then(seen)) as typeof instantiate;
+  const channel = new BroadcastChannel('gpu');
+  channel.onmessage = ({ data }) => {
+    if (data === 'lose') devices.at(-1)?.destroy();
+    if (data === 'ask') {
+      channel.postMessage({ ...counts, devices: devices.length, heap: memory?.buffer.byteLength ?? 0 });
+    }
+  };
+}
+
+const script = (text: string) => (response: import('node:http').ServerResponse) =>
+  void response.setHeader('content-type', 'text/javascript').end(text);
+answers.set('/hooks.js', script(`(${hooks.toString()})();`));
+// Modules run in the order in which they are imported.
+answers.set('/gpu-worker.js', script(`import '/hooks.js'; import '/pkg/dist/worker.js';`));
+
+let browser: Promise<Browser> | undefined;
+after(async () => (await browser)?.close());
+
+/** Runs `body` in a page that has WebGPU. `globalThis.crashGpu()` there ends the browser's GPU process. */
+export async function onGpu<A, T>(body: (argument: A) => Promise<T>, argument: A): Promise<T> {
+  const { launch } = (await import(`${root}xtask/browser/chromium.mjs`)) as {
+    launch(options: { webgpu: string }): Promise<Browser>;
+  };
+  browser ??= launch({ webgpu: 'software' });
+  const page = await (await browser).newPage();
+  page.on('console', (message) => {
+    if (message.type() === 'error') console.error(message.text());
+  });
+  try {
+    await page.exposeFunction('crashGpu', async () => {
+      const session = await (await browser)?.newBrowserCDPSession();
+      await session?.send('Browser.crashGpuProcess');
+    });
+    await page.goto(`${origin(here)}/plain`);
+    return await page.evaluate(body as (argument: unknown) => Promise<T>, argument);
+  } finally {
+    await page.close();
+  }
+}
