@@ -25,6 +25,42 @@ pub(super) trait Block: AnyBitPattern + NoUninit {
     fn quantize(x: &[f32]) -> Self;
 }
 
+/// A block of 256 whose scales are integers under one number, and so are its minima: `w = d * scale * q - dmin * min`.
+pub(super) trait SuperBlock: AnyBitPattern + NoUninit {
+    /// Elements that share a scale: 16 or 32.
+    const SUB: usize;
+    /// Whether there are minima.
+    const HAS_MIN: bool = false;
+
+    /// Writes `q[..256]`, `scales[..256 / SUB]` and, with `HAS_MIN`, `mins[..256 / SUB]`; gives `d` and `dmin`.
+    fn nested(&self, q: &mut [i8], scales: &mut [i8], mins: &mut [i8]) -> (f32, f32);
+
+    /// As [`Block::quantize`].
+    fn quantize(x: &[f32]) -> Self;
+}
+
+impl<B: SuperBlock> Block for B {
+    const LEN: usize = MAX_LEN;
+    const SUB: usize = <B as SuperBlock>::SUB;
+    const HAS_MIN: bool = <B as SuperBlock>::HAS_MIN;
+
+    fn affine(&self, q: &mut [i8], scales: &mut [f32], mins: &mut [f32]) {
+        let mut small = [[0; MAX_LEN / MIN_SUB]; 2];
+        let [small_scales, small_mins] = &mut small;
+        let (d, dmin) = self.nested(q, small_scales, small_mins);
+        for (scale, small) in scales.iter_mut().zip(small_scales) {
+            *scale = d * f32::from(*small);
+        }
+        for (min, small) in mins.iter_mut().zip(small_mins) {
+            *min = dmin * f32::from(*small);
+        }
+    }
+
+    fn quantize(x: &[f32]) -> Self {
+        <B as SuperBlock>::quantize(x)
+    }
+}
+
 /// A half-precision number inside a block, little-endian, without alignment.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(transparent)]
@@ -55,6 +91,8 @@ pub(super) struct Reader {
     pub(super) sub: usize,
     pub(super) has_min: bool,
     pub(super) read: Read,
+    /// For super-blocks.
+    pub(super) nested: Option<NestedFn>,
 }
 
 /// How whole blocks are read.
@@ -65,6 +103,21 @@ pub(super) enum Read {
 
 /// `(bytes, q, scales, mins)`
 type AffineFn = fn(&[u8], &mut [i8], &mut [f32], &mut [f32]);
+
+/// `(bytes, q, scales)`
+type NestedFn = fn(&[u8], &mut [i8], Nested<'_>);
+
+/// Where [`nested`](super::nested) writes scales and minima.
+pub struct Nested<'a> {
+    /// A number for 256 elements, which multiplies the scales.
+    pub d: &'a mut [f32],
+    /// An integer for each sub-block.
+    pub scales: &'a mut [i8],
+    /// As `d`, for the minima.
+    pub dmin: &'a mut [f32],
+    /// As `scales`.
+    pub mins: &'a mut [i8],
+}
 
 impl Format {
     /// A block format; `bytes` is GGML's size of it.
@@ -83,9 +136,17 @@ impl Format {
                 sub: B::SUB,
                 has_min: B::HAS_MIN,
                 read: Read::Affine(affine_blocks::<B>),
+                nested: None,
             },
             quantize: quantize_blocks::<B>,
         }
+    }
+
+    /// The same with nested scales.
+    pub(super) const fn super_block<B: SuperBlock>(bytes: usize) -> Self {
+        let mut format = Self::block::<B>(bytes);
+        format.reader.nested = Some(nested_blocks::<B>);
+        format
     }
 
     /// A plain float format.
@@ -97,6 +158,7 @@ impl Format {
                 sub: 0,
                 has_min: false,
                 read: Read::Floats(T::read_all),
+                nested: None,
             },
             quantize: T::write_all,
         }
@@ -141,6 +203,20 @@ fn affine_blocks<B: Block>(bytes: &[u8], q: &mut [i8], scales: &mut [f32], mins:
         .zip(mins.chunks_exact_mut(subs));
     for (block, ((q, scales), mins)) in blocks::<B>(bytes).iter().zip(parts) {
         block.affine(q, scales, mins);
+    }
+}
+
+fn nested_blocks<B: SuperBlock>(bytes: &[u8], q: &mut [i8], out: Nested<'_>) {
+    let subs = MAX_LEN / <B as SuperBlock>::SUB;
+    let numbers = out.d.iter_mut().zip(out.dmin);
+    let parts = q
+        .chunks_exact_mut(MAX_LEN)
+        .zip(out.scales.chunks_exact_mut(subs))
+        .zip(out.mins.chunks_exact_mut(subs));
+    for ((block, (d, dmin)), ((q, scales), mins)) in
+        blocks::<B>(bytes).iter().zip(numbers).zip(parts)
+    {
+        (*d, *dmin) = block.nested(q, scales, mins);
     }
 }
 

@@ -6,7 +6,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::block::rounding::{extreme, nearest, scale_and_min, super_scale};
-use super::block::{Block, Half};
+use super::block::{Half, SuperBlock};
 
 const LEN: usize = 256;
 
@@ -21,21 +21,20 @@ pub(super) struct BlockQ2K {
     dmin: Half,
 }
 
-impl Block for BlockQ2K {
-    const LEN: usize = LEN;
+impl SuperBlock for BlockQ2K {
     const SUB: usize = 16;
     const HAS_MIN: bool = true;
 
-    fn affine(&self, q: &mut [i8], scales: &mut [f32], mins: &mut [f32]) {
-        let (d, dmin) = (self.d.to_f32(), self.dmin.to_f32());
+    fn nested(&self, q: &mut [i8], scales: &mut [i8], mins: &mut [i8]) -> (f32, f32) {
         for (i, q) in q.chunks_exact_mut(16).enumerate() {
-            scales[i] = d * f32::from(self.scales[i] & 15);
-            mins[i] = dmin * f32::from(self.scales[i] >> 4);
+            scales[i] = (self.scales[i] & 15) as i8;
+            mins[i] = (self.scales[i] >> 4) as i8;
             let (byte, shift) = two_bit_place(16 * i);
             for (q, byte) in q.iter_mut().zip(&self.qs[byte..]) {
                 *q = (byte >> shift & 3) as i8;
             }
         }
+        (self.d.to_f32(), self.dmin.to_f32())
     }
 
     fn quantize(x: &[f32]) -> Self {
@@ -66,22 +65,21 @@ pub(super) struct BlockQ3K {
     d: Half,
 }
 
-impl Block for BlockQ3K {
-    const LEN: usize = LEN;
+impl SuperBlock for BlockQ3K {
     const SUB: usize = 16;
 
-    fn affine(&self, q: &mut [i8], scales: &mut [f32], _mins: &mut [f32]) {
-        let d = self.d.to_f32();
+    fn nested(&self, q: &mut [i8], scales: &mut [i8], _mins: &mut [i8]) -> (f32, f32) {
         for (i, q) in q.chunks_exact_mut(16).enumerate() {
             let low = self.scales[i % 8] >> (4 * (i / 8)) & 15;
             let high = self.scales[8 + i % 4] >> (2 * (i / 4)) & 3;
-            scales[i] = d * (f32::from(low | high << 4) - 32.0);
+            scales[i] = (low | high << 4) as i8 - 32;
             let (byte, shift) = two_bit_place(16 * i);
             let high_bits = &self.hmask[16 * (i % 2)..];
             for ((q, byte), high) in q.iter_mut().zip(&self.qs[byte..]).zip(high_bits) {
                 *q = (byte >> shift & 3 | (high >> (i / 2) & 1) << 2) as i8 - 4;
             }
         }
+        (self.d.to_f32(), 0.0)
     }
 
     fn quantize(x: &[f32]) -> Self {
@@ -118,21 +116,19 @@ pub(super) struct BlockQ4K {
     qs: [[u8; 32]; 4],
 }
 
-impl Block for BlockQ4K {
-    const LEN: usize = LEN;
+impl SuperBlock for BlockQ4K {
     const SUB: usize = 32;
     const HAS_MIN: bool = true;
 
-    fn affine(&self, q: &mut [i8], scales: &mut [f32], mins: &mut [f32]) {
-        let (d, dmin) = (self.d.to_f32(), self.dmin.to_f32());
+    fn nested(&self, q: &mut [i8], scales: &mut [i8], mins: &mut [i8]) -> (f32, f32) {
         for (i, q) in q.chunks_exact_mut(32).enumerate() {
             let (scale, min) = self.scales.get(i);
-            scales[i] = d * f32::from(scale);
-            mins[i] = dmin * f32::from(min);
+            (scales[i], mins[i]) = (scale as i8, min as i8);
             for (q, byte) in q.iter_mut().zip(&self.qs[i / 2]) {
                 *q = (byte >> (4 * (i % 2)) & 15) as i8;
             }
         }
+        (self.d.to_f32(), self.dmin.to_f32())
     }
 
     fn quantize(x: &[f32]) -> Self {
@@ -161,21 +157,19 @@ pub(super) struct BlockQ5K {
     qs: [[u8; 32]; 4],
 }
 
-impl Block for BlockQ5K {
-    const LEN: usize = LEN;
+impl SuperBlock for BlockQ5K {
     const SUB: usize = 32;
     const HAS_MIN: bool = true;
 
-    fn affine(&self, q: &mut [i8], scales: &mut [f32], mins: &mut [f32]) {
-        let (d, dmin) = (self.d.to_f32(), self.dmin.to_f32());
+    fn nested(&self, q: &mut [i8], scales: &mut [i8], mins: &mut [i8]) -> (f32, f32) {
         for (i, q) in q.chunks_exact_mut(32).enumerate() {
             let (scale, min) = self.scales.get(i);
-            scales[i] = d * f32::from(scale);
-            mins[i] = dmin * f32::from(min);
+            (scales[i], mins[i]) = (scale as i8, min as i8);
             for ((q, byte), high) in q.iter_mut().zip(&self.qs[i / 2]).zip(&self.qh) {
                 *q = (byte >> (4 * (i % 2)) & 15 | (high >> i & 1) << 4) as i8;
             }
         }
+        (self.d.to_f32(), self.dmin.to_f32())
     }
 
     fn quantize(x: &[f32]) -> Self {
@@ -206,15 +200,11 @@ pub(super) struct BlockQ6K {
     d: Half,
 }
 
-impl Block for BlockQ6K {
-    const LEN: usize = LEN;
+impl SuperBlock for BlockQ6K {
     const SUB: usize = 16;
 
-    fn affine(&self, q: &mut [i8], scales: &mut [f32], _mins: &mut [f32]) {
-        let d = self.d.to_f32();
-        for (scale, code) in scales.iter_mut().zip(self.scales) {
-            *scale = d * f32::from(code);
-        }
+    fn nested(&self, q: &mut [i8], scales: &mut [i8], _mins: &mut [i8]) -> (f32, f32) {
+        scales[..16].copy_from_slice(&self.scales);
         for (i, q) in q.chunks_exact_mut(32).enumerate() {
             let (half, n) = (i / 4, i % 4);
             let low_bits = &self.ql[half][32 * (n % 2)..];
@@ -222,6 +212,7 @@ impl Block for BlockQ6K {
                 *q = (low >> (4 * (n / 2)) & 15 | (high >> (2 * n) & 3) << 4) as i8 - 32;
             }
         }
+        (self.d.to_f32(), 0.0)
     }
 
     fn quantize(x: &[f32]) -> Self {

@@ -28,6 +28,7 @@ mod ternary;
 mod tests;
 
 use crate::{Error, Result};
+pub use block::Nested;
 use block::{Format, Read, Reader};
 pub(crate) use codebook::iq1::IQ1;
 pub(crate) use codebook::iq2::IQ2;
@@ -96,15 +97,15 @@ dtypes! {
     /// 8 bits, one scale for 32.
     Q8_0 = 8 => Format::block::<legacy::BlockQ8_0>(34);
     /// 2 bits with minima, 4-bit scales for 16.
-    Q2_K = 10 => Format::block::<k_quants::BlockQ2K>(84);
+    Q2_K = 10 => Format::super_block::<k_quants::BlockQ2K>(84);
     /// 3 bits, symmetric, 6-bit scales for 16.
-    Q3_K = 11 => Format::block::<k_quants::BlockQ3K>(110);
+    Q3_K = 11 => Format::super_block::<k_quants::BlockQ3K>(110);
     /// 4 bits with minima, 6-bit scales for 32.
-    Q4_K = 12 => Format::block::<k_quants::BlockQ4K>(144);
+    Q4_K = 12 => Format::super_block::<k_quants::BlockQ4K>(144);
     /// 5 bits with minima, 6-bit scales for 32.
-    Q5_K = 13 => Format::block::<k_quants::BlockQ5K>(176);
+    Q5_K = 13 => Format::super_block::<k_quants::BlockQ5K>(176);
     /// 6 bits, symmetric, 8-bit scales for 16.
-    Q6_K = 14 => Format::block::<k_quants::BlockQ6K>(210);
+    Q6_K = 14 => Format::super_block::<k_quants::BlockQ6K>(210);
     /// 2 bits from a codebook of 256 vectors, 4-bit scales for 32.
     IQ2_XXS = 16 => Format::block::<codebook::iq2::BlockIQ2XXS>(66);
     /// 2 bits from a codebook of 512 vectors, 4-bit scales for 16.
@@ -197,6 +198,11 @@ impl DType {
         self.reader().has_min
     }
 
+    /// Whether scales are integers under a number for 256 elements, as [`nested`] gives them.
+    pub fn is_nested(self) -> bool {
+        self.reader().nested.is_some()
+    }
+
     /// Whether the type consists of integers and scales; false for floats.
     pub fn is_quantized(self) -> bool {
         self.sub_block() != 0
@@ -234,6 +240,23 @@ pub fn affine(
     expect_len("scales", scales.len(), elements / dtype.sub_block())?;
     expect_len("mins", mins.len(), elements / dtype.sub_block())?;
     affine(bytes, q, scales, mins);
+    Ok(())
+}
+
+/// Integer form of whole blocks of a type with nested scales (K): as [`affine`], with `scales[i/sub]` as
+/// `d[i/256] * scales[i/sub]` and `mins[i/sub]` as `dmin[i/256] * mins[i/sub]`. Fails for other types.
+pub fn nested(dtype: DType, bytes: &[u8], q: &mut [i8], out: Nested<'_>) -> Result<()> {
+    let Some(nested) = dtype.reader().nested else {
+        return Err(Error::Internal(format!("{dtype} has no nested scales")));
+    };
+    let blocks = whole_blocks(dtype, bytes)?;
+    let elements = blocks * dtype.block_len();
+    expect_len("q", q.len(), elements)?;
+    expect_len("d", out.d.len(), blocks)?;
+    expect_len("scales", out.scales.len(), elements / dtype.sub_block())?;
+    expect_len("dmin", out.dmin.len(), blocks)?;
+    expect_len("mins", out.mins.len(), elements / dtype.sub_block())?;
+    nested(bytes, q, out);
     Ok(())
 }
 

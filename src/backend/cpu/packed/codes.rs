@@ -19,7 +19,7 @@
 
 use std::hint::black_box;
 
-use bytemuck::AnyBitPattern;
+use bytemuck::{Pod, Zeroable};
 
 use super::{BLOCK, GROUP};
 use crate::backend::cpu::simd::{Lane, U8x16};
@@ -29,7 +29,7 @@ use crate::quant;
 pub type CodeTable = [[u8; BLOCK]; GROUP];
 
 /// A way of storing the codes of a block.
-pub trait Codes: AnyBitPattern {
+pub trait Codes: Pod {
     /// Steps after which 16-bit sums of `code * 127` must be widened.
     const STEPS: usize;
 
@@ -105,62 +105,62 @@ macro_rules! pieces {
 }
 
 /// Up to two bits.
-#[derive(Debug, Clone, Copy, AnyBitPattern)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct TwoBits([[Lane; 2]; 2]);
 
 /// Up to three bits.
-#[derive(Debug, Clone, Copy, AnyBitPattern)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct ThreeBits([[Lane; 2]; 3]);
 
 /// Up to four bits.
-#[derive(Debug, Clone, Copy, AnyBitPattern)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct FourBits([[Lane; 2]; 4]);
 
 /// Five bits.
-#[derive(Debug, Clone, Copy, AnyBitPattern)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct FiveBits([[Lane; 2]; 5]);
 
 /// Six bits.
-#[derive(Debug, Clone, Copy, AnyBitPattern)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct SixBits([[Lane; 2]; 6]);
 
 /// Signed bytes above -128, or any bytes below 128.
-#[derive(Debug, Clone, Copy, AnyBitPattern)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct Bytes([[Lane; 2]; 8]);
 
 /// Codes that number the levels of IQ4_NL, which are signed bytes.
-#[derive(Debug, Clone, Copy, AnyBitPattern)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct Iq4Levels(FourBits);
 
 /// Codes that number the levels of MXFP4, which are -12..=12, plus 12.
-#[derive(Debug, Clone, Copy, AnyBitPattern)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct E2m1Levels(FourBits);
 
 /// Codes that number the values of IQ1, which are -9..=9, plus 9.
-#[derive(Debug, Clone, Copy, AnyBitPattern)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct Iq1Levels(ThreeBits);
 
 /// Codes that number the values of IQ2, which are -43..=43, plus 43.
-#[derive(Debug, Clone, Copy, AnyBitPattern)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct Iq2Levels(ThreeBits);
 
 /// Codes that number the values of IQ3_XXS, which are -62..=62, plus 62.
-#[derive(Debug, Clone, Copy, AnyBitPattern)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct Iq3XxsLevels(FourBits);
 
 /// Codes that number the values of IQ3_S, which are -15..=15, plus 15.
-#[derive(Debug, Clone, Copy, AnyBitPattern)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct Iq3SLevels(FourBits);
 

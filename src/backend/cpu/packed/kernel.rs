@@ -14,11 +14,12 @@
 use std::ops::Range;
 
 use super::GROUP;
-use super::acts::{ActBlock, QuantizedActs, REST, Stored, TILE};
+use super::acts::{ActBlock, ActRow, ActSums, QuantizedActs, REST, Stored, TILE};
 use super::codes::{Codes, Constants};
-use super::layout::{BlockOf, Format, QuadOf, Visitor};
-use super::scales::Scales;
-use super::tile::{self, Expanded};
+use super::expanded::ExpandedGroup;
+use super::layout::{BlockOf, Format, QuadOf, Visitor, lanes_of};
+use super::scales::{Outer, RUN, Scales};
+use super::tile;
 use crate::backend::cpu::simd::{Dot, F32x4, HalfMask, I32x4, Lane};
 
 /// Bytes of activations that are worked on before the weights are read again.
@@ -52,25 +53,26 @@ impl Visitor for Product<'_> {
         if self.blocks == 0 {
             return self.out.fill(0.0);
         }
-        let acts = <QuadOf<F> as Stored>::blocks(self.acts);
-        let tile_bytes = self.blocks * size_of::<ActBlock<TILE, QuadOf<F>>>();
-        let per_chunk = (CHUNK_BYTES / tile_bytes).max(1);
-        let mut expanded = Vec::new();
-        if !acts.tiles.is_empty() {
-            expanded.resize(self.blocks, Expanded::ZERO);
+        let acts = <QuadOf<F> as Stored>::of(self.acts);
+        let tiles = acts.tiles.count();
+        if tiles > 0 {
+            let tile_bytes = self.blocks * size_of::<ActBlock<TILE, QuadOf<F>>>();
+            let per_chunk = (CHUNK_BYTES / tile_bytes).max(1);
+            let mut expanded = ExpandedGroup::default();
+            for first in (0..tiles).step_by(per_chunk) {
+                self.groups::<F>(|this, row, group| {
+                    expanded.set::<F>(group);
+                    for tile in first..tiles.min(first + per_chunk) {
+                        let sums = tile::products::<F>(&expanded, acts.tiles.row(tile));
+                        this.store(row, tile * TILE, sums);
+                    }
+                });
+            }
         }
-        for (i, tiles) in acts.tiles.chunks(per_chunk * self.blocks).enumerate() {
+        if acts.single.count() > 0 {
             self.groups::<F>(|this, row, group| {
-                tile::expand::<F>(group, &mut expanded);
-                for (j, tile) in tiles.chunks_exact(group.len()).enumerate() {
-                    let sums = tile::products::<F>(&expanded, tile);
-                    this.store(row, (i * per_chunk + j) * TILE, sums);
-                }
-            });
-        }
-        if !acts.single.is_empty() {
-            self.groups::<F>(|this, row, group| {
-                this.store(row, this.acts.tokens() - 1, strip::<F>(group, &acts.single));
+                let sums = strip::<F>(group, acts.single.row(0));
+                this.store(row, this.acts.tokens() - 1, sums);
             });
         }
     }
@@ -81,7 +83,7 @@ impl Product<'_> {
     #[inline(always)]
     fn groups<F: Format>(&mut self, mut work: impl FnMut(&mut Self, usize, &[BlockOf<F>])) {
         let lanes = self.lanes;
-        let len = self.blocks * size_of::<BlockOf<F>>() / size_of::<Lane>();
+        let len = lanes_of::<F>(self.blocks);
         for row in self.rows.clone().step_by(GROUP) {
             let group = bytemuck::cast_slice(&lanes[row / GROUP * len..][..len]);
             work(self, row, group);
@@ -110,29 +112,99 @@ impl Product<'_> {
 
 /// Eight rows × one token.
 #[inline(never)]
-fn strip<F: Format>(group: &[BlockOf<F>], acts: &[ActBlock<1, QuadOf<F>>]) -> [[F32x4; 1]; 2] {
+fn strip<F: Format>(group: &[BlockOf<F>], acts: ActRow<'_, 1, QuadOf<F>>) -> [[F32x4; 1]; 2] {
     let mut sums = [F32x4::splat(0.0); 2];
     let constants = (F::Codes::constants(), HalfMask::hidden());
-    for (weights, acts) in group.iter().zip(acts) {
-        if <F::Scales as Scales>::SUBS == 1 {
-            part::<F, 8>(weights, acts, &constants, 0, &mut sums);
-        } else {
-            part::<F, 4>(weights, acts, &constants, 0, &mut sums);
-            part::<F, 4>(weights, acts, &constants, 1, &mut sums);
+    if <F::Scales as Scales>::BLOCKS == 1 {
+        for (weights, acts) in group.iter().zip(acts.blocks) {
+            let codes = &weights.codes.as_ref()[0];
+            block::<F>(&weights.scales, 0, codes, acts, &constants, &mut sums);
+        }
+        return sums.map(|sum| [sum]);
+    }
+    let runs = acts.blocks.chunks_exact(RUN);
+    for ((weights, blocks), acts) in group.iter().zip(runs).zip(acts.sums) {
+        let mut inner = [F32x4::splat(0.0); 2];
+        for (i, (codes, acts)) in weights.codes.as_ref().iter().zip(blocks).enumerate() {
+            block::<F>(&weights.scales, i, codes, acts, &constants, &mut inner);
+        }
+        if let Some(outer) = weights.scales.outer() {
+            super_block::<F>(&outer, acts, constants.1, inner, &mut sums);
         }
     }
     sums.map(|sum| [sum])
 }
 
-/// Adds the products of the `4 * Q` columns of a block that share scales.
+/// Adds the products of a block.
 #[inline(always)]
-fn part<F: Format, const Q: usize>(
-    weights: &BlockOf<F>,
+fn block<F: Format>(
+    scales: &F::Scales,
+    place: usize,
+    codes: &F::Codes,
     acts: &ActBlock<1, QuadOf<F>>,
     constants: &(Constants, HalfMask),
-    sub: usize,
     sums: &mut [F32x4; 2],
 ) {
+    let act_scale = F32x4::splat(acts.scale[0]);
+    if <F::Scales as Scales>::SUBS == 1 {
+        let dots = part::<F, 8>(codes, acts, &constants.0, 0);
+        let scales = scales.scale(place, 0, constants.1);
+        for h in 0..2 {
+            sums[h] = dots[h].to_f32().mul_add(scales[h] * act_scale, sums[h]);
+        }
+    } else {
+        let dots = [
+            part::<F, 4>(codes, acts, &constants.0, 0),
+            part::<F, 4>(codes, acts, &constants.0, 1),
+        ];
+        let weighed = scales.weigh(place, &dots, constants.1);
+        for h in 0..2 {
+            sums[h] = weighed[h].mul_add(act_scale, sums[h]);
+        }
+    }
+    if let Some(mins) = scales.min(constants.1) {
+        let offset = F32x4::splat(acts.offset[0]);
+        for (sum, min) in sums.iter_mut().zip(mins) {
+            *sum = min.mul_add(offset, *sum);
+        }
+    }
+}
+
+/// Adds the products of a super-block, whose blocks have given `inner`.
+#[inline(always)]
+fn super_block<F: Format>(
+    outer: &Outer<'_>,
+    acts: &ActSums<1, QuadOf<F>>,
+    mask: HalfMask,
+    inner: [F32x4; 2],
+    sums: &mut [F32x4; 2],
+) {
+    let d = F32x4::load_f16x8_tiny(outer.d, mask);
+    for h in 0..2 {
+        sums[h] = inner[h].mul_add(d[h], sums[h]);
+    }
+    if let Some((dmin, mins)) = outer.mins {
+        let dmin = F32x4::load_f16x8_tiny(dmin, mask);
+        let [dots] = if <F::Scales as Scales>::SUBS == 1 {
+            tile::min_dots::<F::Dot, 1, 1, 2>(mins, acts, 0)
+        } else {
+            tile::min_dots::<F::Dot, 2, 1, 2>(mins, acts, 0)
+        };
+        let unit = F32x4::splat(acts.unit[0]);
+        for h in 0..2 {
+            sums[h] = (dots[h].to_f32() * unit).mul_add(dmin[h], sums[h]);
+        }
+    }
+}
+
+/// Products of the `4 * Q` columns of a block that share scales.
+#[inline(always)]
+fn part<F: Format, const Q: usize>(
+    codes: &F::Codes,
+    acts: &ActBlock<1, QuadOf<F>>,
+    constants: &Constants,
+    sub: usize,
+) -> [I32x4; 2] {
     let total = if Q == 8 { 2 } else { sub };
     let start = if F::ZERO != 0 || <F::Dot as Dot>::BIAS != 0 {
         base::<F>(&acts.sums[total][0])
@@ -142,28 +214,17 @@ fn part<F: Format, const Q: usize>(
     let mut dots = [F::Dot::start(start); 2];
     // Written out, so that every shift and address below is a constant.
     let quad = Q * sub;
-    step::<F>(weights, acts, constants, quad, &mut dots);
-    step::<F>(weights, acts, constants, quad + 1, &mut dots);
-    step::<F>(weights, acts, constants, quad + 2, &mut dots);
-    step::<F>(weights, acts, constants, quad + 3, &mut dots);
+    step::<F>(codes, acts, constants, quad, &mut dots);
+    step::<F>(codes, acts, constants, quad + 1, &mut dots);
+    step::<F>(codes, acts, constants, quad + 2, &mut dots);
+    step::<F>(codes, acts, constants, quad + 3, &mut dots);
     if Q == 8 {
-        step::<F>(weights, acts, constants, quad + 4, &mut dots);
-        step::<F>(weights, acts, constants, quad + 5, &mut dots);
-        step::<F>(weights, acts, constants, quad + 6, &mut dots);
-        step::<F>(weights, acts, constants, quad + 7, &mut dots);
+        step::<F>(codes, acts, constants, quad + 4, &mut dots);
+        step::<F>(codes, acts, constants, quad + 5, &mut dots);
+        step::<F>(codes, acts, constants, quad + 6, &mut dots);
+        step::<F>(codes, acts, constants, quad + 7, &mut dots);
     }
-    let scales = F32x4::load_f16x8_tiny(weights.scales.scale(sub), constants.1);
-    let mins = weights
-        .scales
-        .min(sub)
-        .map(|min| F32x4::load_f16x8_tiny(min, constants.1));
-    for (h, (sum, dot)) in sums.iter_mut().zip(dots).enumerate() {
-        let scale = scales[h] * F32x4::splat(acts.scale[0]);
-        *sum = dot.finish().to_f32().mul_add(scale, *sum);
-        if let Some(mins) = mins {
-            *sum = mins[h].mul_add(F32x4::splat(acts.offsets[total][0]), *sum);
-        }
-    }
+    dots.map(Dot::finish)
 }
 
 /// What the offset of codes takes off a product: `-(ZERO + BIAS)` times the sum of the activations.
@@ -184,18 +245,15 @@ fn base<F: Format>(sum: &i32) -> I32x4 {
 /// Adds the products of four columns.
 #[inline(always)]
 fn step<F: Format>(
-    weights: &BlockOf<F>,
+    codes: &F::Codes,
     acts: &ActBlock<1, QuadOf<F>>,
-    constants: &(Constants, HalfMask),
+    constants: &Constants,
     quad: usize,
     dots: &mut [F::Dot; 2],
 ) {
     let acts = F::Dot::splat(&acts.quads[quad][0]);
     for (half, dot) in dots.iter_mut().enumerate() {
-        dot.step(
-            F::Dot::prepare(weights.codes.quad(&constants.0, half, quad)),
-            acts,
-        );
+        dot.step(F::Dot::prepare(codes.quad(constants, half, quad)), acts);
     }
     if (quad + 1).is_multiple_of(F::Codes::STEPS) {
         dots.iter_mut().for_each(Dot::flush);

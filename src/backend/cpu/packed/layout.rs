@@ -7,9 +7,9 @@ use super::codes::{
     Bytes, Codes, E2m1Levels, FiveBits, FourBits, Iq1Levels, Iq2Levels, Iq3SLevels, Iq3XxsLevels,
     Iq4Levels, SixBits, ThreeBits, TwoBits,
 };
-use super::scales::{Affine, Block, Scales, Symmetric};
+use super::scales::{Affine, Block, Nested, NestedAffine, Scales, Symmetric};
 use crate::backend::cpu::simd::{
-    self, ByteDot, Dot, DotI8, DotI8Signed, DotI8Words, DotI8Wrapped, DotU7, DotU7Words,
+    self, ByteDot, Dot, DotI8, DotI8Signed, DotI8Words, DotI8Wrapped, DotU7, DotU7Words, Lane,
 };
 use crate::quant::DType;
 
@@ -29,6 +29,11 @@ pub trait Format {
 
 /// A block of format `F`.
 pub type BlockOf<F> = Block<<F as Format>::Scales, <F as Format>::Codes>;
+
+/// Lanes of a group of rows with so many blocks.
+pub fn lanes_of<F: Format>(blocks: usize) -> usize {
+    blocks / <F::Scales as Scales>::BLOCKS * (size_of::<BlockOf<F>>() / size_of::<Lane>())
+}
 
 /// The form of activations for format `F`.
 pub type QuadOf<F> = <<F as Format>::Dot as Dot>::Quad;
@@ -61,20 +66,24 @@ pub trait Visitor {
 pub enum Layout {
     /// 2 bits, -2..2.
     Two,
-    /// 2 bits with a minimum, for 16.
-    TwoMin16,
-    /// 3 bits, -4..4, a scale for 16.
-    Three16,
+    /// Q2_K: 2 bits with a minimum, for 16.
+    Two16K,
+    /// Q3_K: 3 bits, -4..4, a scale for 16.
+    Three16K,
     /// 4 bits, -8..8.
     Four,
     /// 4 bits with a minimum.
     FourMin,
+    /// Q4_K: the same, nested.
+    FourK,
     /// 5 bits, -16..16.
     Five,
     /// 5 bits with a minimum.
     FiveMin,
-    /// 6 bits, -32..32, a scale for 16.
-    Six16,
+    /// Q5_K: the same, nested.
+    FiveK,
+    /// Q6_K: 6 bits, -32..32, a scale for 16.
+    Six16K,
     /// Signed bytes.
     Bytes,
     /// 4 bits, signed bytes from a table.
@@ -101,13 +110,15 @@ impl Layout {
         Some(match dtype {
             DType::F32 | DType::F16 | DType::BF16 => return None,
             DType::TQ1_0 | DType::TQ2_0 => Self::Two,
-            DType::Q2_K => Self::TwoMin16,
-            DType::Q3_K => Self::Three16,
+            DType::Q2_K => Self::Two16K,
+            DType::Q3_K => Self::Three16K,
             DType::Q4_0 => Self::Four,
-            DType::Q4_1 | DType::Q4_K => Self::FourMin,
+            DType::Q4_1 => Self::FourMin,
+            DType::Q4_K => Self::FourK,
             DType::Q5_0 => Self::Five,
-            DType::Q5_1 | DType::Q5_K => Self::FiveMin,
-            DType::Q6_K => Self::Six16,
+            DType::Q5_1 => Self::FiveMin,
+            DType::Q5_K => Self::FiveK,
+            DType::Q6_K => Self::Six16K,
             DType::Q8_0 => Self::Bytes,
             DType::IQ4_NL | DType::IQ4_XS => Self::Iq4,
             DType::MXFP4 => Self::E2m1,
@@ -125,13 +136,15 @@ impl Layout {
     pub fn visit<V: Visitor>(self, visitor: V) -> V::Output {
         match self {
             Self::Two => visit_codes::<V, Symmetric<1>, TwoBits, 2, 3>(visitor),
-            Self::TwoMin16 => visit_codes::<V, Affine<2>, TwoBits, 0, 3>(visitor),
-            Self::Three16 => visit_codes::<V, Symmetric<2>, ThreeBits, 4, 7>(visitor),
+            Self::Two16K => visit_codes::<V, NestedAffine<2>, TwoBits, 0, 3>(visitor),
+            Self::Three16K => visit_codes::<V, Nested<2>, ThreeBits, 4, 7>(visitor),
             Self::Four => visit_codes::<V, Symmetric<1>, FourBits, 8, 15>(visitor),
-            Self::FourMin => visit_codes::<V, Affine<1>, FourBits, 0, 15>(visitor),
+            Self::FourMin => visit_codes::<V, Affine, FourBits, 0, 15>(visitor),
+            Self::FourK => visit_codes::<V, NestedAffine<1>, FourBits, 0, 15>(visitor),
             Self::Five => visit_codes::<V, Symmetric<1>, FiveBits, 16, 31>(visitor),
-            Self::FiveMin => visit_codes::<V, Affine<1>, FiveBits, 0, 31>(visitor),
-            Self::Six16 => visit_codes::<V, Symmetric<2>, SixBits, 32, 63>(visitor),
+            Self::FiveMin => visit_codes::<V, Affine, FiveBits, 0, 31>(visitor),
+            Self::FiveK => visit_codes::<V, NestedAffine<1>, FiveBits, 0, 31>(visitor),
+            Self::Six16K => visit_codes::<V, Nested<2>, SixBits, 32, 63>(visitor),
             Self::Bytes => visit_bytes::<V, Symmetric<1>, Bytes>(visitor),
             Self::Iq4 => visit_bytes::<V, Symmetric<1>, Iq4Levels>(visitor),
             Self::E2m1 => visit_codes::<V, Symmetric<1>, E2m1Levels, 12, 31>(visitor),

@@ -3,14 +3,13 @@
 use std::ops::Range;
 
 use super::acts::QuantizedActs;
-use super::codes::{CodeTable, Codes};
 use super::float::FloatKind;
+use super::group::{PackGroup, ReadRow, Unpacked};
 use super::kernel::Product;
-use super::layout::{BlockOf, Format, Layout, Visitor};
-use super::scales::Scales;
+use super::layout::{Format, Layout, Visitor, lanes_of};
 use super::{BLOCK, GROUP, float};
 use crate::backend::cpu::simd::{Lane, U8x16};
-use crate::quant::{self, DType};
+use crate::quant::DType;
 use crate::{Error, Result};
 
 /// A weight matrix in the order in which kernels read it.
@@ -46,7 +45,7 @@ impl PackedMatrix {
         };
         let groups = rows.div_ceil(GROUP);
         let per_group = match form {
-            Form::Integers(layout) => layout.visit(BlockLanes).checked_mul(cols / BLOCK),
+            Form::Integers(layout) => Some(layout.visit(GroupLanes(cols / BLOCK))),
             Form::Floats(kind) => kind.lanes_per_col().checked_mul(cols),
         };
         let count = per_group.and_then(|lanes| lanes.checked_mul(groups));
@@ -196,157 +195,13 @@ impl PackedMatrix {
     }
 }
 
-/// Lanes of a block.
-struct BlockLanes;
+/// Lanes of a group with so many blocks.
+struct GroupLanes(usize);
 
-impl Visitor for BlockLanes {
+impl Visitor for GroupLanes {
     type Output = usize;
 
     fn visit<F: Format>(self) -> usize {
-        size_of::<BlockOf<F>>() / size_of::<Lane>()
-    }
-}
-
-/// Eight rows in the form of [`quant::affine`].
-struct Unpacked {
-    dtype: DType,
-    cols: usize,
-    /// `[8, cols]`
-    q: Vec<i8>,
-    /// `[8, cols / sub]`
-    scales: Vec<f32>,
-    /// `[8, cols / sub]`
-    mins: Vec<f32>,
-}
-
-impl Unpacked {
-    fn new(dtype: DType, cols: usize) -> Self {
-        let parts = GROUP * cols / dtype.sub_block().max(1);
-        Self {
-            dtype,
-            cols,
-            q: vec![0; GROUP * cols],
-            scales: vec![0.0; parts],
-            mins: vec![0.0; parts],
-        }
-    }
-
-    /// Reads up to eight rows; missing ones become zero.
-    fn read(&mut self, bytes: &[u8]) -> Result<()> {
-        let rows = bytes.len() / self.dtype.row_bytes(self.cols)?.max(1);
-        let q = rows * self.cols;
-        let parts = q / self.dtype.sub_block().max(1);
-        self.q[q..].fill(0);
-        self.scales[parts..].fill(0.0);
-        self.mins.fill(0.0);
-        quant::affine(
-            self.dtype,
-            bytes,
-            &mut self.q[..q],
-            &mut self.scales[..parts],
-            &mut self.mins[..parts],
-        )
-    }
-
-    /// The power of two that brings the largest scale or minimum near the top of f16's range, so that small ones do not
-    /// fall below it.
-    fn factor(&self) -> f32 {
-        let most = self
-            .scales
-            .iter()
-            .chain(&self.mins)
-            .fold(0.0_f32, |most, x| most.max(x.abs()));
-        if !most.is_normal() {
-            return 1.0;
-        }
-        let exponent = most.to_bits() >> 23;
-        // 2^(e - 14): `most / factor` lies in 2^14..2^15.
-        f32::from_bits(exponent.saturating_sub(14).max(1) << 23)
-    }
-}
-
-/// Writes one group.
-struct PackGroup<'a> {
-    unpacked: &'a Unpacked,
-    factor: f32,
-    out: &'a mut [Lane],
-}
-
-impl Visitor for PackGroup<'_> {
-    type Output = ();
-
-    fn visit<F: Format>(self) {
-        let Unpacked {
-            cols,
-            q,
-            scales,
-            mins,
-            ..
-        } = self.unpacked;
-        let lanes = size_of::<BlockOf<F>>() / size_of::<Lane>();
-        let subs = <F::Scales as Scales>::SUBS;
-        let parts = cols / BLOCK * subs;
-        let mut codes: CodeTable = [[0; BLOCK]; GROUP];
-        for (b, out) in self.out.chunks_exact_mut(lanes).enumerate() {
-            for (r, codes) in codes.iter_mut().enumerate() {
-                let q = &q[r * cols + b * BLOCK..][..BLOCK];
-                for (code, q) in codes.iter_mut().zip(q) {
-                    *code = (*q.max(&-127) as u8).wrapping_add(F::ZERO) & F::MASK;
-                }
-            }
-            let (scale_lanes, code_lanes) =
-                out.split_at_mut(lanes - size_of::<F::Codes>() / size_of::<Lane>());
-            F::Codes::pack(&codes, code_lanes);
-            let (scale_lanes, min_lanes) = scale_lanes.split_at_mut(subs);
-            for (values, lanes) in [(scales, scale_lanes), (mins, min_lanes)] {
-                for (sub, lane) in lanes.iter_mut().enumerate() {
-                    *lane = halves(|r| values[r * parts + b * subs + sub] / self.factor);
-                }
-            }
-        }
-    }
-}
-
-/// Eight numbers, rounded to half floats.
-fn halves(values: impl Fn(usize) -> f32) -> Lane {
-    let halves: [[u8; 2]; GROUP] =
-        std::array::from_fn(|r| half::f16::from_f32(values(r)).to_le_bytes());
-    Lane(bytemuck::cast(halves))
-}
-
-/// Reads one row back.
-struct ReadRow<'a> {
-    group: &'a [Lane],
-    row: usize,
-    factor: f32,
-    out: &'a mut [f32],
-}
-
-impl Visitor for ReadRow<'_> {
-    type Output = ();
-
-    fn visit<F: Format>(self) {
-        let blocks: &[BlockOf<F>] = bytemuck::cast_slice(self.group);
-        let half_of = |lane: &Lane| {
-            half::f16::from_le_bytes([lane.0[2 * self.row], lane.0[2 * self.row + 1]]).to_f32()
-                * self.factor
-        };
-        let per_part = BLOCK / <F::Scales as Scales>::SUBS;
-        let constants = F::Codes::constants();
-        for (block, out) in blocks.iter().zip(self.out.chunks_exact_mut(BLOCK)) {
-            for (sub, out) in out.chunks_exact_mut(per_part).enumerate() {
-                let scale = half_of(block.scales.scale(sub));
-                let min = block.scales.min(sub).map_or(0.0, half_of);
-                for (i, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-                    let quad = block
-                        .codes
-                        .quad(&constants, self.row / 4, sub * per_part / 4 + i)
-                        .to_array();
-                    for (w, code) in out.iter_mut().zip(&quad[4 * (self.row % 4)..]) {
-                        *w = scale * f32::from(i16::from(*code) - i16::from(F::ZERO)) - min;
-                    }
-                }
-            }
-        }
+        lanes_of::<F>(self.0)
     }
 }

@@ -10,90 +10,41 @@
 
 use std::hint::black_box;
 
-use super::acts::{ActBlock, TILE};
-use super::codes::{Codes, Constants};
-use super::layout::{BlockOf, Format, QuadOf};
-use super::scales::Scales;
-use super::{BLOCK, GROUP};
-use crate::backend::cpu::simd::{Dot, F32x4, HalfMask, I32x4, Lane, U8x16};
-
-/// Quads of columns in a block.
-const QUADS: usize = BLOCK / 4;
-
-/// 8 rows × 32 columns: bytes and floats. Floats stand as `F32x4::load_f16x8_tiny` gives them.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub struct Expanded {
-    /// `[quad of columns][rows 0..4, rows 4..8]`
-    codes: [[Lane; 2]; QUADS],
-    /// `[part of the columns][row]`
-    scales: [[[f32; 4]; GROUP / 4]; 2],
-    /// The same.
-    mins: [[[f32; 4]; GROUP / 4]; 2],
-}
-
-impl Expanded {
-    /// All zero.
-    pub const ZERO: Self = Self {
-        codes: [[Lane::ZERO; 2]; QUADS],
-        scales: [[[0.0; 4]; GROUP / 4]; 2],
-        mins: [[[0.0; 4]; GROUP / 4]; 2],
-    };
-
-    /// Takes a block.
-    #[inline(always)]
-    fn set<F: Format>(&mut self, block: &BlockOf<F>, constants: &Constants, mask: HalfMask) {
-        for (quad, lanes) in self.codes.iter_mut().enumerate() {
-            for (half, lane) in lanes.iter_mut().enumerate() {
-                F::Dot::expand(block.codes.quad(constants, half, quad)).store(lane);
-            }
-        }
-        for sub in 0..<F::Scales as Scales>::SUBS {
-            store(block.scales.scale(sub), mask, &mut self.scales[sub]);
-            if let Some(min) = block.scales.min(sub) {
-                store(min, mask, &mut self.mins[sub]);
-            }
-        }
-    }
-}
-
-/// Widens eight half floats.
-#[inline(always)]
-fn store(lane: &Lane, mask: HalfMask, out: &mut [[f32; 4]; GROUP / 4]) {
-    for (x, out) in F32x4::load_f16x8_tiny(lane, mask).into_iter().zip(out) {
-        x.store(out);
-    }
-}
-
-/// Expands a group.
-#[inline(never)]
-pub fn expand<F: Format>(group: &[BlockOf<F>], out: &mut [Expanded]) {
-    let (constants, mask) = (F::Codes::constants(), HalfMask::hidden());
-    for (block, out) in group.iter().zip(out) {
-        out.set::<F>(block, &constants, mask);
-    }
-}
+use super::acts::{ActBlock, ActRow, ActSums, TILE};
+use super::codes::Codes;
+use super::expanded::{Expanded, ExpandedGroup, ExpandedOuter, QUADS};
+use super::layout::{Format, QuadOf};
+use super::scales::{RUN, Scales};
+use crate::backend::cpu::simd::{Dot, F32x4, I32x4, Lane, U8x16};
 
 /// Products of eight rows and four tokens.
 #[inline(always)]
 pub fn products<F: Format>(
-    group: &[Expanded],
-    acts: &[ActBlock<TILE, QuadOf<F>>],
+    group: &ExpandedGroup,
+    acts: ActRow<'_, TILE, QuadOf<F>>,
 ) -> [[F32x4; TILE]; 2] {
     let zero = i32::from(F::ZERO) + <F::Dot as Dot>::BIAS;
-    match (<F::Scales as Scales>::SUBS, <F::Scales as Scales>::MINS) {
-        (1, false) => by_steps::<F, 1, false>(zero, group, acts),
-        (1, true) => by_steps::<F, 1, true>(zero, group, acts),
-        (_, false) => by_steps::<F, 2, false>(zero, group, acts),
-        (_, true) => by_steps::<F, 2, true>(zero, group, acts),
+    let nested = <F::Scales as Scales>::BLOCKS > 1;
+    match (
+        <F::Scales as Scales>::SUBS,
+        <F::Scales as Scales>::MINS,
+        nested,
+    ) {
+        (1, false, false) => by_steps::<F, 1, false, false>(zero, group, acts),
+        (1, false, true) => by_steps::<F, 1, false, true>(zero, group, acts),
+        (1, true, false) => by_steps::<F, 1, true, false>(zero, group, acts),
+        (1, true, true) => by_steps::<F, 1, true, true>(zero, group, acts),
+        (_, false, false) => by_steps::<F, 2, false, false>(zero, group, acts),
+        (_, false, true) => by_steps::<F, 2, false, true>(zero, group, acts),
+        (_, true, _) => by_steps::<F, 2, true, true>(zero, group, acts),
     }
 }
 
 #[inline(always)]
-fn by_steps<F: Format, const SUBS: usize, const MINS: bool>(
+fn by_steps<F: Format, const SUBS: usize, const MINS: bool, const NESTED: bool>(
     zero: i32,
-    group: &[Expanded],
-    acts: &[ActBlock<TILE, QuadOf<F>>],
+    group: &ExpandedGroup,
+    acts: ActRow<'_, TILE, QuadOf<F>>,
 ) -> [[F32x4; TILE]; 2] {
     // Wide sums need no rounds.
     let steps = if <F::Dot as Dot>::NARROW {
@@ -107,10 +58,10 @@ fn by_steps<F: Format, const SUBS: usize, const MINS: bool>(
         rounds: black_box(QUADS / SUBS / steps),
     };
     match steps {
-        1 => kernel.run::<<F::Dot as Dot>::Expanded, SUBS, MINS, 1>(group, acts),
-        2 => kernel.run::<<F::Dot as Dot>::Expanded, SUBS, MINS, 2>(group, acts),
-        4 => kernel.run::<<F::Dot as Dot>::Expanded, SUBS, MINS, 4>(group, acts),
-        _ => kernel.run::<<F::Dot as Dot>::Expanded, SUBS, MINS, 8>(group, acts),
+        1 => kernel.run::<<F::Dot as Dot>::Expanded, SUBS, MINS, NESTED, 1>(group, acts),
+        2 => kernel.run::<<F::Dot as Dot>::Expanded, SUBS, MINS, NESTED, 2>(group, acts),
+        4 => kernel.run::<<F::Dot as Dot>::Expanded, SUBS, MINS, NESTED, 4>(group, acts),
+        _ => kernel.run::<<F::Dot as Dot>::Expanded, SUBS, MINS, NESTED, 8>(group, acts),
     }
 }
 
@@ -126,55 +77,188 @@ struct Kernel {
 impl Kernel {
     /// Both halves, at once or one after the other as registers allow.
     #[inline(always)]
-    fn run<D: Dot, const SUBS: usize, const MINS: bool, const STEPS: usize>(
+    fn run<D: Dot, const SUBS: usize, const MINS: bool, const NESTED: bool, const STEPS: usize>(
         self,
-        group: &[Expanded],
-        acts: &[ActBlock<TILE, D::Quad>],
+        group: &ExpandedGroup,
+        acts: ActRow<'_, TILE, D::Quad>,
     ) -> [[F32x4; TILE]; 2] {
         if D::TILE_HALVES == 2 {
-            self.halves::<D, SUBS, MINS, STEPS, 2>(group, acts, 0)
+            self.halves::<D, SUBS, MINS, NESTED, STEPS, 2>(group, acts, 0)
         } else {
-            let [first] = self.halves::<D, SUBS, MINS, STEPS, 1>(group, acts, 0);
-            let [second] = self.halves::<D, SUBS, MINS, STEPS, 1>(group, acts, 1);
+            let [first] = self.halves::<D, SUBS, MINS, NESTED, STEPS, 1>(group, acts, 0);
+            let [second] = self.halves::<D, SUBS, MINS, NESTED, STEPS, 1>(group, acts, 1);
             [first, second]
         }
     }
 
     /// `H` halves, beginning with `first`.
-    #[inline(never)]
-    #[allow(clippy::needless_range_loop)] // `t` and `h` name places in several arrays
-    fn halves<D: Dot, const SUBS: usize, const MINS: bool, const STEPS: usize, const H: usize>(
+    #[inline(always)]
+    fn halves<
+        D: Dot,
+        const SUBS: usize,
+        const MINS: bool,
+        const NESTED: bool,
+        const STEPS: usize,
+        const H: usize,
+    >(
         self,
-        group: &[Expanded],
+        group: &ExpandedGroup,
+        acts: ActRow<'_, TILE, D::Quad>,
+        first: usize,
+    ) -> [[F32x4; TILE]; H] {
+        if !NESTED {
+            return self.blocks::<D, SUBS, MINS, STEPS, H>(&group.blocks, acts.blocks, first);
+        }
+        let mut sums = [[F32x4::splat(0.0); TILE]; H];
+        let weights = group.blocks.chunks_exact(RUN).zip(&group.outer);
+        let acts = acts.blocks.chunks_exact(RUN).zip(acts.sums);
+        for ((weights, outer), (acts, act_sums)) in weights.zip(acts) {
+            let inner = self.blocks::<D, SUBS, false, STEPS, H>(weights, acts, first);
+            outer.add::<D, SUBS, MINS, H>(&inner, act_sums, first, &mut sums);
+        }
+        sums
+    }
+
+    /// Products of some blocks. A function of its own, so that nothing else wants its registers.
+    #[inline(never)]
+    fn blocks<D: Dot, const SUBS: usize, const MINS: bool, const STEPS: usize, const H: usize>(
+        self,
+        weights: &[Expanded],
         acts: &[ActBlock<TILE, D::Quad>],
         first: usize,
     ) -> [[F32x4; TILE]; H] {
         let mut sums = [[F32x4::splat(0.0); TILE]; H];
-        for (weights, acts) in group.iter().zip(acts) {
-            for sub in 0..SUBS {
-                let total = if SUBS == 1 { 2 } else { sub };
-                let base = std::array::from_fn(|t| I32x4::splat(self.zero * acts.sums[total][t]));
-                let from = QUADS / SUBS * sub;
-                let (codes, quads) = (&weights.codes[from..], &acts.quads[from..]);
-                let dots = dots::<D, TILE, STEPS, H>(codes, quads, base, first, self.rounds);
-                for t in 0..TILE {
-                    let scale = F32x4::splat(acts.scale[t]);
-                    for h in 0..H {
-                        let scale = F32x4::load(&weights.scales[sub][first + h]) * scale;
-                        sums[h][t] = dots[t][h].finish().to_f32().mul_add(scale, sums[h][t]);
-                    }
-                    if MINS {
-                        let offset = F32x4::splat(acts.offsets[total][t]);
-                        for h in 0..H {
-                            let min = F32x4::load(&weights.mins[sub][first + h]);
-                            sums[h][t] = min.mul_add(offset, sums[h][t]);
-                        }
-                    }
-                }
-            }
+        for (weights, acts) in weights.iter().zip(acts) {
+            self.block::<D, SUBS, MINS, STEPS, H>(weights, acts, first, &mut sums);
         }
         sums
     }
+
+    /// Adds the products of a block.
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // as above
+    fn block<D: Dot, const SUBS: usize, const MINS: bool, const STEPS: usize, const H: usize>(
+        self,
+        weights: &Expanded,
+        acts: &ActBlock<TILE, D::Quad>,
+        first: usize,
+        sums: &mut [[F32x4; TILE]; H],
+    ) {
+        if SUBS == 1 {
+            let dots = self.dots::<D, SUBS, STEPS, H>(weights, acts, 0, first);
+            for t in 0..TILE {
+                let act_scale = F32x4::splat(acts.scale[t]);
+                for h in 0..H {
+                    let scale = F32x4::load(&weights.scales[0][first + h]) * act_scale;
+                    sums[h][t] = dots[t][h].finish().to_f32().mul_add(scale, sums[h][t]);
+                }
+            }
+        } else {
+            let mut weighed = [[F32x4::splat(0.0); TILE]; H];
+            for sub in 0..SUBS {
+                let dots = self.dots::<D, SUBS, STEPS, H>(weights, acts, sub, first);
+                for h in 0..H {
+                    let scale = F32x4::load(&weights.scales[sub][first + h]);
+                    for t in 0..TILE {
+                        let dot = dots[t][h].finish().to_f32();
+                        weighed[h][t] = if sub == 0 {
+                            dot * scale
+                        } else {
+                            dot.mul_add(scale, weighed[h][t])
+                        };
+                    }
+                }
+            }
+            for t in 0..TILE {
+                let act_scale = F32x4::splat(acts.scale[t]);
+                for h in 0..H {
+                    sums[h][t] = weighed[h][t].mul_add(act_scale, sums[h][t]);
+                }
+            }
+        }
+        if MINS {
+            for t in 0..TILE {
+                let offset = F32x4::splat(acts.offset[t]);
+                for h in 0..H {
+                    let min = F32x4::load(&weights.mins[first + h]);
+                    sums[h][t] = min.mul_add(offset, sums[h][t]);
+                }
+            }
+        }
+    }
+
+    /// Integer products of part `sub` of a block.
+    #[inline(always)]
+    fn dots<D: Dot, const SUBS: usize, const STEPS: usize, const H: usize>(
+        self,
+        weights: &Expanded,
+        acts: &ActBlock<TILE, D::Quad>,
+        sub: usize,
+        first: usize,
+    ) -> [[D; H]; TILE] {
+        let total = if SUBS == 1 { 2 } else { sub };
+        let base = std::array::from_fn(|t| I32x4::splat(self.zero * acts.sums[total][t]));
+        let from = QUADS / SUBS * sub;
+        let (codes, quads) = (&weights.codes[from..], &acts.quads[from..]);
+        dots::<D, TILE, STEPS, H>(codes, quads, base, first, self.rounds)
+    }
+}
+
+impl ExpandedOuter {
+    /// Adds the products of `H` halves of a super-block, whose blocks have given `inner`.
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // `t` and `h` name places in several arrays
+    fn add<D: Dot, const SUBS: usize, const MINS: bool, const H: usize>(
+        &self,
+        inner: &[[F32x4; TILE]; H],
+        acts: &ActSums<TILE, D::Quad>,
+        first: usize,
+        sums: &mut [[F32x4; TILE]; H],
+    ) {
+        // First what takes most registers.
+        let mins = if MINS {
+            min_dots::<D, SUBS, TILE, H>(&self.mins[..2 * SUBS], acts, first)
+        } else {
+            [[I32x4::splat(0); H]; TILE]
+        };
+        for h in 0..H {
+            let d = F32x4::load(&self.d[first + h]);
+            let dmin = F32x4::load(&self.dmin[first + h]);
+            for t in 0..TILE {
+                sums[h][t] = inner[h][t].mul_add(d, sums[h][t]);
+                if MINS {
+                    let offset = mins[t][h].to_f32() * F32x4::splat(acts.unit[t]);
+                    sums[h][t] = offset.mul_add(dmin, sums[h][t]);
+                }
+            }
+        }
+    }
+}
+
+/// Products of the minima of a super-block, whose blocks have `SUBS` parts: `[token][half]`.
+#[inline(always)]
+#[allow(clippy::needless_range_loop)] // as above
+pub fn min_dots<D: Dot, const SUBS: usize, const N: usize, const H: usize>(
+    mins: &[[Lane; 2]],
+    acts: &ActSums<N, D::Quad>,
+    first: usize,
+) -> [[I32x4; H]; N] {
+    let mut sums = [[I32x4::splat(0); H]; N];
+    for plane in acts.planes::<SUBS>() {
+        // The upper bits come first.
+        let mut dots = sums.map(|halves| halves.map(|sum| D::start(sum.shl::<7>())));
+        for (mins, acts) in mins.iter().zip(plane) {
+            let mins: [_; H] = std::array::from_fn(|h| D::prepare(U8x16::load(&mins[first + h])));
+            for t in 0..N {
+                let acts = D::splat(&acts[t]);
+                for h in 0..H {
+                    dots[t][h].step(mins[h], acts);
+                }
+            }
+        }
+        sums = dots.map(|halves| halves.map(D::finish));
+    }
+    sums
 }
 
 /// Integer products of `H` halves of eight rows, beginning with `first`, and `N` tokens, from `base` on: `[token][half]`.

@@ -17,6 +17,8 @@
 //!
 //! This folder is the only one that holds unsafe code: loads and stores whose place the types already guarantee.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 pub mod math;
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
@@ -50,10 +52,26 @@ use prim_relaxed as fused;
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 use prim_scalar as fused;
 
-pub use fused::{
-    DotI8, DotI8Signed, DotI8Words, DotI8Wrapped, DotU7, DotU7Words, DotValues, byte_dot,
-};
+pub use fused::{DotI8, DotI8Signed, DotI8Words, DotI8Wrapped, DotU7, DotU7Words, DotValues};
 pub use prim::{F32x4, HalfMask, I32x4, U8x16};
+
+static PORTABLE: AtomicBool = AtomicBool::new(false);
+
+/// Makes [`byte_dot`] answer [`ByteDot::Magnitude`], or the truth again: for checks of what other machines run. Not to be
+/// changed between the writing of integers and their use.
+pub fn set_portable(portable: bool) {
+    PORTABLE.store(portable, Ordering::Relaxed);
+}
+
+/// How bytes are to be multiplied on this machine.
+#[inline]
+pub fn byte_dot() -> ByteDot {
+    if PORTABLE.load(Ordering::Relaxed) {
+        ByteDot::Magnitude
+    } else {
+        fused::byte_dot()
+    }
+}
 
 /// Name of the build's set, as backends show it.
 pub const NAME: &str = fused::NAME;

@@ -226,6 +226,21 @@ impl I32x4 {
         F32x4(self.0.map(|x| x as f32))
     }
 
+    /// Eight signed bytes.
+    #[inline(always)]
+    pub fn widen_i8x8(x: &[i8; 8]) -> [Self; 2] {
+        [
+            Self(from_fn(|i| x[i].into())),
+            Self(from_fn(|i| x[i + 4].into())),
+        ]
+    }
+
+    /// Products, wrapping.
+    #[inline(always)]
+    pub fn wrapping_mul(self, b: Self) -> Self {
+        Self(from_fn(|i| self.0[i].wrapping_mul(b.0[i])))
+    }
+
     /// Sums, wrapping.
     #[inline(always)]
     pub fn wrapping_add(self, b: Self) -> Self {

@@ -257,6 +257,23 @@ impl I32x4 {
         F32x4(f32x4_convert_i32x4(self.0))
     }
 
+    /// Eight signed bytes.
+    #[inline(always)]
+    pub fn widen_i8x8(x: &[i8; 8]) -> [Self; 2] {
+        // SAFETY: the reference covers the 8 bytes that are read; wasm loads need no alignment.
+        let words = unsafe { i16x8_load_extend_i8x8(x.as_ptr()) };
+        [
+            Self(i32x4_extend_low_i16x8(words)),
+            Self(i32x4_extend_high_i16x8(words)),
+        ]
+    }
+
+    /// Products, wrapping.
+    #[inline(always)]
+    pub fn wrapping_mul(self, b: Self) -> Self {
+        Self(i32x4_mul(self.0, b.0))
+    }
+
     /// Sums, wrapping.
     #[inline(always)]
     pub fn wrapping_add(self, b: Self) -> Self {
