@@ -122,8 +122,13 @@ class Host {
     try {
       // The download starts while the wasm module is still on its way.
       const wasm = this.#bringUp({ threads, wasmUrl });
-      const inspect = async (prefix: Uint8Array, fileSize: number): Promise<Inspection> =>
-        JSON.parse((await wasm).inspect(prefix, fileSize, JSON.stringify(options))) as Inspection;
+      const inspect = async (prefix: Uint8Array, fileSize: number): Promise<Inspection> => {
+        const { inspect, checkRoom } = await wasm;
+        const found = JSON.parse(inspect(prefix, fileSize, JSON.stringify(options))) as Inspection;
+        // What does not fit is told before the weights travel.
+        if ('info' in found) await checkRoom(prefix, fileSize, JSON.stringify(options));
+        return found;
+      };
       const [module, bytes] = await Promise.all([
         wasm,
         openSources(sources, { download, inspect, signal, onProgress: report }),

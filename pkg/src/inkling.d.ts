@@ -13,6 +13,9 @@ export interface ByteSource {
 /** Reads the first bytes of a file that is to be loaded with these options: JSON `{"needMore": bytes}` or `{"info": ModelInfo}`. */
 export function inspect(prefix: Uint8Array, fileSize: number, optionsJson: string): string;
 
+/** Throws when this device cannot hold the model, as far as its header tells. Asks the GPU for the memory. */
+export function checkRoom(prefix: Uint8Array, fileSize: number, optionsJson: string): Promise<void>;
+
 /** Renders a chat template as Hugging Face does; the context is JSON. */
 export function renderTemplate(template: string, contextJson: string): string;
 

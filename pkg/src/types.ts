@@ -54,6 +54,8 @@ export interface GpuInfo {
   adapter: string;
   /** Whether the kernels in use gave what the reference gives, now or at an earlier load on this adapter. */
   checked: boolean;
+  /** Bytes that the model takes on the GPU with the whole of its context; 0 where it did not come so far. */
+  memoryBytes: number;
   /** Kernels that gave wrong results and are not used. */
   quarantined: string[];
   /** The outcome of the check. This package keeps it for the next load. */

@@ -13,6 +13,7 @@ import { startHelpers } from './pool.js';
 /** The part of the generated module that the host uses; tests give a fake one. */
 export interface WasmModule {
   inspect(prefix: Uint8Array, fileSize: number, optionsJson: string): string;
+  checkRoom(prefix: Uint8Array, fileSize: number, optionsJson: string): Promise<void>;
   renderTemplate(template: string, contextJson: string): string;
   WasmEngine: {
     load(

@@ -82,6 +82,10 @@ export function fakeWasm(options: FakeOptions = {}): WasmModule {
       }
       return JSON.stringify({ info: { ...FAKE_INFO, fileSize } });
     },
+    checkRoom: (_, fileSize, optionsJson) => {
+      options.log?.(`room ${fileSize} ${optionsJson}`);
+      return Promise.resolve();
+    },
     renderTemplate: (template, context) => `${template}|${context}`,
     WasmEngine: {
       load: (sources, optionsJson, onProgress) => {

@@ -5,7 +5,8 @@ import { answers, here, origin, root } from './page.js';
 
 /**
  * Runs in the worker before the engine: keeps the devices that it asks for and the memory of its wasm module, counts
- * what is made, and does what the page says through a channel.
+ * what is made, and does what the page says through a channel. The worker's name is the GPU's memory in bytes, if that
+ * is to be small.
  */
 function hooks(): void {
   interface Device {
@@ -14,7 +15,7 @@ function hooks(): void {
   const scope = globalThis as unknown as Record<string, { prototype: Record<string, unknown> }>;
   const devices: Device[] = [];
   const counts: Record<string, number> = {};
-  let memory: { buffer: ArrayBufferLike } | undefined;
+  let heap: { buffer: ArrayBufferLike } | undefined;
   const wrap = (name: string, method: string, then: (result: unknown) => unknown): void => {
     const { prototype } = scope[name] as { prototype: Record<string, (...all: unknown[]) => unknown> };
     const original = prototype[method];
@@ -29,12 +30,26 @@ function hooks(): void {
       return device;
     }),
   );
-  for (const method of ['createComputePipeline', 'createComputePipelineAsync', 'createBuffer']) {
+  const memory = Number(Reflect.get(globalThis, 'name')) || Infinity;
+  let given = 0;
+  let refuses = false;
+  wrap('GPUDevice', 'createBuffer', (buffer) => {
+    given += (buffer as { size: number }).size;
+    refuses ||= given > memory;
+    return buffer;
+  });
+  wrap('GPUDevice', 'popErrorScope', (popped) => {
+    if (!refuses) return popped;
+    refuses = false;
+    const { GPUOutOfMemoryError } = globalThis as unknown as Record<string, new (message: string) => Error>;
+    return Promise.resolve(GPUOutOfMemoryError && new GPUOutOfMemoryError('no room'));
+  });
+  for (const method of ['createComputePipeline', 'createComputePipelineAsync', 'createBindGroup']) {
     wrap('GPUDevice', method, (result) => result);
   }
   const { instantiateStreaming, instantiate } = WebAssembly;
   const seen = (result: WebAssembly.WebAssemblyInstantiatedSource): typeof result => {
-    memory = result.instance.exports['memory'] as { buffer: ArrayBufferLike } | undefined;
+    heap = result.instance.exports['memory'] as { buffer: ArrayBufferLike } | undefined;
     return result;
   };
   WebAssembly.instantiateStreaming = (...all) => instantiateStreaming(...all).then(seen);
@@ -44,7 +59,7 @@ function hooks(): void {
   channel.onmessage = ({ data }) => {
     if (data === 'lose') devices.at(-1)?.destroy();
     if (data === 'ask') {
-      channel.postMessage({ ...counts, devices: devices.length, heap: memory?.buffer.byteLength ?? 0 });
+      channel.postMessage({ ...counts, devices: devices.length, heap: heap?.buffer.byteLength ?? 0 });
     }
   };
 }

@@ -7,7 +7,13 @@ import type { Verdicts } from '../src/gpu-verdicts.js';
 import type { Backend, GpuInfo } from '../src/types.js';
 import { fakeWorker, modelBytes, sleep } from './harness.js';
 
-const gpu: GpuInfo = { adapter: 'imitation', checked: true, quarantined: [], verdict: '{"good":true}' };
+const gpu: GpuInfo = {
+  adapter: 'imitation',
+  checked: true,
+  memoryBytes: 1,
+  quarantined: [],
+  verdict: '{"good":true}',
+};
 
 /** Verdicts in memory. */
 function memory(): Verdicts & { kept: Map<string, string> } {

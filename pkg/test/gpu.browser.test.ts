@@ -3,14 +3,27 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { onGpu } from './gpu-page.js';
-import { options, root } from './page.js';
+import { answers, here, options, origin, root } from './page.js';
 import type { Package } from './page.js';
+
+type Synthetic = {
+  llama(shape: Record<string, number>, withWeights?: boolean): { blob: Blob; fileBytes: number };
+};
 
 const MODEL = '/models/inkling-9m-chat-Q8_0.gguf';
 const greedy = JSON.parse(await readFile(`${root}models/inkling-9m-chat-Q8_0.greedy.json`, 'utf8')) as {
   cases: { user: string; text: string }[];
 };
 const [first, second] = greedy.cases as [(typeof greedy.cases)[0], (typeof greedy.cases)[0]];
+
+/** What the worker's hooks have counted. */
+interface Counts {
+  devices: number;
+  /** Bytes of the wasm memory. */
+  heap: number;
+  createComputePipeline?: number;
+  createComputePipelineAsync: number;
+}
 
 /** When the device is taken away. */
 type Blow = 'weights' | 'check' | 'prefill' | 'text';
@@ -53,9 +66,13 @@ async function enduring({ model, questions, blows }: { model: string; questions:
     texts.push(text);
   }
   const last = engine.info;
+  const counts = await new Promise<Counts>((resolve) => {
+    channel.onmessage = ({ data }) => resolve(data as Counts);
+    channel.postMessage('ask');
+  });
   await engine.dispose();
   channel.close();
-  return { failed: '', news, texts, loaded, last };
+  return { failed: '', news, texts, loaded, last, counts };
 }
 
 test(
@@ -64,7 +81,7 @@ test(
   async () => {
     const questions = [first.user, second.user];
     const blows: Blow[] = ['check', 'text', 'prefill'];
-    const { texts, news, loaded, last } = await onGpu(enduring, { model: MODEL, questions, blows });
+    const { texts, news, loaded, last, counts } = await onGpu(enduring, { model: MODEL, questions, blows });
     assert.deepEqual(texts, [first.text, second.text]);
     assert.ok(loaded?.backend.startsWith('webgpu') && loaded.gpu?.checked);
     assert.equal(news.length, 2);
@@ -72,6 +89,11 @@ test(
     assert.match(news[1] ?? '', /^cpu.*: .*lost again within a minute/);
     assert.ok(last?.backend.startsWith('cpu'));
     assert.match(last?.gpu?.reason ?? '', /lost/);
+    // Each device compiled what it had to while it was loaded, and nothing when it was first used.
+    const each = (counts?.createComputePipelineAsync ?? 0) / 3;
+    // A fourth one was asked for memory only, before the download.
+    assert.ok(counts?.devices === 4 && Number.isInteger(each) && each > 10 && each < 25, `${each} pipelines`);
+    assert.equal(counts.createComputePipeline ?? 0, 0);
   },
 );
 
@@ -84,3 +106,69 @@ test(
     assert.equal(failed, 'gpu_lost');
   },
 );
+
+test('the weights of a model pass through little memory', options, async () => {
+  const result = await onGpu(async (synthetic) => {
+    const { Engine } = (await import('/pkg/dist/index.js' as string)) as Package;
+    const { llama } = (await import(synthetic)) as Synthetic;
+    const shape = { layers: 18, width: 1024, ffn: 3072, heads: 16, kvHeads: 4, headDim: 64 };
+    const { blob, fileBytes } = llama({ ...shape, contextLength: 1024 });
+    const checked: string[] = [];
+    const engine = await Engine.load(blob, {
+      backend: 'gpu',
+      worker: new Worker('/gpu-worker.js', { type: 'module' }),
+      onProgress: ({ phase, loaded, total }) => {
+        if (phase === 'check') checked.push(`${loaded}/${total}`);
+      },
+    });
+    const channel = new BroadcastChannel('gpu');
+    const counts = await new Promise<Counts>((resolve) => {
+      channel.onmessage = ({ data }) => resolve(data as Counts);
+      channel.postMessage('ask');
+    });
+    const { info } = engine;
+    await engine.dispose();
+    channel.close();
+    return { counts, info, fileBytes, checked };
+  }, '/xtask/browser/synthetic.js');
+  assert.ok(result.fileBytes > 100e6, `${result.fileBytes} bytes`);
+  assert.ok(result.counts.heap > 0 && result.counts.heap < 64 << 20, `${result.counts.heap} bytes of heap`);
+  assert.ok((result.info.gpu?.memoryBytes ?? 0) > result.info.memoryBytes);
+  assert.match(result.checked.join(), /^0\/(\d+),.*,\1\/\1$/);
+});
+
+test('what the GPU cannot hold is told before its weights are fetched', options, async () => {
+  const { llama } = (await import(`${root}xtask/browser/synthetic.js`)) as Synthetic;
+  const shape = { layers: 80, width: 8192, ffn: 28672, heads: 64, kvHeads: 8, headDim: 128 };
+  const { blob, fileBytes } = llama({ ...shape, contextLength: 8192 }, false);
+  const header = new Uint8Array(await blob.arrayBuffer());
+  let sent = 0;
+  answers.set('/huge.gguf', (response) => {
+    response.setHeader('content-length', fileBytes);
+    response.write(header);
+    const chunk = new Uint8Array(1 << 18);
+    const timer = setInterval(() => {
+      if (sent < 1 << 28 && response.write(chunk)) sent += chunk.length;
+    }, 5);
+    response.on('close', () => clearInterval(timer));
+  });
+  const refused = await onGpu(
+    async (url) => {
+      const { Engine } = (await import('/pkg/dist/index.js' as string)) as Package;
+      const refusal = (backend: 'auto' | 'gpu'): Promise<string> =>
+        Engine.load(url, {
+          backend,
+          worker: new Worker('/gpu-worker.js', { type: 'module', name: '3e9' }),
+        }).then(
+          () => 'loaded',
+          (error: { code: string; message: string }) => `${error.code}: ${error.message}`,
+        );
+      return [await refusal('gpu'), await refusal('auto')];
+    },
+    `${origin(here)}/huge.gguf`,
+  );
+  assert.match(refused[0] ?? '', /^out_of_memory: .*needs 40.\d GB on the GPU.*refused more than \d.\d GB/);
+  // The CPU cannot address that much either, and this adapter is none that `auto` takes.
+  assert.match(refused[1] ?? '', /^gpu_unavailable: .*swiftshader computes on the CPU itself/i);
+  assert.ok(sent < 1 << 28, `${sent} bytes of weights were fetched`);
+});

@@ -58,6 +58,8 @@ pub struct GpuInfo {
     pub adapter: String,
     /// Whether the kernels in use were compared with the scalar reference, now or in the run that `verdict` tells of.
     pub checked: bool,
+    /// Bytes that the model takes on the GPU with the whole of its context; 0 when it did not come so far.
+    pub memory_bytes: u64,
     /// Kernels that gave wrong results and are not used.
     pub quarantined: Vec<String>,
     /// Outcome of the check for [`LoadOptions::gpu_verdict`](super::LoadOptions::gpu_verdict); empty without one.

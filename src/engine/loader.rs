@@ -235,7 +235,7 @@ pub(super) async fn read_rows(
         .get(tensor.shard)
         .ok_or_else(|| Error::Internal("no such shard".into()))?;
     let row_bytes = tensor.dtype.row_bytes(spec.cols)?;
-    let start = tensor.offset + skipped_bytes(spec, tensor)? + (first * row_bytes) as u64;
+    let start = tensor.offset + skipped_bytes(spec, tensor)? + bytes_of(first, row_bytes);
     source.read(start, count * row_bytes).await
 }
 

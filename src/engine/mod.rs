@@ -11,6 +11,7 @@ mod options;
 mod origin;
 mod rank;
 mod recovery;
+mod room;
 mod session;
 
 use crate::backend::{Backend, LogitRows};
@@ -28,6 +29,7 @@ pub use kind::ModelKind;
 pub use loader::{LoadPhase, LoadProgress, MemorySource, WeightSource, read_header};
 pub use options::{BackendChoice, KvChoice, LoadOptions};
 pub use rank::{Rank, RankRequest};
+pub use room::check_room;
 pub use session::Session;
 
 use loader::Source;

@@ -7,7 +7,11 @@ use crate::gguf::{GgufFile, Metadata};
 use crate::model::{self, ModelConfig, Plan};
 use crate::{Error, Result};
 #[cfg(feature = "webgpu")]
-use crate::{backend::Gpu, model::WeightSpec, quant::DType};
+use crate::{
+    backend::{Gpu, GpuBackend, GpuOptions, gpu::Software},
+    model::WeightSpec,
+    quant::DType,
+};
 
 /// What a model is made of, so that it can be made again.
 pub(super) struct Origin {
@@ -158,29 +162,23 @@ impl Origin {
         progress: &mut impl FnMut(LoadProgress) -> bool,
     ) -> Result<Backend> {
         use super::LoadPhase;
-        use crate::backend::gpu::Software;
-        use crate::backend::{GpuBackend, check};
-        let options = crate::backend::GpuOptions {
-            kv_type: match self.options.kv_type {
-                Some(KvChoice::F32) => KvType::F32,
-                Some(KvChoice::F16 | KvChoice::Q8) | None => KvType::F16,
-            },
-            ..self.options.gpu
-        };
-        let auto = self.options.backend == BackendChoice::Auto;
-        match options.restrictions.software {
-            _ if !auto => {}
-            Software::Refuse if gpu.software => {
-                let reason = format!("{} computes on the CPU itself", gpu.adapter);
-                return Err(Error::GpuUnavailable(reason));
-            }
-            Software::Refuse | Software::Probe => {
-                check::probe(&gpu, &self.plan, self, options.kv_type).await?;
-            }
-            Software::Take => {}
+        use crate::backend::check;
+        let options = self.gpu_options();
+        self.refuse_imitations(&gpu)?;
+        if self.options.backend == BackendChoice::Auto
+            && options.restrictions.software != Software::Take
+        {
+            check::probe(&gpu, &self.plan, self, options.kv_type).await?;
         }
+        let dtypes = self.dtypes()?;
+        let need = GpuBackend::need(&gpu, &self.plan, &dtypes, self.n_ctx, options)?;
+        info.memory_bytes = need.total();
         let plan = self.plan.clone();
-        let gpu = GpuBackend::on(gpu, plan, self.dtypes()?, self.n_ctx, options).await?;
+        let gpu = GpuBackend::on(gpu, plan, dtypes, self.n_ctx, options).await;
+        let gpu = gpu.map_err(|error| match error {
+            Error::OutOfMemory { .. } => need.refused(0),
+            other => other,
+        })?;
         let mut outcome = check::Outcome::default();
         let recalled = check::recall(&gpu, verdict, &mut outcome);
         info.set(&outcome);
@@ -204,6 +202,55 @@ impl Origin {
         Ok(backend)
     }
 
+    /// Whether a GPU takes the model, and gives the memory for it.
+    ///
+    /// # Errors
+    /// What speaks against it.
+    #[cfg(feature = "webgpu")]
+    pub(super) async fn check_gpu_room(&self) -> Result<()> {
+        let options = self.gpu_options();
+        let gpu = Gpu::open(options.restrictions).await?;
+        let dtypes = self.dtypes()?;
+        let room = async {
+            self.refuse_imitations(&gpu)?;
+            let need = GpuBackend::need(&gpu, &self.plan, &dtypes, self.n_ctx, options)?;
+            gpu.check_room(&need).await
+        };
+        let room = room.await;
+        gpu.device.destroy();
+        room
+    }
+
+    /// A build without a GPU has nothing to ask.
+    #[cfg(not(feature = "webgpu"))]
+    pub(super) async fn check_gpu_room(&self) -> Result<()> {
+        self.open_gpu(None, &mut GpuInfo::default(), &mut |_| true)
+            .await
+            .map(|_| ())
+    }
+
+    #[cfg(feature = "webgpu")]
+    fn gpu_options(&self) -> GpuOptions {
+        GpuOptions {
+            kv_type: match self.options.kv_type {
+                Some(KvChoice::F32) => KvType::F32,
+                Some(KvChoice::F16 | KvChoice::Q8) | None => KvType::F16,
+            },
+            ..self.options.gpu
+        }
+    }
+
+    /// `auto` leaves adapters that compute on the CPU.
+    #[cfg(feature = "webgpu")]
+    fn refuse_imitations(&self, gpu: &Gpu) -> Result<()> {
+        let refused = self.options.gpu.restrictions.software == Software::Refuse;
+        if self.options.backend == BackendChoice::Auto && gpu.software && refused {
+            let reason = format!("{} computes on the CPU itself", gpu.adapter);
+            return Err(Error::GpuUnavailable(reason));
+        }
+        Ok(())
+    }
+
     /// Storage type of each weight of the plan.
     #[cfg(feature = "webgpu")]
     fn dtypes(&self) -> Result<Vec<DType>> {
@@ -222,6 +269,7 @@ fn cpu_may_do(error: &Error) -> bool {
             | Error::Gpu(_)
             | Error::GpuLost(_)
             | Error::OutOfMemory { .. }
+            | Error::GpuMemory(_)
             | Error::BadTensor { .. }
     )
 }

@@ -65,6 +65,21 @@ pub fn inspect(prefix: &[u8], file_size: f64, options_json: &str) -> Result<Stri
     Ok(to_json(&inspection)?)
 }
 
+/// Throws when a model of which `prefix` is the header cannot be held by this device, so that its weights need not be
+/// fetched in vain. Where only the GPU may run it, or could, the memory is asked for and given back.
+#[wasm_bindgen(js_name = checkRoom)]
+pub async fn check_room(
+    prefix: Vec<u8>,
+    file_size: f64,
+    options_json: String,
+) -> Result<(), JsValue> {
+    if let Parsed::Done(file) = gguf::parse(&prefix, file_size as u64)? {
+        drop(prefix);
+        engine::check_room(&file, &from_json(&options_json)?).await?;
+    }
+    Ok(())
+}
+
 /// Renders a Jinja chat template as Hugging Face does; the context holds every variable.
 #[wasm_bindgen(js_name = renderTemplate)]
 pub fn render_template(template: &str, context_json: &str) -> Result<String, JsValue> {

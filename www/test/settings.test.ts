@@ -30,7 +30,7 @@ test('numbers in words', () => {
 });
 
 test('what computes, and why', () => {
-  const gpu = { adapter: 'maker model', checked: true, quarantined: [], verdict: '{}' };
+  const gpu = { adapter: 'maker model', checked: true, memoryBytes: 1, quarantined: [], verdict: '{}' };
   assert.equal(backendName({ backend: 'cpu-simd', threads: 1 }), 'CPU, SIMD');
   assert.equal(backendName({ backend: 'cpu-simd', threads: 4 }), 'CPU, SIMD, 4 threads');
   assert.equal(backendName({ backend: 'new', threads: 1 }), 'new');

@@ -76,8 +76,11 @@ function q4Blocks(bytes) {
   return parts;
 }
 
-/** A llama-type model as a Blob. `width` and `ffn` are multiples of 32, `heads * headDim` need not be `width`. */
-export function llama({ layers, width, ffn, heads, kvHeads, headDim, contextLength }) {
+/**
+ * A llama-type model as a Blob. `width` and `ffn` are multiples of 32, `heads * headDim` need not be `width`. Without
+ * weights it is the header alone, of a file of `fileBytes`.
+ */
+export function llama({ layers, width, ffn, heads, kvHeads, headDim, contextLength }, withWeights = true) {
   const tokens = byteAlphabet();
   const metadata = {
     'general.architecture': 'llama',
@@ -114,10 +117,10 @@ export function llama({ layers, width, ffn, heads, kvHeads, headDim, contextLeng
       matrix(`blk.${i}.ffn_down.weight`, ffn, width),
     );
   }
-  return write(metadata, tensors);
+  return write(metadata, tensors, withWeights);
 }
 
-function write(metadata, tensors) {
+function write(metadata, tensors, withWeights) {
   const writer = new Writer();
   writer.bytes(new TextEncoder().encode('GGUF'));
   writer.u32(3);
@@ -136,11 +139,16 @@ function write(metadata, tensors) {
     offset += Math.ceil(tensor.bytes / ALIGNMENT) * ALIGNMENT;
   }
   writer.pad(ALIGNMENT);
-  for (const { dtype, shape, bytes } of tensors) {
+  const fileBytes = writer.length + offset;
+  for (const { dtype, shape, bytes } of withWeights ? tensors : []) {
     if (dtype === DTYPE.F32) writer.bytes(new Uint8Array(new Float32Array(shape[0]).fill(1).buffer));
     else for (const part of q4Blocks(bytes)) writer.bytes(part);
     writer.pad(ALIGNMENT);
   }
   const quantized = tensors.filter(({ dtype }) => dtype === DTYPE.Q4_0);
-  return { blob: writer.blob(), weightBytes: quantized.reduce((sum, { bytes }) => sum + bytes, 0) };
+  return {
+    blob: writer.blob(),
+    fileBytes,
+    weightBytes: quantized.reduce((sum, { bytes }) => sum + bytes, 0),
+  };
 }

@@ -133,11 +133,11 @@ impl<'a, R: WeightRows> Passes<'a, R> {
         list: List,
         taps: &[usize],
     ) -> Result<Vec<Tap>> {
-        if cache.len() > self.tokens.len() {
-            cache.truncate(self.tokens.len());
-        }
-        // A recurrent state does not go back to any place.
-        if cache.len() != self.tokens.len() {
+        let past = self.tokens.len();
+        if cache.len() > past && self.plan.states.is_empty() {
+            cache.truncate(past);
+        } else if cache.len() > past {
+            // A recurrent state does not go back to any place.
             *cache = self.fresh_cache().await?;
             self.pass(cache, List::Plain, true, &[]).await?;
         }
@@ -197,14 +197,13 @@ fn attended(plan: &Plan, steps: &[usize], layer: usize) -> bool {
 
 /// The layers of some steps, those that fill caches for them, and what belongs to no layer.
 fn layers_around(plan: &Plan, wanted: &[usize]) -> Vec<bool> {
-    let layer = |step: usize| {
-        plan.steps[step]
-            .label
-            .rsplit_once('-')
-            .map(|(_, layer)| layer)
+    // `Kcur-3`, `conv_in-3.0`
+    let layer = |step: usize| -> Option<usize> {
+        let (_, place) = plan.steps[step].label.rsplit_once('-')?;
+        place.split('.').next()?.parse().ok()
     };
     let mut layers: Vec<_> = wanted.iter().map(|step| layer(*step)).collect();
-    let inside = |layers: &[Option<&str>]| -> Vec<usize> {
+    let inside = |layers: &[Option<usize>]| -> Vec<usize> {
         let steps = 0..plan.steps.len();
         let runs = |step: &usize| layer(*step).is_none() || layers.contains(&layer(*step));
         steps.filter(runs).collect()

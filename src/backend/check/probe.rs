@@ -65,7 +65,7 @@ fn typical_matrix(plan: &Plan) -> Option<&WeightSpec> {
         Op::MatMul { weight, .. } => Some(&plan.weights[weight.0]),
         _ => None,
     });
-    matrices.max_by_key(|spec| spec.rows * spec.cols)
+    matrices.max_by_key(|spec| spec.rows as u64 * spec.cols as u64)
 }
 
 /// A plan that multiplies with one matrix several times.

@@ -34,23 +34,15 @@ impl Buffers {
     /// # Errors
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub async fn new(gpu: &Gpu, plan: &Plan, program: &Program, n_ctx: usize) -> Result<Self> {
-        let sizes: Vec<u64> = program
-            .buffers
-            .iter()
-            .map(|(width, rows)| (width * rows * 4) as u64)
-            .collect();
-        let rotary_size = |spec: &RopeSpec| (rotary_rows(n_ctx) * spec.n_rot / 2 * 8) as u64;
-        let total = sizes.iter().sum::<u64>() + plan.ropes.iter().map(rotary_size).sum::<u64>();
         let make = || Self {
             state: gpu.storage("state", ((STATE_TOKENS + program.max_tokens) * 4) as u64),
-            activations: sizes
-                .iter()
-                .map(|bytes| gpu.storage("activations", *bytes))
+            activations: activations(program)
+                .map(|bytes| gpu.storage("activations", bytes))
                 .collect(),
             rotary: plan
                 .ropes
                 .iter()
-                .map(|spec| gpu.storage("rotary", rotary_size(spec)))
+                .map(|spec| gpu.storage("rotary", rotary_bytes(spec, n_ctx)))
                 .collect(),
             parts: gpu.storage("attention parts", program.parts_floats as u64 * 4),
             candidates: gpu.storage("candidates", CANDIDATE_BYTES as u64),
@@ -59,8 +51,23 @@ impl Buffers {
                 .map(|count| gpu.storage("ranked", count as u64 * 8)),
             unused: gpu.storage("unused", 16),
         };
-        gpu.allocating(total, make).await
+        gpu.allocating(bytes(plan, program, n_ctx), make).await
     }
+}
+
+/// Bytes of all of them, but for some small ones.
+pub fn bytes(plan: &Plan, program: &Program, n_ctx: usize) -> u64 {
+    let rotary = plan.ropes.iter().map(|spec| rotary_bytes(spec, n_ctx));
+    activations(program).chain(rotary).sum::<u64>() + program.parts_floats as u64 * 4
+}
+
+fn activations(program: &Program) -> impl Iterator<Item = u64> {
+    let sizes = program.buffers.iter();
+    sizes.map(|(width, rows)| *width as u64 * *rows as u64 * 4)
+}
+
+fn rotary_bytes(spec: &RopeSpec, n_ctx: usize) -> u64 {
+    (rotary_rows(n_ctx) * spec.n_rot / 2 * 8) as u64
 }
 
 fn rotary_rows(n_ctx: usize) -> usize {

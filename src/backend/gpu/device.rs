@@ -23,6 +23,8 @@ pub struct Restrictions {
     pub chunk: Option<usize>,
     /// Attention of each token by itself, without tiles.
     pub untiled: bool,
+    /// Memory that is given at once at most.
+    pub memory: Option<u64>,
     /// What `auto` makes of a software adapter.
     pub software: Software,
     /// Changes the text of kernels, to see whether the check finds it. Not in releases.
@@ -187,8 +189,8 @@ impl Gpu {
         let refused = scope.pop().await;
         self.check()?;
         match refused {
-            None => Ok(made),
-            Some(_) => Err(Error::OutOfMemory { bytes }),
+            None if self.restrictions.memory.is_none_or(|most| bytes <= most) => Ok(made),
+            _ => Err(Error::OutOfMemory { bytes }),
         }
     }
 

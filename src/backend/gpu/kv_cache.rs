@@ -52,6 +52,12 @@ impl KvCache {
         }
     }
 
+    /// Bytes of the keys of each layer with so many positions; values take as many.
+    pub fn sizes(plan: &Plan, kind: KvType, positions: usize) -> Vec<u64> {
+        let of_layer = |spec: &KvSpec| (row_bytes(spec, kind) * positions) as u64;
+        plan.kv.iter().map(of_layer).collect()
+    }
+
     /// Positions held.
     pub fn len(&self) -> usize {
         self.len
@@ -92,7 +98,7 @@ impl KvCache {
     }
 
     fn row_bytes(&self, spec: &KvSpec) -> usize {
-        spec.width() * if self.kind == KvType::F32 { 4 } else { 2 }
+        row_bytes(spec, self.kind)
     }
 
     /// Makes room for `count` more positions; true when the buffers are new, so that bind groups must be made anew.
@@ -153,4 +159,8 @@ impl KvCache {
         }
         gpu.queue.submit([encoder.finish()]);
     }
+}
+
+fn row_bytes(spec: &KvSpec, kind: KvType) -> usize {
+    spec.width() * if kind == KvType::F32 { 4 } else { 2 }
 }

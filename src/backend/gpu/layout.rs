@@ -129,6 +129,34 @@ impl Layout {
         Ok(layout)
     }
 
+    /// Bytes of the integers and of the scales of each part of each matrix.
+    pub fn sizes(&self) -> Vec<Vec<(u64, u64)>> {
+        let of_matrix = |matrix: &Matrix| {
+            let size = |part| {
+                // A part fits a binding, so it can be counted in 32 bits.
+                let units = matrix.part_rows(part) * matrix.units();
+                (
+                    matrix.format.quant_bytes(units) as u64,
+                    matrix.format.scale_bytes(units) as u64,
+                )
+            };
+            (0..matrix.parts.len()).map(size).collect()
+        };
+        self.matrices.iter().map(of_matrix).collect()
+    }
+
+    /// Bytes of the buffer of vectors.
+    pub fn vector_bytes(&self) -> u64 {
+        self.vector_floats() as u64 * 4
+    }
+
+    /// Bytes of everything.
+    pub fn bytes(&self) -> u64 {
+        let parts = self.sizes().into_iter().flatten();
+        let matrices: u64 = parts.map(|(quants, scales)| quants + scales).sum();
+        matrices + self.vector_bytes()
+    }
+
     /// Floats in the buffer of vectors.
     pub fn vector_floats(&self) -> usize {
         self.vectors.last().map_or(VECTOR_ALIGN, |(first, len)| {

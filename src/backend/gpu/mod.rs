@@ -22,6 +22,7 @@ mod pipelines;
 mod program;
 mod readback;
 mod replay;
+mod room;
 mod state;
 mod tap;
 #[cfg(test)]
@@ -47,6 +48,7 @@ use pipelines::{Compiling, Pipeline};
 use program::{Params, Program};
 use readback::Staging;
 use replay::Replay;
+pub use room::Need;
 pub use tap::{List, Tap};
 use weights::Weights;
 
@@ -99,6 +101,20 @@ pub struct GpuBackend {
     name: &'static str,
 }
 
+impl Target {
+    /// What this device and these choices ask of a program.
+    fn of(gpu: &Gpu, n_ctx: usize, options: GpuOptions) -> Self {
+        Self {
+            max_binding: gpu.max_binding,
+            kv: options.kv_type,
+            split_from: options.restrictions.split_from.unwrap_or(SPLIT_FROM),
+            tiled: !options.restrictions.untiled,
+            max_chunk: options.restrictions.chunk.unwrap_or(MAX_CHUNK),
+            n_ctx,
+        }
+    }
+}
+
 impl GpuBackend {
     /// Opens a device, begins to compile the kernels that `plan` needs and makes room for its weights, which are stored as
     /// `dtypes` in the file. Sessions will have up to `n_ctx` positions.
@@ -133,14 +149,7 @@ impl GpuBackend {
         n_ctx: usize,
         options: GpuOptions,
     ) -> Result<Self> {
-        let target = Target {
-            max_binding: gpu.max_binding,
-            kv: options.kv_type,
-            split_from: options.restrictions.split_from.unwrap_or(SPLIT_FROM),
-            tiled: !options.restrictions.untiled,
-            max_chunk: options.restrictions.chunk.unwrap_or(MAX_CHUNK),
-            n_ctx,
-        };
+        let target = Target::of(&gpu, n_ctx, options);
         let (program, layout) = compile::compile(&plan, &dtypes, target)?;
         let weights = Weights::new(&gpu, layout, dtypes).await?;
         let buffers = Buffers::new(&gpu, &plan, &program, n_ctx).await?;

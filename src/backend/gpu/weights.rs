@@ -39,27 +39,9 @@ impl Weights {
     /// # Errors
     /// [`Error::OutOfMemory`] with the size of the model.
     pub async fn new(gpu: &Gpu, layout: Layout, dtypes: Vec<DType>) -> Result<Self> {
-        let sizes: Vec<Vec<(u64, u64)>> = layout
-            .matrices
-            .iter()
-            .map(|matrix| {
-                let size = |part| {
-                    let units = matrix.part_rows(part) * matrix.units();
-                    (
-                        matrix.format.quant_bytes(units) as u64,
-                        matrix.format.scale_bytes(units) as u64,
-                    )
-                };
-                (0..matrix.parts.len()).map(size).collect()
-            })
-            .collect();
-        let vector_bytes = layout.vector_floats() as u64 * 4;
-        let bytes = sizes
-            .iter()
-            .flatten()
-            .map(|(quants, scales)| quants + scales)
-            .sum::<u64>()
-            + vector_bytes;
+        let sizes = layout.sizes();
+        let vector_bytes = layout.vector_bytes();
+        let bytes = layout.bytes();
         let make = || {
             let part = |(quants, scales): &(u64, u64)| PartBuffers {
                 quants: gpu.storage("quants", *quants),

@@ -123,6 +123,7 @@ const FREE: Restrictions = Restrictions {
     split_from: Some(16),
     chunk: Some(64),
     untiled: false,
+    memory: None,
     software: super::Software::Take,
     sabotage: None,
 };

@@ -1,0 +1,109 @@
+//! What a model takes on the GPU, known from its header, and whether the GPU gives that.
+//!
+//! WebGPU does not tell how much memory there is. So the buffers are asked for, and given back.
+
+use super::device::Gpu;
+use super::program::Program;
+use super::{GpuBackend, GpuOptions, KvCache, Target};
+use super::{buffers, compile};
+use crate::model::Plan;
+use crate::quant::DType;
+use crate::{Error, Result};
+
+/// Bytes on the GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// Weights, as they are stored there.
+    pub weights: u64,
+    /// Keys and values of one session with the whole context.
+    pub cache: u64,
+    /// Everything else.
+    pub work: u64,
+    /// Context length in tokens.
+    n_ctx: usize,
+}
+
+/// Bytes that are asked for at once: where they are refused, no more than that is asked for in vain.
+const STEP: u64 = 256 << 20;
+
+impl Need {
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.weights + self.cache + self.work
+    }
+
+    /// The error for a GPU that gave no more than `granted`.
+    pub fn refused(&self, granted: u64) -> Error {
+        let gb = |bytes: u64| format!("{:.1} GB", bytes as f64 / 1e9);
+        Error::GpuMemory(format!(
+            "this model needs {} on the GPU (weights {}, cache for {} tokens {}, work {}), and it refused more than {}",
+            gb(self.total()),
+            gb(self.weights),
+            self.n_ctx,
+            gb(self.cache),
+            gb(self.work),
+            gb(granted)
+        ))
+    }
+}
+
+impl GpuBackend {
+    /// What a model will take on the device.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] for what no kernel takes, [`Error::GpuMemory`] for a context that is too long for one buffer.
+    pub fn need(
+        gpu: &Gpu,
+        plan: &Plan,
+        dtypes: &[DType],
+        n_ctx: usize,
+        options: GpuOptions,
+    ) -> Result<Need> {
+        let target = Target::of(gpu, n_ctx, options);
+        let (program, layout) = compile::compile(plan, dtypes, target)?;
+        let cache = KvCache::sizes(plan, options.kv_type, n_ctx);
+        let need = Need {
+            weights: layout.bytes(),
+            cache: 2 * cache.iter().sum::<u64>(),
+            work: work(plan, &program, n_ctx),
+            n_ctx,
+        };
+        match cache.iter().find(|bytes| **bytes > gpu.max_binding) {
+            Some(_) => Err(need.refused(gpu.max_binding)),
+            None => Ok(need),
+        }
+    }
+}
+
+fn work(plan: &Plan, program: &Program, n_ctx: usize) -> u64 {
+    let (width, rows) = program.buffers[plan.logits.0];
+    buffers::bytes(plan, program, n_ctx) + width as u64 * rows as u64 * 4
+}
+
+impl Gpu {
+    /// Whether the device gives so much memory: asks for it and returns it.
+    ///
+    /// # Errors
+    /// [`Error::GpuMemory`] with what is needed.
+    pub async fn check_room(&self, need: &Need) -> Result<()> {
+        let mut held = Vec::new();
+        let mut granted = 0;
+        let step = STEP.min(self.max_binding);
+        let refused = loop {
+            let bytes = step.min(need.total() - granted);
+            if bytes == 0 {
+                break None;
+            }
+            match self.allocating(bytes, || self.storage("room", bytes)).await {
+                Ok(buffer) => held.push(buffer),
+                Err(Error::OutOfMemory { .. }) => break Some(need.refused(granted)),
+                Err(error) => break Some(error),
+            }
+            granted += bytes;
+        };
+        for buffer in held {
+            buffer.destroy();
+        }
+        refused.map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,133 @@
+//! Loading on a GPU: memory that is not there, a check that is cancelled, and a device that is lost under every call.
+//!
+//! Without an adapter each test says "skipped" and passes.
+#![cfg(feature = "webgpu")]
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::path::Path;
+
+use inkling::Error;
+use inkling::backend::Backend;
+use inkling::backend::gpu::Software;
+use inkling::engine::{
+    BackendChoice, Engine, LoadOptions, LoadPhase, LoadProgress, MemorySource, check_room,
+    read_header,
+};
+use pollster::block_on;
+
+fn fixture(name: &str) -> MemorySource {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models");
+    MemorySource(std::fs::read(folder.join(format!("{name}.gguf"))).unwrap())
+}
+
+fn on(backend: BackendChoice) -> LoadOptions {
+    let mut options = LoadOptions {
+        backend,
+        context_length: Some(64),
+        ..LoadOptions::default()
+    };
+    options.gpu.restrictions.software = Software::Take;
+    options
+}
+
+/// The fixture with these options; none where there is no adapter.
+fn load(
+    name: &str,
+    options: &LoadOptions,
+    progress: impl FnMut(LoadProgress) -> bool,
+) -> Option<Result<Engine, Error>> {
+    match block_on(Engine::load(vec![fixture(name)], options, progress)) {
+        Err(error) if error.code() == "gpu_unavailable" => {
+            println!("skipped: {error}");
+            None
+        }
+        other => Some(other),
+    }
+}
+
+#[test]
+fn too_little_memory_is_told_with_what_is_needed() {
+    let mut options = on(BackendChoice::Gpu);
+    options.gpu.restrictions.memory = Some(1 << 14);
+    let Some(Err(error)) = load("llama-gqa", &options, |_| true) else {
+        return;
+    };
+    let file = block_on(read_header(&fixture("llama-gqa"))).unwrap();
+    let before = block_on(check_room(&file, &options)).unwrap_err();
+    for error in [error, before] {
+        assert_eq!(error.code(), "out_of_memory");
+        assert!(error.to_string().contains("GB on the GPU"), "{error}");
+    }
+    options.gpu.restrictions.memory = None;
+    block_on(check_room(&file, &options)).unwrap();
+    // Where the CPU may do, it does, and says why.
+    options.backend = BackendChoice::Auto;
+    options.gpu.restrictions.memory = Some(1 << 14);
+    block_on(check_room(&file, &options)).unwrap();
+    let engine = load("llama-gqa", &options, |_| true).unwrap().unwrap();
+    let gpu = engine.info().gpu.clone().unwrap();
+    assert!(engine.info().backend.starts_with("cpu"));
+    assert!(gpu.reason.unwrap().contains("GB on the GPU"));
+    assert!(gpu.memory_bytes > 1 << 14);
+}
+
+#[test]
+fn the_check_tells_how_far_it_is_and_can_be_cancelled() {
+    let mut told = Vec::new();
+    let options = on(BackendChoice::Gpu);
+    let progress = |progress: LoadProgress| {
+        if progress.phase == LoadPhase::Check {
+            told.push((progress.loaded, progress.total));
+        }
+        true
+    };
+    if load("llama-gqa", &options, progress).is_none() {
+        return;
+    }
+    let total = told[0].1;
+    let steps: Vec<_> = (0..=total).map(|done| (done, total)).collect();
+    assert_eq!(told, steps);
+    let cancel = |progress: LoadProgress| progress.phase != LoadPhase::Check || progress.loaded < 3;
+    let cancelled = load("llama-gqa", &options, cancel).unwrap();
+    assert!(matches!(cancelled, Err(Error::Cancelled)));
+    let cancel = |progress: LoadProgress| progress.phase != LoadPhase::Compile;
+    let cancelled = load("llama-gqa", &options, cancel).unwrap();
+    assert!(matches!(cancelled, Err(Error::Cancelled)));
+}
+
+fn lose(engine: &mut Engine) {
+    if let Backend::Gpu(gpu) = engine.backend().unwrap() {
+        gpu.lose();
+    }
+}
+
+#[test]
+fn every_call_survives_a_lost_device() {
+    let options = on(BackendChoice::Gpu);
+    type Call = fn(&mut Engine) -> Result<Vec<f32>, Error>;
+    let calls: [(&str, Call); 4] = [
+        ("llama-gqa", |engine| block_on(engine.logits(&[3, 5]))),
+        ("llama-gqa", |engine| {
+            block_on(engine.logits_all(&[3, 5, 7]))
+        }),
+        ("t5", |engine| {
+            block_on(engine.logits_with_source(&[3, 5], &[0, 4]))
+        }),
+        ("bert", |engine| block_on(engine.embed(&[3, 5, 7]))),
+    ];
+    for (name, call) in calls {
+        let Some(engine) = load(name, &options, |_| true) else {
+            return;
+        };
+        let mut engine = engine.unwrap();
+        let want = call(&mut engine).unwrap();
+        lose(&mut engine);
+        assert_eq!(call(&mut engine).unwrap(), want, "{name}");
+        assert_eq!(engine.replaced(), 1);
+        assert!(engine.info().backend.starts_with("webgpu"));
+        lose(&mut engine);
+        let again = call(&mut engine).unwrap();
+        assert!(engine.info().backend.starts_with("cpu"), "{name}");
+        assert_eq!(again.len(), want.len());
+    }
+}
