@@ -168,8 +168,8 @@ dot_words!(
 /// taken for another is only slower.
 #[inline]
 pub fn byte_dot() -> ByteDot {
-    let zero = black_box(0.0_f32);
-    if (zero / zero).is_sign_negative() {
+    let (zero, none) = (black_box(0.0_f32), black_box(0.0_f32));
+    if (zero / none).is_sign_negative() {
         ByteDot::Words
     } else {
         ByteDot::Magnitude
