@@ -23,7 +23,7 @@ use super::tile;
 use crate::backend::cpu::simd::{Dot, F32x4, HalfMask, I32x4, Lane};
 
 /// Bytes of activations that are worked on before the weights are read again.
-const CHUNK_BYTES: usize = 256 << 10;
+const CHUNK_BYTES: usize = 640 << 10;
 
 /// A product to be computed: `out[token, row] = dot(weights[row], acts[token])` for some rows.
 pub struct Product<'a> {
@@ -70,10 +70,7 @@ impl Visitor for Product<'_> {
             }
         }
         if acts.single.count() > 0 {
-            self.groups::<F>(|this, row, group| {
-                let sums = strip::<F>(group, acts.single.row(0));
-                this.store(row, this.acts.tokens() - 1, sums);
-            });
+            self.strips::<F>(acts.single.row(0));
         }
     }
 }
@@ -90,8 +87,18 @@ impl Product<'_> {
         }
     }
 
+    /// All groups × the last token, which stands alone.
+    #[inline(never)]
+    fn strips<F: Format>(&mut self, acts: ActRow<'_, 1, QuadOf<F>>) {
+        let constants = (F::Codes::constants(), HalfMask::hidden());
+        let token = self.acts.tokens() - 1;
+        self.groups::<F>(|this, row, group| {
+            this.store(row, token, strip::<F>(group, acts, &constants));
+        });
+    }
+
     /// Writes the sums of a group for `N` tokens from `token` on; tokens and rows that only fill up are left out.
-    #[inline(always)]
+    #[inline(never)]
     #[allow(clippy::needless_range_loop)] // `t` names a place in two arrays
     fn store<const N: usize>(&mut self, row: usize, token: usize, sums: [[F32x4; N]; 2]) {
         let factor = F32x4::splat(self.factors[row / GROUP] * REST);
@@ -111,14 +118,17 @@ impl Product<'_> {
 }
 
 /// Eight rows × one token.
-#[inline(never)]
-fn strip<F: Format>(group: &[BlockOf<F>], acts: ActRow<'_, 1, QuadOf<F>>) -> [[F32x4; 1]; 2] {
+#[inline(always)]
+fn strip<F: Format>(
+    group: &[BlockOf<F>],
+    acts: ActRow<'_, 1, QuadOf<F>>,
+    constants: &(Constants, HalfMask),
+) -> [[F32x4; 1]; 2] {
     let mut sums = [F32x4::splat(0.0); 2];
-    let constants = (F::Codes::constants(), HalfMask::hidden());
     if <F::Scales as Scales>::BLOCKS == 1 {
         for (weights, acts) in group.iter().zip(acts.blocks) {
             let codes = &weights.codes.as_ref()[0];
-            block::<F>(&weights.scales, 0, codes, acts, &constants, &mut sums);
+            block::<F>(&weights.scales, 0, codes, acts, constants, &mut sums);
         }
         return sums.map(|sum| [sum]);
     }
@@ -126,7 +136,7 @@ fn strip<F: Format>(group: &[BlockOf<F>], acts: ActRow<'_, 1, QuadOf<F>>) -> [[F
     for ((weights, blocks), acts) in group.iter().zip(runs).zip(acts.sums) {
         let mut inner = [F32x4::splat(0.0); 2];
         for (i, (codes, acts)) in weights.codes.as_ref().iter().zip(blocks).enumerate() {
-            block::<F>(&weights.scales, i, codes, acts, &constants, &mut inner);
+            block::<F>(&weights.scales, i, codes, acts, constants, &mut inner);
         }
         if let Some(outer) = weights.scales.outer() {
             super_block::<F>(&outer, acts, constants.1, inner, &mut sums);
