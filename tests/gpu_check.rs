@@ -6,6 +6,8 @@
 
 use std::path::Path;
 
+use inkling::backend::GpuOptions;
+use inkling::backend::gpu::Restrictions;
 use inkling::engine::{BackendChoice, Engine, LoadOptions, MemorySource};
 use pollster::block_on;
 
@@ -25,6 +27,14 @@ fn the_check_has_no_false_alarms() {
         let options = LoadOptions {
             backend: BackendChoice::Gpu,
             context_length: Some(128),
+            // The check is made without the eight bits first, then with them.
+            gpu: GpuOptions {
+                restrictions: Restrictions {
+                    int8: Some(true),
+                    ..Restrictions::default()
+                },
+                ..GpuOptions::default()
+            },
             ..LoadOptions::default()
         };
         let engine = match block_on(Engine::load(vec![source], &options, |_| true)) {

@@ -262,6 +262,7 @@ fn sabotaged(sabotage: fn(&Kernel, Reduce, String) -> String, verdict: Option<St
         gpu: GpuOptions {
             restrictions: Restrictions {
                 software: Software::Take,
+                int8: Some(true),
                 sabotage: Some(sabotage),
                 ..Restrictions::default()
             },
@@ -274,9 +275,8 @@ fn sabotaged(sabotage: fn(&Kernel, Reduce, String) -> String, verdict: Option<St
 
 /// Sums with subgroups come out too small.
 fn broken_subgroups(_: &Kernel, reduce: Reduce, source: String) -> String {
-    let small = "return 0.9 * subgroupAdd(total);";
     match reduce {
-        Reduce::Subgroup => source.replace("return subgroupAdd(total);", small),
+        Reduce::Subgroup => source.replace("return subgroupAdd(", "return 0.9 * subgroupAdd("),
         Reduce::Workgroup => source,
     }
 }
@@ -303,6 +303,13 @@ fn broken_choice(kernel: &Kernel, _: Reduce, source: String) -> String {
     }
 }
 
+fn broken_int8(kernel: &Kernel, _: Reduce, source: String) -> String {
+    if kernel.is_int8() {
+        return idle(&source);
+    }
+    source
+}
+
 fn broken_everywhere(kernel: &Kernel, _: Reduce, source: String) -> String {
     match kernel {
         Kernel::Add => idle(&source),
@@ -320,7 +327,8 @@ fn a_broken_shader_never_reaches_the_text() {
     let gpu = whole.info().gpu.clone().unwrap();
     assert!(gpu.checked && gpu.quarantined.is_empty(), "{gpu:?}");
     type Case = (fn(&Kernel, Reduce, String) -> String, &'static str, bool);
-    let cases: [Case; 4] = [
+    let cases: [Case; 5] = [
+        (broken_int8, "activations of eight bits", true),
         (broken_subgroups, "with subgroups", true),
         (broken_fusion, "fused kernels", true),
         (broken_choice, "choosing tokens", true),

@@ -5,30 +5,9 @@
 // 2. the block's maximum and sum update the running ones
 // 3. invocations share the quads of the head; groups of them ("slots") share the keys
 // SINKS: each head has a score that takes its share of the softmax and adds nothing.
-// BIAS: each head adds to its scores what `extra` has for the bucket of the distance; bucket_of is generated.
+// BIAS: as in lib/attention.wgsl.
 // With SPLIT the keys are divided over the grid's z; each part leaves (sum of weighted values, maximum, sum of weights)
 // for attention_combine.wgsl.
-struct Params {
-    head_quads: u32,  // head_dim / 4
-    group_size: u32,  // query heads per key/value head
-    q_stride: u32,    // quads from one token's queries to the next
-    kv_stride: u32,   // quads of a position in the cache
-    out_stride: u32,
-    back: u32,        // positions seen before the current one
-    ahead: u32,       // and behind it
-    memory: u32,      // 1: the positions are the encoder's
-    scale: f32,
-    cap: f32,         // 0: none
-    splits: u32,
-    heads: u32,
-}
-@group(0) @binding(1) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> keys: array<KvQuad>;
-@group(0) @binding(4) var<storage, read> values: array<KvQuad>;
-@group(0) @binding(5) var<storage, read> extra: array<f32>; // of heads, or of buckets and heads
-@group(0) @binding(6) var<storage, read_write> out: array<vec4<f32>>;
-
 var<workgroup> query: array<vec4<f32>, MAX_HEAD_QUADS>;
 var<workgroup> weights: array<f32, WG>;
 var<workgroup> slot_sums: array<vec4<f32>, WG>;
@@ -39,20 +18,7 @@ fn score(key: u32, kv_base: u32, position: u32, head: u32) -> f32 {
     for (var i = 0u; i < params.head_quads; i++) {
         sum += dot(query[i], unpack_kv(keys[base + i]));
     }
-    sum *= params.scale;
-    if (BIAS) {
-        var bucket = 0u;
-        if (key > position) {
-            bucket = LATER_BUCKETS + bucket_of(key - position);
-        } else {
-            bucket = bucket_of(position - key);
-        }
-        sum += extra[bucket * params.heads + head];
-    }
-    if (params.cap > 0.0) {
-        sum = params.cap * tanh(clamp(sum / params.cap, -10.0, 10.0));
-    }
-    return sum;
+    return finished_score(sum * params.scale, position, key, head);
 }
 
 fn run(group: vec3<u32>, index: u32) {
@@ -68,9 +34,8 @@ fn run(group: vec3<u32>, index: u32) {
     }
     workgroupBarrier();
     let position = state.position + t;
-    let known = select(state.position + state.count, state.memory, params.memory == 1u);
-    let end_all = min(position + params.ahead + 1u, known);
-    let first_all = select(0u, position - params.back, position > params.back);
+    let end_all = end_seen(t);
+    let first_all = first_seen(t);
     var first = first_all;
     var end = end_all;
     if (SPLIT) {

@@ -7,27 +7,6 @@
 // 2. eight invocations a row update its running maximum and sum, and make weights of the scores
 // 3. invocations share the quads of the head; groups of them ("slots") share the rows
 // SINKS, BIAS as in attention.wgsl. SLOT_ROWS: rows of a slot at most.
-struct Params {
-    head_quads: u32,  // head_dim / 4
-    group_size: u32,  // query heads per key/value head
-    q_stride: u32,    // quads from one token's queries to the next
-    kv_stride: u32,   // quads of a position in the cache
-    out_stride: u32,
-    back: u32,        // positions seen before the current one
-    ahead: u32,       // and behind it
-    memory: u32,      // 1: the positions are the encoder's
-    scale: f32,
-    cap: f32,         // 0: none
-    splits: u32,      // always 1
-    heads: u32,
-}
-@group(0) @binding(1) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> keys: array<KvQuad>;
-@group(0) @binding(4) var<storage, read> values: array<KvQuad>;
-@group(0) @binding(5) var<storage, read> extra: array<f32>; // of heads, or of buckets and heads
-@group(0) @binding(6) var<storage, read_write> out: array<vec4<f32>>;
-
 const ROWS: u32 = 16u;
 const KEYS: u32 = 32u;
 const SLICE: u32 = 8u;
@@ -55,19 +34,6 @@ struct Row {
     end: u32,
 }
 
-fn known_positions() -> u32 {
-    return select(state.position + state.count, state.memory, params.memory == 1u);
-}
-
-fn first_seen(token: u32) -> u32 {
-    let position = state.position + token;
-    return select(0u, position - params.back, position > params.back);
-}
-
-fn end_seen(token: u32) -> u32 {
-    return min(state.position + token + params.ahead + 1u, known_positions());
-}
-
 fn tile_row(r: u32) -> Row {
     let token = first_token + r / row_heads;
     let head = first_head + r % row_heads;
@@ -75,24 +41,6 @@ fn tile_row(r: u32) -> Row {
     let in_group = first_head % params.group_size + r % row_heads < params.group_size;
     let exists = r < ROWS / row_heads * row_heads && token < state.count && in_group;
     return Row(exists, token, head, first_seen(token), end_seen(token));
-}
-
-fn finished_score(row: Row, key: u32, sum: f32) -> f32 {
-    var score = sum;
-    if (BIAS) {
-        let position = state.position + row.token;
-        var bucket = 0u;
-        if (key > position) {
-            bucket = LATER_BUCKETS + bucket_of(key - position);
-        } else {
-            bucket = bucket_of(position - key);
-        }
-        score += extra[bucket * params.heads + row.head];
-    }
-    if (params.cap > 0.0) {
-        score = params.cap * tanh(clamp(score / params.cap, -10.0, 10.0));
-    }
-    return score;
 }
 
 fn load_slice(index: u32, slice: u32, block: u32, end: u32, kv_base: u32) {
@@ -127,7 +75,8 @@ fn run(group: vec3<u32>, index: u32) {
     first_token = start;
     let quads = params.head_quads;
     let kv_base = kv_head * quads;
-    let first = first_seen(start);
+    // Whole blocks from the beginning of the text on: a row's sums do not depend on where its chunk begins.
+    let first = first_seen(start) / KEYS * KEYS;
     let end = end_seen(min(start + tile_tokens, state.count) - 1u);
     let slots = min(WG / quads, ROWS);
     let slot = index / quads;
@@ -158,7 +107,7 @@ fn run(group: vec3<u32>, index: u32) {
             let row = tile_row(row_base + r);
             var score = -1e30;
             if (row.exists && key >= row.first && key < row.end) {
-                score = finished_score(row, key, dots[r]);
+                score = finished_score(dots[r], state.position + row.token, key, row.head);
             }
             scores[(row_base + r) * SCORE_STRIDE + index % KEYS] = score;
         }

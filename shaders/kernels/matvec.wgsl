@@ -1,9 +1,9 @@
 // Matrix times vector, the whole of decoding: out[r] = epilogue(dot(w[r], norm(x)) + bias[r]).
-// Grid: (groups of 4 rows in x and y). Each invocation takes every WG-th unit of 16 columns and keeps its part of x
-// in registers for all rows; one reduction at the end.
+// Grid: (groups of ROWS rows in x and y). See lib/rows.wgsl for the product itself.
 //
 // NORM      0 none, 1 RMSNorm, 2 LayerNorm of x, computed anew by every workgroup: x is small and in the cache,
-//           and a dispatch costs more than that.
+//           and a dispatch costs more than that. The factor of an RMSNorm is the same for all columns, so its sum of
+//           squares is taken along the way and the products are scaled at the end.
 // EPILOGUE  0 store, 1 add to out (residual), 2 act(row) * row up_offset further on (gated feed-forward)
 struct Params {
     units: u32,       // 16-column units per row
@@ -25,13 +25,16 @@ struct Params {
 
 var<private> mean: f32;
 var<private> inverse: f32;
+var<private> squares: f32; // of the values that this invocation has loaded
 
-fn load_quad(i: u32) -> vec4<f32> {
+fn input_quad(i: u32) -> vec4<f32> {
     if (RAGGED && i >= params.quads) {
         return vec4<f32>(0.0);
     }
     if (NORM == 1u) {
-        return x[i] * inverse * norm_weight[i];
+        let v = x[i];
+        squares += dot(v, v);
+        return v * norm_weight[i];
     }
     if (NORM == 2u) {
         return (x[i] - mean) * inverse * norm_weight[i] + norm_bias[i];
@@ -39,60 +42,37 @@ fn load_quad(i: u32) -> vec4<f32> {
     return x[i];
 }
 
-fn prepare_norm(index: u32) {
+fn prepare_layer_norm(index: u32) {
     let n = f32(params.quads * 4u);
-    if (NORM == 2u) {
-        var sum = vec4<f32>(0.0);
-        for (var i = index; i < params.quads; i += WG) {
-            sum += x[i];
-        }
-        mean = workgroup_sum(dot(sum, vec4<f32>(1.0))) / n;
+    var sum = vec4<f32>(0.0);
+    for (var i = index; i < params.quads; i += WG) {
+        sum += x[i];
     }
-    if (NORM != 0u) {
-        var squares = 0.0;
-        for (var i = index; i < params.quads; i += WG) {
-            let v = x[i] - mean;
-            squares += dot(v, v);
-        }
-        inverse = inverseSqrt(workgroup_sum(squares) / n + params.eps);
+    mean = workgroup_sum(dot(sum, vec4<f32>(1.0))) / n;
+    var variance = 0.0;
+    for (var i = index; i < params.quads; i += WG) {
+        let v = x[i] - mean;
+        variance += dot(v, v);
     }
+    inverse = inverseSqrt(workgroup_sum(variance) / n + params.eps);
 }
 
 fn run(group: vec3<u32>, index: u32) {
-    let row = (group.y * params.groups_x + group.x) * 4u;
+    let row = (group.y * params.groups_x + group.x) * ROWS;
     if (row >= params.rows) {
         return;
     }
-    prepare_norm(index);
+    if (NORM == 2u) {
+        prepare_layer_norm(index);
+    }
     let first = (params.row_offset + row) * params.units;
-    let first_up = first + params.up_offset * params.units;
-    var sum = vec4<f32>(0.0);
-    var sum_up = vec4<f32>(0.0);
-    for (var unit = index; unit < params.units; unit += WG) {
-        let q = unit * 4u;
-        let part = mat4x4<f32>(load_quad(q), load_quad(q + 1u), load_quad(q + 2u), load_quad(q + 3u));
-        let total = dot(part[0] + part[1] + part[2] + part[3], vec4<f32>(1.0));
-        sum += vec4<f32>(
-            unit_dot(first + unit, part, total),
-            unit_dot(first + params.units + unit, part, total),
-            unit_dot(first + 2u * params.units + unit, part, total),
-            unit_dot(first + 3u * params.units + unit, part, total),
-        );
-        if (EPILOGUE == 2u) {
-            sum_up += vec4<f32>(
-                unit_dot(first_up + unit, part, total),
-                unit_dot(first_up + params.units + unit, part, total),
-                unit_dot(first_up + 2u * params.units + unit, part, total),
-                unit_dot(first_up + 3u * params.units + unit, part, total),
-            );
-        }
+    let sums = dot_rows(first, params.up_offset * params.units, params.units, index);
+    var mine = workgroup_sums(sums, index);
+    if (NORM == 1u) {
+        mine *= inverseSqrt(workgroup_sum(squares) / f32(params.quads * 4u) + params.eps);
     }
-    sum = workgroup_sum4(sum);
-    if (EPILOGUE == 2u) {
-        sum_up = workgroup_sum4(sum_up);
-    }
-    if (index < 4u && row + index < params.rows) {
-        finish(row + index, sum[index], sum_up[index]);
+    if (index < ROWS && row + index < params.rows) {
+        finish(row + index, mine.x, mine.y);
     }
 }
 
@@ -101,7 +81,7 @@ fn finish(row: u32, sum: f32, sum_up: f32) {
     if (HAS_BIAS) {
         value += bias[params.bias_offset + row];
     }
-    if (EPILOGUE == 2u) {
+    if (GATED) {
         var up = sum_up;
         if (HAS_BIAS) {
             up += bias[params.bias_offset + params.up_offset + row];

@@ -1,5 +1,5 @@
-// Matrix times vector with the rows of the expert that the token has chosen. Grid: (rows / 4, chosen experts, tokens).
-// The twin of matvec.wgsl for mixtures; a prompt's tokens go through it one by one.
+// Matrix times vector with the rows of the expert that the token has chosen. Grid: (rows / ROWS, chosen experts, tokens).
+// The twin of matvec.wgsl for mixtures, for a single token; many go through moe_matmul.wgsl.
 struct Params {
     units: u32,      // 16-column units per row
     rows: u32,       // outputs of an expert
@@ -18,12 +18,14 @@ struct Params {
 @group(0) @binding(6) var<storage, read> bias: array<f32>;
 @group(0) @binding(7) var<storage, read_write> out: array<f32>;
 
+var<private> x_base: u32;
+
 // A vector of four of an input; nothing behind its end.
-fn load_quad(base: u32, i: u32) -> vec4<f32> {
+fn input_quad(i: u32) -> vec4<f32> {
     if (RAGGED && i >= params.quads) {
         return vec4<f32>(0.0);
     }
-    return x[base + i];
+    return x[x_base + i];
 }
 
 fn run(group: vec3<u32>, index: u32) {
@@ -32,31 +34,16 @@ fn run(group: vec3<u32>, index: u32) {
     }
     let expert = u32(route[group.z * 2u * params.used + group.y]);
     let slot = group.z * params.used + group.y;
-    let row = group.x * 4u;
+    let row = group.x * ROWS;
     let from_row = expert * params.stride + params.offset + row;
-    let x_base = select(slot, group.z, params.shared_x == 1u) * params.quads;
+    x_base = select(slot, group.z, params.shared_x == 1u) * params.quads;
     // A group of rows may reach over the end of a part: what lies outside is computed and thrown away.
     let first = (from_row - params.part_start) * params.units;
-    var sum = vec4<f32>(0.0);
-    for (var unit = index; unit < params.units; unit += WG) {
-        let q = unit * 4u;
-        let part = mat4x4<f32>(
-            load_quad(x_base, q), load_quad(x_base, q + 1u),
-            load_quad(x_base, q + 2u), load_quad(x_base, q + 3u),
-        );
-        let total = dot(part[0] + part[1] + part[2] + part[3], vec4<f32>(1.0));
-        sum += vec4<f32>(
-            unit_dot(first + unit, part, total),
-            unit_dot(first + params.units + unit, part, total),
-            unit_dot(first + 2u * params.units + unit, part, total),
-            unit_dot(first + 3u * params.units + unit, part, total),
-        );
-    }
-    sum = workgroup_sum4(sum);
+    let mine = workgroup_sums(dot_rows(first, 0u, params.units, index), index);
     let at = from_row + index;
-    if (index < 4u && row + index < params.rows && at >= params.part_start
+    if (index < ROWS && row + index < params.rows && at >= params.part_start
         && at - params.part_start < params.part_rows) {
-        var value = sum[index];
+        var value = mine.x;
         if (HAS_BIAS) {
             value += bias[at];
         }

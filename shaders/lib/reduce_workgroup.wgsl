@@ -1,5 +1,7 @@
-// Reductions over a workgroup of WG invocations in shared memory; needs no feature. Twin: reduce_subgroup.wgsl.
-// Every invocation calls them in uniform control flow and every one gets the result.
+// Reductions over a workgroup of WG invocations in shared memory; needs no feature. Twins: reduce_subgroup.wgsl,
+// reduce_lanes.wgsl. Every invocation calls them in uniform control flow and every one gets the result.
+// Two steps, since each costs a barrier: LEADERS invocations add up a share each, then everyone adds up theirs.
+const LEADERS: u32 = min(16u, WG);
 var<workgroup> reduce_scratch: array<vec4<f32>, WG>;
 
 var<private> lane: u32;
@@ -7,14 +9,20 @@ var<private> lane: u32;
 fn workgroup_sum4(value: vec4<f32>) -> vec4<f32> {
     workgroupBarrier();
     reduce_scratch[lane] = value;
-    for (var half = WG / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if (lane < half) {
-            reduce_scratch[lane] += reduce_scratch[lane + half];
+    workgroupBarrier();
+    if (lane < LEADERS) {
+        var share = value;
+        for (var i = lane + LEADERS; i < WG; i += LEADERS) {
+            share += reduce_scratch[i];
         }
+        reduce_scratch[lane] = share;
     }
     workgroupBarrier();
-    return reduce_scratch[0];
+    var total = reduce_scratch[0];
+    for (var i = 1u; i < LEADERS; i++) {
+        total += reduce_scratch[i];
+    }
+    return total;
 }
 
 fn workgroup_sum(value: f32) -> f32 {
@@ -24,14 +32,20 @@ fn workgroup_sum(value: f32) -> f32 {
 fn workgroup_max(value: f32) -> f32 {
     workgroupBarrier();
     reduce_scratch[lane].x = value;
-    for (var half = WG / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if (lane < half) {
-            reduce_scratch[lane].x = max(reduce_scratch[lane].x, reduce_scratch[lane + half].x);
+    workgroupBarrier();
+    if (lane < LEADERS) {
+        var share = value;
+        for (var i = lane + LEADERS; i < WG; i += LEADERS) {
+            share = max(share, reduce_scratch[i].x);
         }
+        reduce_scratch[lane].x = share;
     }
     workgroupBarrier();
-    return reduce_scratch[0].x;
+    var largest = reduce_scratch[0].x;
+    for (var i = 1u; i < LEADERS; i++) {
+        largest = max(largest, reduce_scratch[i].x);
+    }
+    return largest;
 }
 
 @compute @workgroup_size(WG)

@@ -9,12 +9,19 @@ fn four_floats(words: vec2<u32>) -> vec4<f32> {
     return vec4<f32>(two_floats(words.x), two_floats(words.y));
 }
 
+struct Unit {
+    a: vec4<u32>,
+    b: vec4<u32>,
+}
+
+fn unit_load(unit: u32) -> Unit {
+    return Unit(w_quants[unit * 2u], w_quants[unit * 2u + 1u]);
+}
+
 // Dot product of a unit with `x`.
-fn unit_dot(unit: u32, x: mat4x4<f32>, x_sum: f32) -> f32 {
-    let a = w_quants[unit * 2u];
-    let b = w_quants[unit * 2u + 1u];
-    return dot(four_floats(a.xy), x[0]) + dot(four_floats(a.zw), x[1])
-        + dot(four_floats(b.xy), x[2]) + dot(four_floats(b.zw), x[3]);
+fn unit_dot(unit: Unit, x: mat4x4<f32>, x_sum: f32) -> f32 {
+    return dot(four_floats(unit.a.xy), x[0]) + dot(four_floats(unit.a.zw), x[1])
+        + dot(four_floats(unit.b.xy), x[2]) + dot(four_floats(unit.b.zw), x[3]);
 }
 
 // Weights `4 * quad ..` of a unit.

@@ -1,9 +1,11 @@
 // What a GPU gives in this browser, and what the engine makes of it: `cargo xtask bench --gpu`.
 //
 // First the adapter alone (bytes a second of a copy and of a read, the price of a dispatch and of a wait, upload), then
-// models of real shapes. A decoded token's time is split into what the weights take at the speed of a plain read, what
-// its dispatches cost, and the rest, which is waiting and everything that is not perfect.
+// every variant of the products (bench-kernels.js), then models of real shapes. A decoded token's time is split into what
+// the weights take at the speed of a plain read, what its dispatches cost, and the rest, which is waiting and everything
+// that is not perfect.
 import { Engine } from '/pkg/index.js';
+import { measureKernels } from './bench-kernels.js';
 import { llama } from './synthetic.js';
 
 const MIB = 1 << 20;
@@ -17,6 +19,7 @@ const SHAPES = {
 
 export async function run(job, post) {
   const adapter = await measureAdapter(post, job.quick);
+  await measureKernels(job.kernels, job.quick, post);
   for (const model of job.models) {
     await measureModel(model, `/files/${encodeURIComponent(model)}`, {}, adapter, job, post);
   }

@@ -102,11 +102,12 @@ fn in_browser(
         Some(Gpu::Full) => ("bench-gpu", Adapter::Hardware),
     };
     let quick = gpu == Some(Gpu::Quick);
+    let kernels = gpu.map(|gpu| kernels(project, gpu)).transpose()?;
     let job = Job {
         webgpu,
         // Made-up models of real shapes are for those who name none.
         description: json!({
-            "kind": kind, "quick": quick, "shapes": !named, "cases": cases, "models": [name],
+            "kind": kind, "quick": quick, "kernels": kernels, "shapes": !named, "cases": cases, "models": [name],
         }),
         variant: options.variant.clone(),
         files: model
@@ -117,6 +118,31 @@ fn in_browser(
         peer: options.peer.then(|| install_peer(project)).transpose()?,
     };
     browser::run(project, browser, job)
+}
+
+/// Every variant of the GPU's products, for the page to time.
+fn kernels(project: &Project, gpu: Gpu) -> Result<Value> {
+    let mut command = Command::new("cargo");
+    command
+        .args([
+            "run",
+            "--quiet",
+            "--package",
+            "xtask-native",
+            "--profile",
+            "test",
+        ])
+        .args(["--features", "webgpu", "--", "kernels"])
+        .current_dir(project.root());
+    if gpu == Gpu::Quick {
+        command.arg("quick");
+    }
+    let output = command.stderr(std::process::Stdio::inherit()).output()?;
+    anyhow::ensure!(
+        output.status.success(),
+        "the list of kernels was not written"
+    );
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 /// The peer's package, as published, in a folder of its own; gives where it lies.

@@ -7,11 +7,14 @@
 //!    attention whole and split. Whatever both compute is compared.
 //! 3. *Choice against the host.* The token that the GPU chooses is the one that the host's sampler takes from the same
 //!    logits.
+//! 4. *Integers against the reference*, where a chunk takes less time with activations of eight bits: as 1., by the kernels
+//!    that this adds.
 //!
 //! Only the layers that bring a new kernel run: four passes through one or two layers, whatever the model's size.
 //!
 //! A kernel that disagrees loses its subgroup operations. If that does not help, the fused list goes, or choosing on the
-//! GPU; where a plain kernel is wrong without subgroups too, the CPU runs the model. The verdict says what was given up.
+//! GPU, or the eight bits; where a plain kernel is wrong without subgroups too, the CPU runs the model. The verdict says
+//! what was given up.
 
 mod judge;
 mod passes;
@@ -30,6 +33,9 @@ use verdict::{GivenUp, Verdict};
 /// Largest relative error of a result. Rounding of scales and of the cache to f16 gives up to 1e-3; a lane or a row that
 /// is lost gives more than 1e-2.
 const LIMIT: f64 = 1e-2;
+
+/// The same for products of activations that were rounded to eight bits: a block of 32 with one large value loses 1.3e-2.
+const INT8_LIMIT: f64 = 3e-2;
 
 /// What a load learns of its GPU.
 #[derive(Debug, Default)]
@@ -70,25 +76,31 @@ pub fn recall(
         return Ok(None);
     };
     outcome.set(&known);
-    let recalled = Recalled(known.given_up);
+    let recalled = Recalled {
+        given_up: known.given_up,
+        int8: known.int8,
+    };
     known
         .failed
         .map_or(Ok(Some(recalled)), |reason| Err(Error::Gpu(reason)))
 }
 
-/// What an earlier check gave up.
-pub struct Recalled(Vec<GivenUp>);
+/// What an earlier check gave up, and what it chose.
+pub struct Recalled {
+    given_up: Vec<GivenUp>,
+    int8: bool,
+}
 
 impl Recalled {
-    /// Gives it up again, in a model that is loaded.
+    /// Does it again, in a model that is loaded.
     ///
     /// # Errors
     /// [`Error::Gpu`] when another variant does not compile.
     pub async fn apply(self, gpu: &mut GpuBackend) -> Result<()> {
-        for given_up in &self.0 {
+        for given_up in &self.given_up {
             give_up(gpu, given_up).await?;
         }
-        Ok(())
+        gpu.set_int8(self.int8).await
     }
 }
 
@@ -113,6 +125,16 @@ pub async fn check(
             break Err(Error::Gpu(reason));
         }
     };
+    if result.is_ok() && gpu.prefers_int8().await? {
+        gpu.set_int8(true).await?;
+        let mut silent = |_, _| Ok(());
+        let mut passes = Passes::new(gpu, rows, &mut silent)?;
+        if !passes.chunks_are_right().await? {
+            give_up(gpu, &GivenUp::Integers).await?;
+            verdict.given_up.push(GivenUp::Integers);
+        }
+    }
+    verdict.int8 = gpu.int8();
     outcome.set(&verdict);
     result
 }
@@ -164,6 +186,7 @@ async fn give_up(gpu: &mut GpuBackend, what: &GivenUp) -> Result<()> {
             }
         }
         GivenUp::Fusion(_) => gpu.leave_unfused(),
+        GivenUp::Integers => gpu.set_int8(false).await?,
         GivenUp::Choosing => gpu.leave_choice_to_the_host(),
     }
     Ok(())

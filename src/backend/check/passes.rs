@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::judge::{Judge, relative_error};
-use super::{Fault, LIMIT, WeightRows};
+use super::{Fault, INT8_LIMIT, LIMIT, WeightRows};
 use crate::Result;
 use crate::backend::GpuBackend;
 use crate::backend::gpu::{KvCache, List, Tap, Tell};
@@ -24,8 +24,8 @@ pub(super) struct Passes<'a, R> {
     tokens: Vec<u32>,
     /// Steps of the plan that run.
     runs: Vec<bool>,
-    /// Steps that are compared with the reference.
-    judged: Vec<usize>,
+    /// Steps that are compared with the reference, of short and of long chunks.
+    judged: [(List, Vec<usize>); 2],
     tell: Tell<'a>,
     done: usize,
 }
@@ -35,19 +35,27 @@ impl<'a, R: WeightRows> Passes<'a, R> {
         let plan = gpu.plan().clone();
         let room = gpu.n_ctx().saturating_sub(1);
         let most = plan.n_vocab.min(TOKENS as usize).min(room).max(1);
-        let mut judged = gpu.steps_with_every_kernel(List::Plain)?;
-        let mut wanted = gpu.steps_with_every_kernel(List::Fused)?;
-        wanted.extend(&judged);
+        let every = |list| gpu.steps_with_every_kernel(list, most);
+        let mut judged = [
+            (List::PlainMany, every(List::PlainMany)?),
+            (List::Plain, every(List::Plain)?),
+        ];
+        let mut wanted = every(List::Fused)?;
+        for (_, steps) in &judged {
+            wanted.extend(steps);
+        }
         let runs = layers_around(&plan, &wanted);
-        // Attention is judged with the keys and values of its layer.
-        let stores = |step: &usize| match plan.steps[*step].op {
-            Op::StoreKv { layer, .. } => attended(&plan, &judged, layer),
-            _ => false,
-        };
-        let more: Vec<usize> = (0..plan.steps.len()).filter(stores).collect();
-        judged.extend(more);
-        judged.sort_unstable();
-        judged.dedup();
+        for (_, judged) in &mut judged {
+            // Attention is judged with the keys and values of its layer.
+            let stores = |step: &usize| match plan.steps[*step].op {
+                Op::StoreKv { layer, .. } => attended(&plan, judged, layer),
+                _ => false,
+            };
+            let more: Vec<usize> = (0..plan.steps.len()).filter(stores).collect();
+            judged.extend(more);
+            judged.sort_unstable();
+            judged.dedup();
+        }
         Ok(Self {
             gpu,
             rows,
@@ -62,20 +70,38 @@ impl<'a, R: WeightRows> Passes<'a, R> {
 
     /// Tells how far the check has come: a part for each step that is judged, for each list and for the choice.
     fn tell(&mut self) -> Result<()> {
-        let total = self.judged.len() + if self.plan.whole { 0 } else { 3 };
+        let judged: usize = self.judged.iter().map(|(_, steps)| steps.len()).sum();
+        let total = judged + if self.plan.whole { 0 } else { 3 };
         (self.tell)(self.done.min(total), total)?;
         self.done += 1;
         Ok(())
     }
 
+    /// Kernels that are wrong in chunks; where activations are rounded to eight bits, of those that do it. The last chunk
+    /// is left in the cache.
+    async fn wrong_in_chunks(&mut self, cache: &mut KvCache) -> Result<Vec<usize>> {
+        self.tell()?;
+        let mut wrong = Vec::new();
+        for (list, steps) in self.judged.clone() {
+            if !steps.is_empty() {
+                *cache = self.fresh_cache().await?;
+                let taps = self.pass(cache, list, true, &steps).await?;
+                wrong.extend(self.wrong_plain_kernels(&taps).await?);
+            }
+        }
+        Ok(wrong)
+    }
+
+    /// Whether chunks are computed rightly.
+    pub(super) async fn chunks_are_right(&mut self) -> Result<bool> {
+        let mut cache = self.fresh_cache().await?;
+        Ok(self.wrong_in_chunks(&mut cache).await?.is_empty())
+    }
+
     /// The first thing that is wrong.
     pub(super) async fn find_fault(&mut self) -> Result<Option<Fault>> {
         let mut cache = self.fresh_cache().await?;
-        self.tell()?;
-        let taps = self
-            .pass(&mut cache, List::Plain, true, &self.judged.clone())
-            .await?;
-        let wrong = self.wrong_plain_kernels(&taps).await?;
+        let wrong = self.wrong_in_chunks(&mut cache).await?;
         if !wrong.is_empty() {
             return Ok(Some(Fault::Plain(wrong)));
         }
@@ -158,9 +184,14 @@ impl<'a, R: WeightRows> Passes<'a, R> {
                     _ => false,
                 }
             });
+            let int8 = tap.kernels.iter().any(|kernel| self.gpu.is_int8(*kernel));
+            if self.gpu.int8() && !int8 {
+                continue; // judged before
+            }
+            let limit = if int8 { INT8_LIMIT } else { LIMIT };
             let judge = Judge::new(&self.plan, self.rows, &self.tokens, self.gpu.kv_type());
             let error = judge.error(tap, stored).await?;
-            if error.is_some_and(|error| error.is_nan() || error > LIMIT) {
+            if error.is_some_and(|error| error.is_nan() || error > limit) {
                 wrong.extend(&tap.kernels);
             }
         }

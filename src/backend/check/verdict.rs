@@ -13,6 +13,9 @@ pub struct Verdict {
     about: String,
     /// What is left out, in the order in which it was given up.
     pub(super) given_up: Vec<GivenUp>,
+    /// Whether products of chunks are computed with activations of eight bits.
+    #[serde(default)]
+    pub(super) int8: bool,
     /// Why the GPU cannot run the model at all.
     pub(super) failed: Option<String>,
 }
@@ -31,6 +34,8 @@ pub(super) enum GivenUp {
     Fusion(Vec<String>),
     /// Choosing tokens on the GPU.
     Choosing,
+    /// Activations of eight bits.
+    Integers,
 }
 
 impl GivenUp {
@@ -39,6 +44,7 @@ impl GivenUp {
         match self {
             Self::Subgroups { name, .. } => format!("{name} with subgroups"),
             Self::Fusion(names) => format!("fused kernels ({})", names.join(", ")),
+            Self::Integers => "activations of eight bits".to_owned(),
             Self::Choosing => "choosing tokens on the GPU".to_owned(),
         }
     }
@@ -51,6 +57,7 @@ impl Verdict {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             about: gpu.fingerprint(),
             given_up: Vec::new(),
+            int8: false,
             failed: None,
         }
     }

@@ -20,6 +20,10 @@ pub struct Buffers {
     pub rotary: Vec<wgpu::Buffer>,
     /// What attention leaves when it splits the keys.
     pub parts: wgpu::Buffer,
+    /// Activations rounded to eight bits.
+    pub packed: wgpu::Buffer,
+    /// What tokens have chosen, sorted by expert.
+    pub sorted: wgpu::Buffer,
     /// Candidates of the arg-max.
     pub candidates: wgpu::Buffer,
     /// Best candidates of each span of the logits.
@@ -45,6 +49,8 @@ impl Buffers {
                 .map(|spec| gpu.storage("rotary", rotary_bytes(spec, n_ctx)))
                 .collect(),
             parts: gpu.storage("attention parts", program.parts_floats as u64 * 4),
+            packed: gpu.storage("packed", program.packed_bytes as u64),
+            sorted: gpu.storage("sorted", program.sorted_words as u64 * 4),
             candidates: gpu.storage("candidates", CANDIDATE_BYTES as u64),
             ranked: program
                 .ranked

@@ -25,6 +25,10 @@ pub struct Restrictions {
     pub untiled: bool,
     /// Memory that is given at once at most.
     pub memory: Option<u64>,
+    /// Tokens from which products are cut into large tiles, however few rows there are.
+    pub large_from: Option<usize>,
+    /// Whether products of chunks are computed with activations of eight bits; otherwise what is faster decides.
+    pub int8: Option<bool>,
     /// What `auto` makes of a software adapter.
     pub software: Software,
     /// Changes the text of kernels, to see whether the check finds it. Not in releases.
@@ -44,6 +48,9 @@ pub enum Software {
     Take,
 }
 
+/// Sizes of subgroups that may be a whole workgroup.
+const SUBGROUP_SIZES: std::ops::RangeInclusive<u32> = 4..=64;
+
 /// A device with what the rest needs to know of it. Clones share it.
 #[derive(Clone)]
 pub struct Gpu {
@@ -55,6 +62,10 @@ pub struct Gpu {
     pub max_binding: u64,
     /// How workgroups reduce.
     pub reduce: Reduce,
+    /// Size of every subgroup, where they are used and all have the same.
+    pub subgroup: Option<usize>,
+    /// Whether kernels may multiply bytes four at a time.
+    pub has_int8: bool,
     /// Name of the adapter.
     pub adapter: String,
     /// What was compiled on this device: models share kernels, and a page may load one after another.
@@ -111,7 +122,13 @@ impl Gpu {
         let info = adapter.get_info();
         let name = adapter_name(&device, &info);
         let subgroups = !restrictions.no_subgroups && has_subgroups(&device);
+        let sizes = (info.subgroup_min_size, info.subgroup_max_size);
+        let one_size = subgroups && sizes.0 == sizes.1 && SUBGROUP_SIZES.contains(&sizes.0);
         Ok(Self {
+            has_int8: instance
+                .wgsl_language_features()
+                .contains(wgpu::WgslLanguageFeatures::Packed4x8IntegerDotProduct),
+            subgroup: one_size.then_some(sizes.0 as usize),
             health: Health::of(&device),
             software: is_software(&name, &info),
             restrictions,

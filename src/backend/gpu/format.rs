@@ -6,7 +6,7 @@
 
 use half::f16;
 
-use crate::quant::{DType, affine, dequantize};
+use crate::quant::{DType, E2M1, IQ4, affine, dequantize};
 use crate::{Error, Result};
 
 /// How the integers or floats are stored.
@@ -14,6 +14,10 @@ use crate::{Error, Result};
 pub enum Plane {
     /// Nibbles: 8 bytes a unit.
     Q4,
+    /// Nibbles that are codes into the table of IQ4_NL: 8 bytes a unit.
+    Iq4,
+    /// Nibbles that are 4-bit floats: 8 bytes a unit.
+    E2m1,
     /// Nibbles and two upper bits each: 12 bytes a unit.
     Q6,
     /// Signed bytes: 16 bytes a unit.
@@ -79,6 +83,8 @@ impl Format {
             | DType::TQ1_0
             | DType::TQ2_0 => Plane::Q4,
             DType::Q5_0 | DType::Q5_1 | DType::Q5_K | DType::Q6_K => Plane::Q6,
+            DType::IQ4_NL | DType::IQ4_XS => Plane::Iq4,
+            DType::MXFP4 => Plane::E2m1,
             _ => Plane::Q8,
         };
         let scale = match dtype {
@@ -108,6 +114,11 @@ impl Format {
         all
     }
 
+    /// Whether weights are integers with factors.
+    pub fn is_integer(self) -> bool {
+        self.scale != Scale::None
+    }
+
     /// What is subtracted from the integers of 4 or 6 bits.
     pub fn zero(self) -> i32 {
         match self.plane {
@@ -118,11 +129,20 @@ impl Format {
         }
     }
 
+    /// What the codes of the first plane stand for, where they are no integers themselves.
+    pub fn table(self) -> Option<&'static [i8; 16]> {
+        match self.plane {
+            Plane::Iq4 => Some(&IQ4),
+            Plane::E2m1 => Some(&E2M1),
+            _ => None,
+        }
+    }
+
     /// Bytes of the first plane for `units` units.
     pub fn quant_bytes(self, units: usize) -> usize {
         units
             * match self.plane {
-                Plane::Q4 => 8,
+                Plane::Q4 | Plane::Iq4 | Plane::E2m1 => 8,
                 Plane::Q6 => 12,
                 Plane::Q8 => 16,
                 Plane::F16 | Plane::Bf16 => 32,
@@ -170,7 +190,9 @@ impl Planes {
                     self.quants.extend_from_slice(row);
                     self.quants.resize(end, 0);
                 }
-                Plane::Q4 | Plane::Q6 | Plane::Q8 => self.pack_row(dtype, format, row, cols)?,
+                Plane::Q4 | Plane::Iq4 | Plane::E2m1 | Plane::Q6 | Plane::Q8 => {
+                    self.pack_row(dtype, format, row, cols)?
+                }
             }
         }
         self.scales.resize(self.scales.len().next_multiple_of(4), 0);
@@ -186,7 +208,11 @@ impl Planes {
             self.quants.extend(self.q.iter().map(|q| *q as u8));
         } else {
             let zero = format.zero();
-            let code = |q: i8| (i32::from(q) + zero) as u8;
+            let code = |q: i8| match format.table() {
+                // Every value is in the table that it comes from.
+                Some(table) => table.iter().position(|entry| *entry == q).unwrap_or(0) as u8,
+                None => (i32::from(q) + zero) as u8,
+            };
             for unit in self.q.chunks_exact(UNIT) {
                 let low = |i: usize| code(unit[i]) & 15;
                 let bytes = [0, 1, 2, 3, 8, 9, 10, 11].map(|i| low(i) | (low(i + 4) << 4));
@@ -256,7 +282,10 @@ mod tests {
                         if plane == Plane::Q6 {
                             code |= ((unit[8 + i % 4] >> (2 * g)) & 3) << 4;
                         }
-                        f32::from(code) - format.zero() as f32
+                        match format.table() {
+                            Some(table) => f32::from(table[usize::from(code)]),
+                            None => f32::from(code) - format.zero() as f32,
+                        }
                     }
                 };
                 match format.scale {

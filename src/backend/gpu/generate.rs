@@ -10,6 +10,7 @@ use std::ops::Range;
 use web_time::Instant;
 
 use super::compile::KEEP;
+use super::program::Pass;
 use super::readback::{Reading, Staging};
 use super::replay::Replay;
 use super::{GpuBackend, KvCache, MAX_TOKENS, STATE_HEAD};
@@ -189,7 +190,7 @@ impl GpuBackend {
             .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            replay.record(self, &mut pass, list, cache, (cache.len(), 1, 1));
+            replay.record(self, &mut pass, list, cache, Pass::token(cache.len()));
         }
         let (from, mut chosen) = ((STATE_HEAD * 4) as u64, [0u32]);
         run.staging[0].copy(&mut encoder, &self.buffers.state, from, 4);
@@ -266,9 +267,9 @@ impl GpuBackend {
             let choose = run.rules.list(replay);
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             for step in 0..steps {
-                let place = (cache.len() + step, 1, 1);
-                replay.record(self, &mut pass, replay.decode(), cache, place);
-                replay.record(self, &mut pass, choose.clone(), cache, place);
+                let token = Pass::token(cache.len() + step);
+                replay.record(self, &mut pass, replay.decode(), cache, token);
+                replay.record(self, &mut pass, choose.clone(), cache, token);
             }
         }
         let staging = run.submits % IN_FLIGHT;

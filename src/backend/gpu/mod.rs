@@ -27,6 +27,7 @@ mod state;
 mod tap;
 #[cfg(test)]
 mod tests;
+mod tune;
 mod uploads;
 mod weights;
 
@@ -45,7 +46,7 @@ use kernel::MAX_TOKENS;
 pub use kv_cache::KvCache;
 pub use pipelines::Tell;
 use pipelines::{Compiling, Pipeline};
-use program::{Params, Program};
+use program::{Params, Pass, Program};
 use readback::Staging;
 use replay::Replay;
 pub use room::Need;
@@ -77,10 +78,13 @@ pub struct GpuBackend {
     gpu: Gpu,
     plan: Plan,
     options: GpuOptions,
+    target: Target,
     program: Program,
     /// Until [`GpuBackend::finish`] has waited for them.
     compiling: Option<Compiling>,
     pipelines: Vec<Pipeline>,
+    /// Kernels that were found wrong with subgroup operations.
+    without_subgroups: Vec<kernel::Kernel>,
     weights: Weights,
     buffers: Buffers,
     /// Made by [`GpuBackend::finish`].
@@ -109,6 +113,9 @@ impl Target {
             kv: options.kv_type,
             split_from: options.restrictions.split_from.unwrap_or(SPLIT_FROM),
             tiled: !options.restrictions.untiled,
+            subgroup: gpu.subgroup,
+            large_from: options.restrictions.large_from,
+            int8: false,
             max_chunk: options.restrictions.chunk.unwrap_or(MAX_CHUNK),
             n_ctx,
         }
@@ -168,8 +175,10 @@ impl GpuBackend {
             gpu,
             plan,
             options,
+            target,
             compiling: Some(compiling),
             pipelines: Vec::new(),
+            without_subgroups: Vec::new(),
             program,
             weights,
             buffers,
@@ -407,7 +416,12 @@ impl GpuBackend {
                 &mut pass,
                 list,
                 cache,
-                (cache.len(), tokens.len(), rows),
+                Pass {
+                    position: cache.len(),
+                    tokens: tokens.len(),
+                    rows,
+                    as_if_many: false,
+                },
             );
         }
         if rows == 0 {

@@ -3,6 +3,7 @@
 
 use web_time::Instant;
 
+use super::program::Pass;
 use super::{GpuBackend, KvCache, Rules};
 use crate::Result;
 
@@ -50,7 +51,13 @@ impl GpuBackend {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             let replay = self.ready()?;
             for _ in 0..count {
-                replay.record(self, &mut pass, replay.decode(), cache, (cache.len(), 1, 1));
+                replay.record(
+                    self,
+                    &mut pass,
+                    replay.decode(),
+                    cache,
+                    Pass::token(cache.len()),
+                );
             }
         }
         let mut word = [0u32];

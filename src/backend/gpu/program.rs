@@ -27,6 +27,10 @@ pub enum Slot {
     Parts,
     /// Candidates of the arg-max.
     Candidates,
+    /// Activations rounded to eight bits.
+    Packed,
+    /// What the tokens have chosen, sorted by expert.
+    Sorted,
     /// Best candidates of each span of the logits, in two buffers by turns.
     Ranked(usize),
     /// Nothing: the kernel does not look at it.
@@ -42,6 +46,29 @@ pub enum Extent {
     Tokens(u32),
     /// One for so many rows of logits.
     Rows(u32),
+    /// One for so many choices of one expert.
+    Choices {
+        /// Choices in a tile.
+        per: u32,
+        /// Choices of a token.
+        used: u32,
+        /// Experts to choose from: each may leave a tile that is not full.
+        experts: u32,
+    },
+}
+
+impl Extent {
+    /// Its size in a pass of so many tokens, of which so many rows of logits are wanted.
+    pub fn of(self, tokens: u32, rows: u32) -> u32 {
+        match self {
+            Self::Fixed(n) => n,
+            Self::Tokens(per) => tokens.div_ceil(per),
+            Self::Rows(per) => rows.div_ceil(per),
+            Self::Choices { per, used, experts } => {
+                (tokens * used / per + experts).min(tokens * used)
+            }
+        }
+    }
 }
 
 /// When a dispatch runs.
@@ -53,6 +80,55 @@ pub enum When {
     Short,
     /// Beyond.
     Long,
+    /// In a pass of fewer tokens.
+    Below(usize),
+    /// In a pass of so many tokens or more.
+    From(usize),
+    /// When one row of logits is wanted.
+    OneRow,
+    /// When several are.
+    SeveralRows,
+}
+
+/// A pass, as far as it decides which dispatches run.
+#[derive(Debug, Clone, Copy)]
+pub struct Pass {
+    /// Tokens before it.
+    pub position: usize,
+    /// Tokens.
+    pub tokens: usize,
+    /// Rows of logits that are wanted.
+    pub rows: usize,
+    /// Whether dispatches for many tokens or rows are to run however few there are, for the check.
+    pub as_if_many: bool,
+}
+
+impl Pass {
+    /// Of one token whose logits are wanted.
+    pub fn token(position: usize) -> Self {
+        Self {
+            position,
+            tokens: 1,
+            rows: 1,
+            as_if_many: false,
+        }
+    }
+}
+
+impl When {
+    /// Whether it is so in a pass, where attention splits the keys beyond `split_from` positions.
+    pub fn holds(self, pass: Pass, split_from: usize) -> bool {
+        let long = pass.position + pass.tokens > split_from;
+        match self {
+            Self::Always => true,
+            Self::Short => !long,
+            Self::Long => long,
+            Self::Below(count) => pass.tokens < count && !pass.as_if_many,
+            Self::From(count) => pass.tokens >= count || pass.as_if_many,
+            Self::OneRow => pass.rows == 1 && !pass.as_if_many,
+            Self::SeveralRows => pass.rows > 1 || pass.as_if_many,
+        }
+    }
 }
 
 /// Parts into which attention splits the keys.
@@ -146,6 +222,10 @@ pub struct Program {
     pub split_from: usize,
     /// Floats that split attention leaves at most.
     pub parts_floats: usize,
+    /// Bytes of [`Slot::Packed`].
+    pub packed_bytes: usize,
+    /// Words of [`Slot::Sorted`].
+    pub sorted_words: usize,
 }
 
 impl Program {

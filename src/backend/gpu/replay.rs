@@ -1,6 +1,6 @@
 //! The program with its bind groups: what a step encodes.
 
-use super::program::{Dispatch, Extent, Slot, When};
+use super::program::{Dispatch, Pass, Slot};
 use super::{GpuBackend, KvCache, PARAMS_BYTES, PARAMS_STRIDE};
 
 /// Bind groups of every dispatch. Those that show a session's cache live in the cache.
@@ -169,29 +169,21 @@ impl Replay {
         self.sample_end..self.dispatches.len()
     }
 
-    /// Encodes a list for `tokens` tokens from `position` on, of which `rows` rows of logits are wanted.
+    /// Encodes what of a list runs in such a pass.
     pub fn record(
         &self,
         backend: &GpuBackend,
-        pass: &mut wgpu::ComputePass<'_>,
+        compute: &mut wgpu::ComputePass<'_>,
         list: std::ops::Range<usize>,
         cache: &KvCache,
-        (position, tokens, rows): (usize, usize, usize),
+        pass: Pass,
     ) {
-        let long = position + tokens > backend.program.split_from;
+        let (tokens, rows) = (pass.tokens as u32, pass.rows as u32);
         let mut kernel = usize::MAX;
         for i in list {
             let dispatch = &self.dispatches[i];
-            let skip = match dispatch.when {
-                When::Always => false,
-                When::Short => long,
-                When::Long => !long,
-            };
-            let [x, y, z] = dispatch.grid.map(|extent| match extent {
-                Extent::Fixed(n) => n,
-                Extent::Tokens(per) => (tokens as u32).div_ceil(per),
-                Extent::Rows(per) => (rows as u32).div_ceil(per),
-            });
+            let skip = !dispatch.when.holds(pass, backend.program.split_from);
+            let [x, y, z] = dispatch.grid.map(|extent| extent.of(tokens, rows));
             let group = self.groups[i]
                 .as_ref()
                 .or_else(|| cache.groups.get(i).and_then(Option::as_ref));
@@ -200,10 +192,10 @@ impl Replay {
             };
             if kernel != dispatch.kernel {
                 kernel = dispatch.kernel;
-                pass.set_pipeline(&backend.pipelines[kernel].pipeline);
+                compute.set_pipeline(&backend.pipelines[kernel].pipeline);
             }
-            pass.set_bind_group(0, group, &[]);
-            pass.dispatch_workgroups(x, y, z);
+            compute.set_bind_group(0, group, &[]);
+            compute.dispatch_workgroups(x, y, z);
         }
     }
 }
@@ -238,6 +230,8 @@ impl GpuBackend {
                 .and_then(|cache| cache.states.binding(state))
                 .unwrap_or_else(unused),
             Slot::Parts => self.buffers.parts.as_entire_binding(),
+            Slot::Packed => self.buffers.packed.as_entire_binding(),
+            Slot::Sorted => self.buffers.sorted.as_entire_binding(),
             Slot::Candidates => self.buffers.candidates.as_entire_binding(),
             Slot::Ranked(turn) => self.buffers.ranked[turn].as_entire_binding(),
             Slot::Unused => unused(),

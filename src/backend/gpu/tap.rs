@@ -6,7 +6,7 @@ use super::compile::ends_rows;
 use super::fuse::reads;
 use super::generate::Rules;
 use super::kernel::{Bind, Reduce};
-use super::program::{Dispatch, Slot};
+use super::program::{Dispatch, Pass, Slot};
 use super::readback::Staging;
 use super::replay::Replay;
 use super::{GpuBackend, KvCache};
@@ -18,6 +18,8 @@ use crate::model::BufId;
 pub enum List {
     /// Operation by operation, as chunks run.
     Plain,
+    /// The same with the kernels of long chunks, however short this one is.
+    PlainMany,
     /// Rewritten for one token.
     Fused,
     /// The same with attention split over workgroups, as in long contexts.
@@ -123,7 +125,7 @@ impl GpuBackend {
     fn groups(&self, list: List) -> Result<Vec<(usize, Range<usize>)>> {
         let replay = self.ready()?;
         Ok(replay.steps(match list {
-            List::Plain => replay.chunk(),
+            List::Plain | List::PlainMany => replay.chunk(),
             List::Fused | List::FusedLong => replay.fused(),
         }))
     }
@@ -137,7 +139,8 @@ impl GpuBackend {
         wanted: impl Fn(usize) -> bool,
     ) -> Result<Vec<Tap>> {
         let replay = self.ready()?;
-        let watch = self.watch(replay, list, tokens, &groups, &wanted);
+        let tapped = Pass::of(list, cache.len(), tokens);
+        let watch = self.watch(replay, list, tapped, &groups, &wanted);
         let staging = Staging::new(&self.gpu, watch.floats as u64 * 4);
         let mut encoder = self
             .gpu
@@ -151,7 +154,7 @@ impl GpuBackend {
             }
             {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-                replay.record(self, &mut pass, range, cache, (cache.len(), tokens, 1));
+                replay.record(self, &mut pass, range, cache, tapped);
             }
             if watched {
                 self.copy(&mut encoder, &staging, watch.of(tap, false));
@@ -169,26 +172,26 @@ impl GpuBackend {
         &self,
         replay: &Replay,
         list: List,
-        tokens: usize,
+        pass: Pass,
         groups: &[(usize, Range<usize>)],
         wanted: impl Fn(usize) -> bool,
     ) -> Watch {
         let mut watch = Watch::default();
         for (step, range) in groups.iter().filter(|(step, _)| wanted(*step)) {
             let inputs = match list {
-                List::Plain => reads(&self.plan.steps[*step].op),
+                List::Plain | List::PlainMany => reads(&self.plan.steps[*step].op),
                 List::Fused | List::FusedLong => Vec::new(),
             };
             let outputs = self.written(range.clone());
             let inputs = inputs.into_iter().map(|id| (true, id));
             for (input, buffer) in inputs.chain(outputs.into_iter().map(|id| (false, id))) {
                 let (width, most) = self.program.buffers[buffer.0];
-                let rows = self.rows_at(*step, input, tokens).min(most);
+                let rows = self.rows_at(*step, input, pass.tokens).min(most);
                 watch.add(input, buffer, rows * width);
             }
             watch.taps.push(Tap {
                 step: *step,
-                kernels: kernels(replay.list(range.clone())),
+                kernels: self.kernels(replay.list(range.clone()), pass),
                 ..Tap::default()
             });
         }
@@ -255,13 +258,21 @@ impl GpuBackend {
         Ok(logits)
     }
 
-    /// Steps of a list that together use every kernel in it.
-    pub fn steps_with_every_kernel(&self, list: List) -> Result<Vec<usize>> {
+    /// Steps of a list that together use every kernel that it takes for so many tokens; of [`List::PlainMany`] those that
+    /// bring a kernel beyond the ones of [`List::Plain`].
+    pub fn steps_with_every_kernel(&self, list: List, tokens: usize) -> Result<Vec<usize>> {
         let replay = self.ready()?;
+        let pass = Pass::of(list, 0, tokens);
         let mut seen = Vec::new();
+        if list == List::PlainMany {
+            seen = self.kernels(
+                replay.list(replay.chunk()),
+                Pass::of(List::Plain, 0, tokens),
+            );
+        }
         let mut steps = Vec::new();
         for (step, range) in self.groups(list)? {
-            let kernels = kernels(replay.list(range));
+            let kernels = self.kernels(replay.list(range), pass);
             if kernels.iter().any(|kernel| !seen.contains(kernel)) {
                 seen.extend(kernels);
                 steps.push(step);
@@ -287,7 +298,19 @@ impl GpuBackend {
         }
         let plain = &self.program.kernels[kernel];
         self.pipelines[kernel] = self.gpu.compile(plain, Reduce::Workgroup).await?;
+        self.without_subgroups.push(*plain);
         Ok(true)
+    }
+
+    /// Kernels of the dispatches that run in such a pass.
+    fn kernels(&self, list: &[Dispatch], pass: Pass) -> Vec<usize> {
+        let runs = |dispatch: &&Dispatch| dispatch.when.holds(pass, self.program.split_from);
+        list.iter().filter(runs).map(|d| d.kernel).collect()
+    }
+
+    /// Whether a kernel computes with activations of eight bits.
+    pub fn is_int8(&self, kernel: usize) -> bool {
+        self.program.kernels[kernel].is_int8()
     }
 
     /// Kernels in use.
@@ -339,6 +362,14 @@ impl GpuBackend {
     }
 }
 
-fn kernels(list: &[Dispatch]) -> Vec<usize> {
-    list.iter().map(|dispatch| dispatch.kernel).collect()
+impl Pass {
+    /// As a list runs for the check: the logits of the last token are wanted.
+    fn of(list: List, position: usize, tokens: usize) -> Self {
+        Self {
+            position,
+            tokens,
+            rows: 1,
+            as_if_many: list == List::PlainMany,
+        }
+    }
 }

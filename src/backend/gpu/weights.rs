@@ -73,6 +73,11 @@ impl Weights {
         self.bytes
     }
 
+    /// Storage types in the file.
+    pub fn dtypes(&self) -> &[DType] {
+        &self.dtypes
+    }
+
     /// Values of a vector that was named in `new`'s plan as rope factors.
     pub fn factors(&self, id: WeightId) -> Option<&[f32]> {
         self.factors

@@ -4,9 +4,12 @@
 //!
 //! - `xtask-native conformance EXPECTED_DIR RESULTS_DIR reference|cpu|gpu f32|f16 [NAME …]`
 //! - `xtask-native bench CASES.json MODEL.gguf …`
+//! - `xtask-native kernels [quick]`, with the feature `webgpu`
 
 mod bench;
 mod conformance;
+#[cfg(feature = "webgpu")]
+mod kernels;
 mod model;
 mod templates;
 
@@ -44,6 +47,8 @@ fn run() -> Result<()> {
             only,
         ),
         ["bench", cases, models @ ..] => bench::run(Path::new(cases), models),
+        #[cfg(feature = "webgpu")]
+        ["kernels", quick @ ..] => kernels::print(quick.contains(&"quick")),
         _ => bail!("this program is run by `cargo xtask conformance` and `cargo xtask bench`"),
     }
 }

@@ -27,6 +27,12 @@ pub struct Target {
     pub split_from: usize,
     /// Whether attention of many tokens runs in tiles.
     pub tiled: bool,
+    /// Size of every subgroup, where kernels use them and it is known.
+    pub subgroup: Option<usize>,
+    /// Tokens from which products are cut into large tiles; otherwise the shape of the matrix decides.
+    pub large_from: Option<usize>,
+    /// Whether products of chunks round activations to eight bits where the weights are integers.
+    pub int8: bool,
     /// Most tokens in a chunk of a prompt.
     pub max_chunk: usize,
     /// Most positions of a session.
@@ -90,6 +96,10 @@ struct Compiler<'a> {
     label: &'a str,
     /// Whether the operation stands behind `LastRow`.
     tail: bool,
+    /// What [`Slot::Packed`] holds.
+    packed: Option<BufId>,
+    /// Experts of the router whose choices [`Slot::Sorted`] holds.
+    sorted: Option<usize>,
 }
 
 impl<'a> Compiler<'a> {
@@ -131,6 +141,8 @@ impl<'a> Compiler<'a> {
             step: 0,
             label: "",
             tail: false,
+            packed: None,
+            sorted: None,
         }
     }
 
@@ -139,9 +151,13 @@ impl<'a> Compiler<'a> {
         for (index, step) in steps.iter().enumerate() {
             self.begin(index, step);
             self.op(&step.op, self.program.max_tokens)?;
+            if fuse::written(&step.op) == self.packed {
+                self.packed = None;
+            }
             self.tail |= ends_rows(&step.op);
         }
         self.tail = false;
+        (self.packed, self.sorted) = (None, None);
         Ok(std::mem::take(&mut self.list))
     }
 
@@ -222,8 +238,8 @@ impl<'a> Compiler<'a> {
             Op::Rope { .. } => self.rope(op),
             Op::StoreKv { .. } => self.store_kv(op),
             Op::Attention { .. } => self.attention(op, tokens),
-            Op::MoeRoute { .. } => self.route(op),
-            Op::MoeMatMul { .. } => self.expert_matmul(op),
+            Op::MoeRoute { .. } => self.route(op, tokens > 1),
+            Op::MoeMatMul { .. } => self.expert_matmul(op, tokens > 1),
             Op::CausalConv { .. } => self.causal_conv(op, Activation::Identity, None),
             Op::DeltaNet { .. } => self.delta_net(op),
             Op::StateScan { .. } => self.state_scan(op),

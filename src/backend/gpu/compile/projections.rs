@@ -1,11 +1,12 @@
 //! Everything that multiplies with a matrix, and the embedding.
 
+use super::super::format::Format;
 use super::super::fuse::{InputNorm, Node, Then};
-use super::super::kernel::{Epilogue, Kernel};
+use super::super::kernel::{Epilogue, Kernel, RowShape, Tile};
 use super::super::program::{Extent, Params, Slot, When};
 use super::Compiler;
 use crate::Result;
-use crate::model::{Activation, IdSource, NormKind, Op};
+use crate::model::{Activation, BufId, IdSource, NormKind, Op};
 
 /// Workgroups of a grid in x; a longer row of them goes on in y (65535 is the limit of both).
 const GRID_X: usize = 32768;
@@ -18,6 +19,21 @@ pub(super) struct PartRows {
     pub count: usize,
     /// First of them, counted in the part.
     pub local: usize,
+}
+
+/// Rows of a matrix times one vector.
+struct Product {
+    x: BufId,
+    matrix: usize,
+    /// First row.
+    row: usize,
+    rows: usize,
+    out: BufId,
+    out_offset: usize,
+    /// Whether the matrix's biases are added.
+    bias: bool,
+    /// Distance from a gate row to its up row.
+    up_offset: usize,
 }
 
 impl Compiler<'_> {
@@ -94,47 +110,103 @@ impl Compiler<'_> {
         };
         let (matrix, row) = self.layout.matrix(weight)?;
         let rows = self.plan.weights[weight.0].rows;
-        let out_width = self.width(out);
-        for PartRows {
-            part,
-            from,
-            count,
-            local,
-        } in self.parts(matrix, row, rows)
-        {
-            let shape = &self.layout.matrices[matrix];
-            let kernel = Kernel::MatMul {
-                format: shape.format,
+        if self.tail {
+            // One row is what a prompt's end needs.
+            let product = Product {
+                x,
+                matrix,
+                row,
+                rows,
+                out,
+                out_offset: 0,
                 bias: bias.is_some(),
+                up_offset: 0,
             };
+            self.rows_product(
+                &product,
+                (None, [Slot::Unused; 2], 0.0),
+                &Then::Store,
+                When::OneRow,
+            );
+        }
+        for rows in self.parts(matrix, row, rows) {
+            let shape = &self.layout.matrices[matrix];
+            let large = self.target.large_from;
+            let large = large.unwrap_or_else(|| Tile::large_from(rows.count));
+            let format = shape.format;
+            let params = Params::new()
+                .u(shape.units())
+                .u(rows.count)
+                .u(rows.local)
+                .u(self.width(out))
+                .u(rows.from)
+                .u(row + rows.from)
+                .u(usize::from(self.tail))
+                .u(shape.quads());
             let bias_slot = shape
                 .bias
                 .filter(|_| bias.is_some())
                 .map_or(Slot::Unused, Slot::Vector);
-            let params = Params::new()
-                .u(shape.units())
-                .u(count)
-                .u(local)
-                .u(out_width)
-                .u(from)
-                .u(row + from)
-                .u(usize::from(self.tail))
-                .u(shape.quads());
-            let slots = vec![
-                Slot::Quants(matrix, part),
-                Slot::Scales(matrix, part),
-                Slot::Buffer(x),
-                bias_slot,
-                Slot::Buffer(out),
-            ];
-            let grid = [
-                Extent::Fixed(count.div_ceil(64) as u32),
-                self.rows(64),
-                Extent::Fixed(1),
-            ];
-            self.push(kernel, params, slots, grid, When::Always);
+            let (input, int8) = self.input_of(x, format, self.plan.weights[weight.0].cols);
+            for (size, when) in self.tiles(large) {
+                let tile = Tile {
+                    size,
+                    experts: false,
+                    int8,
+                };
+                let kernel = Kernel::MatMul {
+                    format,
+                    tile,
+                    bias: bias.is_some(),
+                };
+                let slots = vec![
+                    Slot::Quants(matrix, rows.part),
+                    Slot::Scales(matrix, rows.part),
+                    input,
+                    bias_slot,
+                    Slot::Buffer(out),
+                ];
+                let grid = [
+                    Extent::Fixed(rows.count.div_ceil(size) as u32),
+                    self.rows(size as u32),
+                    Extent::Fixed(1),
+                ];
+                self.push(kernel, params, slots, grid, when);
+            }
         }
         Ok(())
+    }
+
+    /// Sizes of tiles for a matrix that is cut into large ones from so many tokens on.
+    fn tiles(&self, large_from: usize) -> Vec<(usize, When)> {
+        if self.tail {
+            vec![(Tile::SMALL, When::SeveralRows)]
+        } else if large_from > self.program.max_tokens {
+            vec![(Tile::SMALL, When::Always)]
+        } else {
+            let few = (Tile::SMALL, When::Below(large_from));
+            vec![few, (Tile::LARGE, When::From(large_from))]
+        }
+    }
+
+    /// What a product of many tokens reads: `x` as it is, or rounded to eight bits, and whether it is.
+    pub(super) fn input_of(&mut self, x: BufId, format: Format, cols: usize) -> (Slot, bool) {
+        // The logits are chosen from: they stay exact.
+        let int8 = self.target.int8 && !self.tail && format.is_integer() && cols.is_multiple_of(32);
+        if !int8 {
+            return (Slot::Buffer(x), false);
+        }
+        if self.packed != Some(x) {
+            let blocks = self.width(x) / 32;
+            let bytes = blocks * 48 * self.program.max_tokens;
+            self.program.packed_bytes = self.program.packed_bytes.max(bytes);
+            let params = Params::new().u(blocks * 8).u(0);
+            let slots = vec![Slot::Buffer(x), Slot::Packed];
+            let grid = self.per_row(Kernel::PackInt8, blocks);
+            self.push(Kernel::PackInt8, params, slots, grid, When::Always);
+            self.packed = Some(x);
+        }
+        (Slot::Packed, true)
     }
 
     pub(super) fn project(&mut self, node: &Node) -> Result<()> {
@@ -155,54 +227,73 @@ impl Compiler<'_> {
             Then::Gated(_, up) => self.layout.matrix(*up)?.1 - row,
             _ => 0,
         };
+        let product = Product {
+            x: *x,
+            matrix,
+            row,
+            rows: *rows,
+            out: *out,
+            out_offset: *out_offset,
+            bias: self.layout.matrices[matrix].bias.is_some(),
+            up_offset,
+        };
+        let norm = self.input_norm(*norm)?;
+        self.rows_product(&product, norm, then, When::Always);
+        Ok(())
+    }
+
+    /// A product with one vector.
+    fn rows_product(
+        &mut self,
+        product: &Product,
+        (norm, norm_slots, eps): (Option<NormKind>, [Slot; 2], f32),
+        then: &Then,
+        when: When,
+    ) {
         let (epilogue, act) = epilogue(then);
-        let (norm_kind, norm_slots, eps) = self.input_norm(*norm)?;
-        for PartRows {
-            part,
-            from,
-            count,
-            local,
-        } in self.parts(matrix, row, *rows)
-        {
-            let shape = &self.layout.matrices[matrix];
-            let bias = shape.bias.map_or(Slot::Unused, Slot::Vector);
+        let gated = epilogue == Epilogue::Gated;
+        for rows in self.parts(product.matrix, product.row, product.rows) {
+            let matrix = &self.layout.matrices[product.matrix];
+            let shape = RowShape::of(
+                matrix.format,
+                matrix.units(),
+                rows.count,
+                gated,
+                self.target.subgroup,
+            );
+            let bias = matrix.bias.filter(|_| product.bias);
             let kernel = Kernel::MatVec {
-                format: shape.format,
-                norm: norm_kind,
+                format: matrix.format,
+                shape,
+                norm,
                 epilogue,
                 act,
-                bias: shape.bias.is_some(),
+                bias: bias.is_some(),
             };
-            let groups = count.div_ceil(4);
+            let groups = rows.count.div_ceil(shape.rows);
             let params = Params::new()
-                .u(shape.units())
-                .u(count)
-                .u(local)
-                .u(up_offset)
-                .u(out_offset + from)
-                .u(row + from)
+                .u(matrix.units())
+                .u(rows.count)
+                .u(rows.local)
+                .u(product.up_offset)
+                .u(product.out_offset + rows.from)
+                .u(product.row + rows.from)
                 .u(groups.min(GRID_X))
                 .f(eps)
-                .u(shape.quads());
+                .u(matrix.quads());
             let slots = vec![
-                Slot::Quants(matrix, part),
-                Slot::Scales(matrix, part),
-                Slot::Buffer(*x),
+                Slot::Quants(product.matrix, rows.part),
+                Slot::Scales(product.matrix, rows.part),
+                Slot::Buffer(product.x),
                 norm_slots[0],
                 norm_slots[1],
-                bias,
-                Slot::Buffer(*out),
+                bias.map_or(Slot::Unused, Slot::Vector),
+                Slot::Buffer(product.out),
             ];
             let grid = [groups.min(GRID_X), groups.div_ceil(GRID_X), 1];
-            self.push(
-                kernel,
-                params,
-                slots,
-                grid.map(|n| Extent::Fixed(n as u32)),
-                When::Always,
-            );
+            let grid = grid.map(|n| Extent::Fixed(n as u32));
+            self.push(kernel, params, slots, grid, when);
         }
-        Ok(())
     }
 
     fn input_norm(&self, norm: Option<InputNorm>) -> Result<(Option<NormKind>, [Slot; 2], f32)> {

@@ -25,6 +25,9 @@ fn compiled(name: &str, max_binding: u64) -> (Plan, Program, Layout) {
         kv: KvType::F16,
         split_from: 512,
         tiled: true,
+        subgroup: Some(32),
+        large_from: None,
+        int8: true,
         max_chunk: 64,
         n_ctx: 128,
     };

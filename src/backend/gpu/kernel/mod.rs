@@ -3,11 +3,13 @@
 //! A shader is a header of constants, `shaders/lib` modules, perhaps a `shaders/quant` module, one file of
 //! `shaders/kernels`, and the entry point. Joining strings is all that happens: no preprocessor, no build script.
 
+mod shape;
 mod source;
 
-use super::format::Format;
+pub use super::format::Format;
 use crate::backend::KvType;
 use crate::model::{Activation, Gating, NormKind, Pairing, RelativeBuckets};
+pub use shape::{RowShape, Tile};
 
 /// Most tokens in a chunk.
 pub const MAX_TOKENS: usize = 64;
@@ -95,6 +97,7 @@ pub enum Kernel {
     },
     MatVec {
         format: Format,
+        shape: RowShape,
         norm: Option<NormKind>,
         epilogue: Epilogue,
         act: Option<Activation>,
@@ -102,16 +105,20 @@ pub enum Kernel {
     },
     MatMul {
         format: Format,
+        tile: Tile,
         bias: bool,
     },
+    PackInt8,
     MoeMatVec {
         format: Format,
+        shape: RowShape,
         bias: bool,
     },
     MoeRoute {
         gating: Gating,
         bias: bool,
     },
+    MoeGroup,
     MoeSum,
     CausalConv {
         bias: bool,
@@ -177,9 +184,11 @@ impl Kernel {
     /// Invocations in a workgroup.
     pub fn workgroup(&self) -> usize {
         match self {
-            Self::MatMul { .. }
-            | Self::ArgMax
+            Self::MatVec { shape, .. } | Self::MoeMatVec { shape, .. } => shape.threads,
+            Self::MatMul { tile, .. } => tile.side() * tile.side(),
+            Self::ArgMax
             | Self::ArgMaxJoin
+            | Self::MoeGroup
             | Self::TopK { .. }
             | Self::Sample { .. } => 256,
             Self::Attention { .. } | Self::AttentionTile { .. } | Self::AttentionCombine => 128,
@@ -193,6 +202,7 @@ impl Kernel {
         match self {
             Self::Embed { .. } => &[Read, Read, Write],
             Self::MatVec { .. } => &[Read, Read, Read, Read, Read, Read, Write],
+            Self::MatMul { tile, .. } if tile.experts => &[Read, Read, Read, Read, Write, Read],
             Self::MatMul { .. } => &[Read, Read, Read, Read, Write],
             Self::Norm { .. } => &[Read, Read, Read, Write],
             Self::StoreKv { .. } => &[Read, Read, Write, Write],
@@ -215,6 +225,8 @@ impl Kernel {
             | Self::LastRow
             | Self::Pool
             | Self::ArgMax
+            | Self::PackInt8
+            | Self::MoeGroup
             | Self::TopK { .. } => &[Read, Write],
             Self::ArgMaxJoin | Self::Sample { .. } => &[Read],
         }
@@ -225,12 +237,28 @@ impl Kernel {
         matches!(self, Self::ArgMaxJoin | Self::Sample { .. })
     }
 
+    /// Whether the workgroup is one subgroup, if it has subgroup operations at all.
+    pub fn is_subgroup(&self) -> bool {
+        match self {
+            Self::MatVec { shape, .. } | Self::MoeMatVec { shape, .. } => shape.lanes,
+            _ => false,
+        }
+    }
+
+    /// Whether it computes with activations of eight bits.
+    pub fn is_int8(&self) -> bool {
+        matches!(self, Self::MatMul { tile, .. } if tile.int8)
+    }
+
     /// Name for messages: that of the file.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Embed { .. } => "embed",
             Self::MatVec { .. } => "matvec",
+            Self::MatMul { tile, .. } if tile.int8 => "matmul_int8",
             Self::MatMul { .. } => "matmul",
+            Self::PackInt8 => "pack_int8",
+            Self::MoeGroup => "moe_group",
             Self::MoeMatVec { .. } => "moe_matvec",
             Self::MoeRoute { .. } => "moe_route",
             Self::MoeSum => "moe_sum",
@@ -287,7 +315,9 @@ impl Kernel {
             Self::DeltaNet,
             Self::StateScan,
             Self::PositionScale,
+            Self::MoeGroup,
             Self::MoeSum,
+            Self::PackInt8,
             Self::ArgMax,
             Self::ArgMaxJoin,
         ];
@@ -364,12 +394,32 @@ impl Kernel {
     /// The kernels that multiply with a matrix of this format.
     fn all_of(format: Format) -> Vec<Self> {
         let mut all = vec![Self::Embed { format }];
+        let shape = RowShape::of(format, 128, 4096, true, None);
+        let product = |shape, norm, epilogue, act| Self::MatVec {
+            format,
+            shape,
+            norm,
+            epilogue,
+            act,
+            bias: false,
+        };
+        for shape in RowShape::all() {
+            let (rms, act) = (Some(NormKind::Rms), Some(Activation::Silu));
+            all.push(product(shape, rms, Epilogue::Gated, act));
+            all.push(product(shape, None, Epilogue::Residual, None));
+        }
         for bias in [false, true] {
-            all.push(Self::MatMul { format, bias });
-            all.push(Self::MoeMatVec { format, bias });
+            let tiles = Tile::all(format).into_iter();
+            all.extend(tiles.map(|tile| Self::MatMul { format, tile, bias }));
+            all.push(Self::MoeMatVec {
+                format,
+                shape,
+                bias,
+            });
             for norm in [None, Some(NormKind::Rms), Some(NormKind::Layer)] {
                 let plain = |epilogue, act| Self::MatVec {
                     format,
+                    shape,
                     norm,
                     epilogue,
                     act,

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use super::super::format::{Format, Plane, Scale};
-use super::{Dialect, Kernel, MAX_EXPERTS, MAX_HEAD, MAX_TOKENS, Reduce, ScoreExtra};
+use super::{
+    Dialect, Epilogue, Kernel, MAX_EXPERTS, MAX_HEAD, MAX_TOKENS, Reduce, ScoreExtra, Tile,
+};
 use crate::backend::KvType;
 use crate::model::{Activation, NormKind, Pairing, RelativeBuckets};
 
@@ -18,7 +20,10 @@ impl Kernel {
         match self {
             Self::Embed { .. } => shader!("kernels/embed.wgsl"),
             Self::MatVec { .. } => shader!("kernels/matvec.wgsl"),
+            Self::MatMul { tile, .. } if tile.int8 => shader!("kernels/matmul_int8.wgsl"),
             Self::MatMul { .. } => shader!("kernels/matmul.wgsl"),
+            Self::PackInt8 => shader!("kernels/pack_int8.wgsl"),
+            Self::MoeGroup => shader!("kernels/moe_group.wgsl"),
             Self::MoeMatVec { .. } => shader!("kernels/moe_matvec.wgsl"),
             Self::MoeRoute { .. } => shader!("kernels/moe_route.wgsl"),
             Self::MoeSum => shader!("kernels/moe_sum.wgsl"),
@@ -73,19 +78,38 @@ impl Kernel {
             Self::Embed { format } => list.format(format),
             Self::MatVec {
                 format,
+                shape,
                 norm,
                 epilogue,
                 act,
                 bias,
             } => {
                 list.format(format);
+                list.number("ROWS", shape.rows);
+                list.flag("GATED", epilogue == Epilogue::Gated);
                 list.number("NORM", norm.map_or(0, norm_number));
                 list.number("EPILOGUE", epilogue as usize);
                 list.number("ACT", act.map_or(0, act_number));
                 list.flag("HAS_BIAS", bias);
             }
-            Self::MatMul { format, bias } | Self::MoeMatVec { format, bias } => {
+            Self::MatMul { format, tile, bias } => {
                 list.format(format);
+                list.number("TILE", tile.size);
+                list.number("SIDE", tile.side());
+                list.flag("HAS_BIAS", bias);
+            }
+            Self::MoeGroup => {
+                list.number("TILE", Tile::SMALL);
+                list.number("MAX_EXPERTS", MAX_EXPERTS);
+            }
+            Self::MoeMatVec {
+                format,
+                shape,
+                bias,
+            } => {
+                list.format(format);
+                list.number("ROWS", shape.rows);
+                list.flag("GATED", false);
                 list.flag("HAS_BIAS", bias);
             }
             Self::MoeRoute { gating, bias } => {
@@ -146,18 +170,31 @@ impl Kernel {
             KvType::F16 | KvType::Q8_0 => shader!("lib/kv_f16.wgsl"),
         };
         match *self {
-            Self::Embed { format }
-            | Self::MatMul { format, .. }
-            | Self::MoeMatVec { format, .. } => format_modules(format),
+            Self::Embed { format } => format_modules(format),
+            Self::MatMul { format, tile, .. } => {
+                let mut modules = format_modules(format);
+                modules.push(if tile.experts {
+                    shader!("lib/tile_experts.wgsl")
+                } else {
+                    shader!("lib/tile_tokens.wgsl")
+                });
+                modules
+            }
+            Self::MoeMatVec { format, .. } => {
+                let mut modules = format_modules(format);
+                modules.push(shader!("lib/rows.wgsl"));
+                modules
+            }
             Self::MatVec { format, .. } => {
                 let mut modules = format_modules(format);
-                modules.push(shader!("lib/activation.wgsl"));
+                modules.extend([shader!("lib/rows.wgsl"), shader!("lib/activation.wgsl")]);
                 modules
             }
             Self::Rope { .. } => vec![shader!("lib/rotary.wgsl")],
             Self::Heads { kv, .. } => vec![shader!("lib/rotary.wgsl"), kv_module(kv)],
-            Self::StoreKv { kv } | Self::Attention { kv, .. } | Self::AttentionTile { kv, .. } => {
-                vec![kv_module(kv)]
+            Self::StoreKv { kv } => vec![kv_module(kv)],
+            Self::Attention { kv, .. } | Self::AttentionTile { kv, .. } => {
+                vec![kv_module(kv), shader!("lib/attention.wgsl")]
             }
             Self::GatedAct { .. } | Self::Act { .. } | Self::CausalConv { .. } => {
                 vec![shader!("lib/activation.wgsl")]
@@ -185,6 +222,7 @@ impl Kernel {
         let entry = match (self.reduces(), subgroups) {
             (false, _) => shader!("lib/plain.wgsl"),
             (true, false) => shader!("lib/reduce_workgroup.wgsl"),
+            (true, true) if self.is_subgroup() => shader!("lib/reduce_lanes.wgsl"),
             (true, true) => shader!("lib/reduce_subgroup.wgsl"),
         };
         for part in [shader!("lib/state.wgsl"), access]
@@ -221,6 +259,14 @@ impl Constants {
         self.set("ZERO", format_args!("{}.0", format.zero()));
         self.flag("HAS_MIN", format.scale == Scale::HalfMin);
         self.flag("SCALE_F32", format.scale == Scale::Single);
+        if let Some(table) = format.table() {
+            let word = |i: usize| {
+                let bytes = [0, 1, 2, 3].map(|j| table[4 * i + j] as u8);
+                format!("{}u", u32::from_le_bytes(bytes))
+            };
+            let words = [0, 1, 2, 3].map(word).join(", ");
+            self.set("TABLE", format_args!("vec4<u32>({words})"));
+        }
     }
 
     /// The bucket of a distance, as a sum over the distances at which the next bucket begins.
@@ -271,6 +317,9 @@ fn act_number(act: Activation) -> usize {
 fn format_modules(format: Format) -> Vec<&'static str> {
     match format.plane {
         Plane::Q4 => vec![shader!("quant/scales.wgsl"), shader!("quant/q4.wgsl")],
+        Plane::Iq4 | Plane::E2m1 => {
+            vec![shader!("quant/scales.wgsl"), shader!("quant/table4.wgsl")]
+        }
         Plane::Q6 => vec![shader!("quant/scales.wgsl"), shader!("quant/q6.wgsl")],
         Plane::Q8 => vec![shader!("quant/scales.wgsl"), shader!("quant/q8.wgsl")],
         Plane::F32 => vec![shader!("quant/f32.wgsl")],

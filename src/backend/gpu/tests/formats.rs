@@ -1,5 +1,6 @@
 //! Every type of weight: rows looked up, times one vector and times many, against f64 over the dequantized weights.
 
+use super::super::tap::List;
 use super::*;
 use crate::model::{BufId, IdSource, KvSpec, Op, Step, WeightSpec};
 use crate::quant::{dequantize, quantize};
@@ -74,7 +75,13 @@ fn matrix(dtype: DType, cols: usize) -> (Vec<u8>, Vec<f32>) {
 
 fn loaded(device: &Gpu, plan: Plan, weights: &[(DType, &[u8])]) -> GpuBackend {
     let dtypes = weights.iter().map(|(dtype, _)| *dtype).collect();
-    let options = GpuOptions::default();
+    let options = GpuOptions {
+        restrictions: Restrictions {
+            large_from: Some(40),
+            ..Restrictions::default()
+        },
+        ..GpuOptions::default()
+    };
     let mut gpu = block_on(GpuBackend::on(device.clone(), plan, dtypes, 128, options)).unwrap();
     for (i, (_, bytes)) in weights.iter().enumerate() {
         block_on(gpu.write_rows(WeightId(i), 0, bytes)).unwrap();
@@ -90,6 +97,61 @@ fn widths(dtype: DType) -> &'static [usize] {
     } else {
         &[512, 20]
     }
+}
+
+/// Products with activations of eight bits, in tiles of both sizes.
+fn int8_products(dtypes: &[DType]) {
+    let Some(device) = open(FREE).filter(|device| device.has_int8) else {
+        return;
+    };
+    for dtype in dtypes.iter().copied() {
+        let cols = 512;
+        let (bytes, exact) = matrix(dtype, cols);
+        let x = values(ROWS * cols, 3);
+        let weights = [
+            (DType::F32, bytemuck::cast_slice(&x)),
+            (dtype, bytes.as_slice()),
+        ];
+        // Every row of the product is wanted, before any is left out.
+        let mut plan = plan(cols, true);
+        let product = plan.steps.remove(2);
+        plan.steps.insert(1, product);
+        plan.steps[1].op = Op::MatMul {
+            x: BufId(0),
+            weight: WeightId(1),
+            bias: None,
+            out: BufId(3),
+        };
+        plan.steps[2].op = Op::LastRow {
+            x: BufId(3),
+            out: BufId(2),
+        };
+        plan.buffers.push(ROWS);
+        let mut gpu = loaded(&device, plan, &weights);
+        block_on(gpu.set_int8(true)).unwrap();
+        for count in [2, 70] {
+            let ids: Vec<u32> = (0..count).map(|i| (i * 31 + 5) % ROWS as u32).collect();
+            let mut cache = gpu.new_cache(128);
+            let tapped = gpu.tap(&mut cache, List::Plain, &ids, |_| true, |step| step == 1);
+            let taps = block_on(tapped).unwrap();
+            assert!(taps[0].kernels.iter().any(|kernel| gpu.is_int8(*kernel)));
+            let want = products(&ids, &x, &exact, cols);
+            let error = rel_l2(&taps[0].outputs[0].1, &want);
+            // Rounding to one of 255 steps gives about half of this.
+            assert!(error < 1e-2, "{dtype}, {count} tokens: {error:.1e}");
+            assert!(error > 1e-5, "{dtype}: nothing was rounded");
+        }
+    }
+}
+
+#[test]
+fn every_integer_type_with_activations_of_eight_bits() {
+    let quantized: Vec<DType> = DType::ALL
+        .iter()
+        .copied()
+        .filter(|dtype| dtype.is_quantized())
+        .collect();
+    int8_products(&quantized);
 }
 
 fn check(restrictions: Restrictions, counts: &[usize]) {

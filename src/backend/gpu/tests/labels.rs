@@ -84,6 +84,32 @@ fn token_by_token_equals_a_chunk_in_every_configuration() {
 }
 
 #[test]
+fn chunks_do_not_change_a_bit() {
+    let free = Restrictions::default();
+    let Some(gpu) = open(free) else {
+        return;
+    };
+    let tokens: Vec<u32> = (1..100).collect();
+    for name in ["llama-gqa", "gemma3", "gpt-oss-q-MXFP4"] {
+        let model = Model::open(name);
+        let windows = model.plan.steps.iter().filter(|step| {
+            matches!(step.op, crate::model::Op::Attention { window: Some(window), .. } if window < 64)
+        });
+        assert_eq!(windows.count() > 0, name != "llama-gqa", "{name}");
+        let mut gpu = model.gpu(&gpu, model.plan.clone(), KvType::F32, free);
+        let mut first = None;
+        for size in [99, 33, 45, 9] {
+            let mut cache = gpu.new_cache(128);
+            for chunk in tokens.chunks(size) {
+                block_on(gpu.forward(&mut cache, chunk, LogitRows::Last)).unwrap();
+            }
+            let logits = first.get_or_insert_with(|| gpu.logits().to_vec());
+            assert!(logits == gpu.logits(), "{name}, chunks of {size}");
+        }
+    }
+}
+
+#[test]
 fn cut_cache_equals_a_fresh_one_and_growth_keeps_it() {
     let Some(gpu) = open(Restrictions::default()) else {
         return;

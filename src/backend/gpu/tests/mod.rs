@@ -124,6 +124,8 @@ const FREE: Restrictions = Restrictions {
     chunk: Some(64),
     untiled: false,
     memory: None,
+    large_from: Some(40),
+    int8: None,
     software: super::Software::Take,
     sabotage: None,
 };
@@ -134,6 +136,7 @@ const PLAIN: Restrictions = Restrictions {
     no_subgroups: true,
     split_from: None,
     chunk: Some(512),
+    large_from: None,
     ..FREE
 };
 

@@ -1,0 +1,55 @@
+// What both kernels of attention take, and what becomes of a product of a query and a key.
+// BIAS: each head adds to its scores what `extra` has for the bucket of the distance; bucket_of is generated.
+struct Params {
+    head_quads: u32,  // head_dim / 4
+    group_size: u32,  // query heads per key/value head
+    q_stride: u32,    // quads from one token's queries to the next
+    kv_stride: u32,   // quads of a position in the cache
+    out_stride: u32,
+    back: u32,        // positions seen before the current one
+    ahead: u32,       // and behind it
+    memory: u32,      // 1: the positions are the encoder's
+    scale: f32,
+    cap: f32,         // 0: none
+    splits: u32,      // parts of the keys
+    heads: u32,
+}
+@group(0) @binding(1) var<uniform> params: Params;
+@group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> keys: array<KvQuad>;
+@group(0) @binding(4) var<storage, read> values: array<KvQuad>;
+@group(0) @binding(5) var<storage, read> extra: array<f32>; // of heads, or of buckets and heads
+@group(0) @binding(6) var<storage, read_write> out: array<vec4<f32>>;
+
+// The score of a key, of its product with a query that is scaled already.
+fn finished_score(product: f32, position: u32, key: u32, head: u32) -> f32 {
+    var score = product;
+    if (BIAS) {
+        var bucket = 0u;
+        if (key > position) {
+            bucket = LATER_BUCKETS + bucket_of(key - position);
+        } else {
+            bucket = bucket_of(position - key);
+        }
+        score += extra[bucket * params.heads + head];
+    }
+    if (params.cap > 0.0) {
+        score = params.cap * tanh(clamp(score / params.cap, -10.0, 10.0));
+    }
+    return score;
+}
+
+// Positions that the encoder has read, or that there are with this chunk.
+fn known_positions() -> u32 {
+    return select(state.position + state.count, state.memory, params.memory == 1u);
+}
+
+// The first position that a token sees, and the end of those.
+fn first_seen(token: u32) -> u32 {
+    let position = state.position + token;
+    return select(0u, position - params.back, position > params.back);
+}
+
+fn end_seen(token: u32) -> u32 {
+    return min(state.position + token + params.ahead + 1u, known_positions());
+}

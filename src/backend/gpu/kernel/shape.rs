@@ -1,0 +1,136 @@
+//! How the work of a product is cut: chosen by the shapes of its matrices, so that the smallest fill a large GPU too.
+
+use super::super::format::{Format, Plane};
+
+/// Invocations that a large GPU wants to have under way, to hide how far away its memory is.
+const BUSY: usize = 1 << 16;
+
+/// How matrix times vector is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RowShape {
+    /// Invocations in a workgroup. Each takes 16 columns at a time.
+    pub threads: usize,
+    /// Rows of a workgroup: the more, the less often the vector is read.
+    pub rows: usize,
+    /// Whether the workgroup is one subgroup and needs no shared memory to sum.
+    pub lanes: bool,
+}
+
+impl RowShape {
+    /// For `rows` rows of `units` units. `gated`: each has another one beside it. `subgroup`: size of every subgroup,
+    /// where it is known.
+    pub fn of(
+        format: Format,
+        units: usize,
+        rows: usize,
+        gated: bool,
+        subgroup: Option<usize>,
+    ) -> Self {
+        let lanes = subgroup.filter(|size| units <= 2 * size);
+        let threads = lanes.unwrap_or(if units <= 64 { 64 } else { 128 });
+        // More would not fit the registers.
+        let most = match format.plane {
+            Plane::F32 => 2,
+            Plane::F16 | Plane::Bf16 => 4,
+            _ => 8,
+        } >> usize::from(gated);
+        let fills = |count: &usize| rows.div_ceil(*count) * threads >= BUSY;
+        let fitting = [8, 4, 2].into_iter().filter(|n| *n <= most.min(threads));
+        Self {
+            threads,
+            rows: fitting.into_iter().find(fills).unwrap_or(1),
+            lanes: lanes.is_some(),
+        }
+    }
+
+    /// Every shape that the tests compile.
+    pub fn all() -> Vec<Self> {
+        let sizes = [(4, true), (8, true), (32, true), (64, false), (128, false)];
+        let shapes = sizes.map(|(threads, lanes)| {
+            let rows = [1, 2, 4, 8].into_iter().filter(move |n| *n <= threads);
+            rows.map(move |rows| Self {
+                threads,
+                rows,
+                lanes,
+            })
+        });
+        shapes.into_iter().flatten().collect()
+    }
+}
+
+/// How matrix times matrix is cut, and in what it computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Tile {
+    /// Rows and tokens of the tile that a workgroup makes.
+    pub size: usize,
+    /// Whether its rows are those of an expert, for the tokens that have chosen it.
+    pub experts: bool,
+    /// Whether activations are rounded to eight bits.
+    pub int8: bool,
+}
+
+/// Workgroups below which a large GPU is not filled.
+const FILLING: usize = 192;
+
+impl Tile {
+    /// Where there is much to do.
+    pub const LARGE: usize = 64;
+
+    /// Where there is little: more workgroups, each with less.
+    pub const SMALL: usize = 32;
+
+    /// Tokens from which a matrix of `rows` rows is cut into large tiles.
+    pub fn large_from(rows: usize) -> usize {
+        let tiles = FILLING.div_ceil(rows.div_ceil(Self::LARGE));
+        ((tiles - 1) * Self::LARGE).max(Self::SMALL) + 1
+    }
+
+    /// Invocations of a workgroup along a side of the tile: each makes 4 x 4 values.
+    pub fn side(self) -> usize {
+        self.size / 4
+    }
+
+    /// Every tile of a format.
+    pub fn all(format: Format) -> Vec<Self> {
+        let mut all = Vec::new();
+        for int8 in [false, true] {
+            for (size, experts) in [
+                (Self::LARGE, false),
+                (Self::SMALL, false),
+                (Self::SMALL, true),
+            ] {
+                all.push(Self {
+                    size,
+                    experts,
+                    int8,
+                });
+            }
+        }
+        all.retain(|tile| !tile.int8 || format.is_integer());
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quant::DType;
+
+    #[test]
+    fn short_matrices_are_cut_finely_and_tall_ones_coarsely() {
+        let format = Format::of(DType::Q4_0, 2048);
+        let of = |units, rows, gated, subgroup| {
+            let shape = RowShape::of(format, units, rows, gated, subgroup);
+            (shape.threads, shape.rows, shape.lanes)
+        };
+        assert_eq!(of(36, 576, false, Some(32)), (32, 1, true), "SmolLM2");
+        assert_eq!(of(36, 576, false, None), (64, 1, false));
+        assert_eq!(of(128, 2048, false, Some(32)), (128, 4, false), "Llama 1B");
+        assert_eq!(of(128, 8192, true, Some(32)), (128, 4, false));
+        assert_eq!(of(128, 128_256, false, Some(32)), (128, 8, false));
+        assert_eq!(of(2, 49_152, false, Some(4)), (4, 2, true));
+        assert_eq!(Tile::large_from(8192), 65, "128 tiles of rows");
+        assert_eq!(Tile::large_from(1 << 20), 33);
+        assert!(Tile::large_from(576) > 512);
+    }
+}
