@@ -13,10 +13,11 @@ mod ops_cases;
 use std::cell::RefCell;
 use std::hint::black_box;
 
-use inkling::backend::cpu::ops::{self, AttentionShape, Cached, CachedBytes};
+use inkling::backend::cpu::ops::AttentionShape;
 use inkling::backend::cpu::packed::{PackedMatrix, QuantizedActs};
-use inkling::backend::cpu::quantized_kv::{QuantizedRows, Side};
 use inkling::backend::cpu::simd::{self, Lane, U8x16};
+use inkling::backend::cpu::{KvType, LayerCache, parallel};
+use inkling::model::KvSpec;
 use inkling::quant::DType;
 
 thread_local! {
@@ -150,36 +151,41 @@ fn bench(index: usize) -> Option<Bench> {
 }
 
 /// Attention over a cache of half floats or bytes: decoding at 2048 positions in GB/s of half floats, so that both compare,
-/// a chunk of 64 tokens in GFLOP/s.
+/// from the caches of so many layers that they come from memory; a chunk of 64 tokens in GFLOP/s.
 fn bench_attention(index: usize) -> Option<Bench> {
     let shapes = [(9, 3, 64), (14, 2, 64), (16, 8, 128), (32, 8, 64)];
     let (n_heads, n_kv_heads, head_dim) = *shapes.get(index / 4)?;
     let (tokens, start) = [(1, 2047), (64, 448)][index % 2];
-    let stride = n_kv_heads * head_dim;
-    let cache = |seed| {
-        let mut rows = vec![half::f16::ZERO; (start + tokens) * stride];
-        ops::store_f16(&cases::Random(seed).values(rows.len()), &mut rows);
-        rows
+    let (positions, width) = (start + tokens, n_kv_heads * head_dim);
+    let kind = [KvType::F16, KvType::Q8_0][index / 2 % 2];
+    let layers = if tokens == 1 {
+        (96 << 20) / (4 * positions * width)
+    } else {
+        1
     };
-    let (keys, values) = (cache(1), cache(2));
+    let spec = KvSpec {
+        n_kv_heads,
+        head_dim,
+        memory: false,
+    };
+    let layer = |seed| {
+        let mut layer = LayerCache::new(kind, &spec);
+        layer.resize(positions).expect("fits");
+        let values = cases::Random(seed).values(positions * width);
+        layer.keys.store(0, &values);
+        layer.values.store(0, &values);
+        layer
+    };
+    let layers: Vec<_> = (0..layers as u64).map(layer).collect();
     let q = cases::Random(3).values(tokens * n_heads * head_dim);
     let mut out = vec![0.0; q.len()];
-    let (mut scratch, stored) = (ops::Scratch::default(), index / 2 % 2 == 1);
-    let rounded = |side| {
-        let mut rows = QuantizedRows::new(side, n_kv_heads, head_dim);
-        rows.resize(start + tokens).expect("fits");
-        rows.store(0, &cases::Random(1).values((start + tokens) * stride));
-        rows
-    };
-    let (byte_keys, byte_values) = (rounded(Side::Keys), rounded(Side::Values));
-    let bytes = 4.0 * keys.len() as f64;
     let pairs = (tokens * start + tokens * tokens / 2) as f64;
-    let flops = 4.0 * pairs * (n_heads * head_dim) as f64;
     let (unit, work) = if tokens == 1 {
-        ("GB/s", bytes)
+        ("GB/s", (4 * positions * width) as f64)
     } else {
-        ("GFLOP/s", flops)
+        ("GFLOP/s", 4.0 * pairs * (n_heads * head_dim) as f64)
     };
+    let (mut scratch, mut turn) = (Vec::new(), 0);
     let run = move || {
         let shape = AttentionShape {
             n_heads,
@@ -190,32 +196,18 @@ fn bench_attention(index: usize) -> Option<Bench> {
             softcap: None,
             sinks: None,
         };
-        if stored {
-            let cached = CachedBytes {
-                keys: &byte_keys,
-                values: &byte_values,
-                first_head: 0,
-            };
-            return ops::attention_bytes(&shape, black_box(&q), &cached, start, &mut out);
-        }
-        let cached = Cached {
-            keys: &keys,
-            values: &values,
-            stride,
-            offset: 0,
-        };
-        ops::attention(
+        turn = (turn + 1) % layers.len();
+        parallel::attention(
             &shape,
             black_box(&q),
-            &cached,
+            &layers[turn],
             start,
             &mut scratch,
             &mut out,
         );
     };
-    let kind = if stored { "bytes" } else { "f16" };
     let name = format!(
-        "{unit}  attention  {kind}  {n_heads}/{n_kv_heads} heads of {head_dim}  {tokens} tokens"
+        "{unit}  attention  {kind:?}  {n_heads}/{n_kv_heads} heads of {head_dim}  {tokens} tokens"
     );
     Some((name, work, Box::new(run)))
 }

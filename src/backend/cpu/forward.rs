@@ -190,10 +190,9 @@ impl CpuBackend {
             }
             Op::StoreKv { k, v, layer } => {
                 let layer = &mut pass.cache.layers[layer];
-                let at = pass.start * layer.spec.width();
                 let count = pass.rows * layer.spec.width();
-                layer.keys.store(at, &self.buffers[k.0][..count]);
-                layer.values.store(at, &self.buffers[v.0][..count]);
+                layer.keys.store(pass.start, &self.buffers[k.0][..count]);
+                layer.values.store(pass.start, &self.buffers[v.0][..count]);
             }
             Op::Attention { .. } => return self.attention(op, pass),
             Op::MoeRoute { .. } | Op::MoeMatMul { .. } | Op::MoeSum { .. } => {

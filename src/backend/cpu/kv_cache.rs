@@ -1,8 +1,9 @@
-//! Keys and values of past positions, `[position, n_kv_heads * head_dim]` per layer, as f32 or f16,
-//! or as bytes in an order of their own.
+//! Keys and values of past positions, `[position, n_kv_heads * head_dim]` per layer, each storage type in an order of its
+//! own.
 
 use half::f16;
 
+use super::float_kv::FloatRows;
 use super::quantized_kv::{QuantizedRows, Side};
 use super::state::States;
 use crate::model::{KvSpec, Plan};
@@ -24,9 +25,9 @@ pub enum KvType {
 /// Rows of one layer's keys or values.
 pub enum KvRows {
     /// Exact.
-    F32(Vec<f32>),
+    F32(FloatRows<f32>),
     /// Half the memory.
-    F16(Vec<f16>),
+    F16(FloatRows<f16>),
     /// A good quarter.
     Q8_0(QuantizedRows),
 }
@@ -36,35 +37,36 @@ const GROWTH: usize = 256;
 
 impl KvRows {
     fn new(kind: KvType, side: Side, spec: &KvSpec) -> Self {
+        let (heads, head_dim) = (spec.n_kv_heads, spec.head_dim);
         match kind {
-            KvType::F32 => Self::F32(Vec::new()),
-            KvType::F16 => Self::F16(Vec::new()),
-            KvType::Q8_0 => Self::Q8_0(QuantizedRows::new(side, spec.n_kv_heads, spec.head_dim)),
+            KvType::F32 => Self::F32(FloatRows::new(side, heads, head_dim)),
+            KvType::F16 => Self::F16(FloatRows::new(side, heads, head_dim)),
+            KvType::Q8_0 => Self::Q8_0(QuantizedRows::new(side, heads, head_dim)),
         }
     }
 
-    /// Makes room for `positions` of `width` elements.
-    fn resize(&mut self, positions: usize, width: usize) -> Result<()> {
+    /// Makes room for `positions`.
+    fn resize(&mut self, positions: usize) -> Result<()> {
         match self {
-            Self::F32(rows) => grow(rows, positions * width, 0.0),
-            Self::F16(rows) => grow(rows, positions * width, f16::ZERO),
+            Self::F32(rows) => rows.resize(positions),
+            Self::F16(rows) => rows.resize(positions),
             Self::Q8_0(rows) => rows.resize(positions),
         }
     }
 
-    /// Writes `values`, whole positions, from element `at` on.
-    pub fn store(&mut self, at: usize, values: &[f32]) {
+    /// Writes whole rows, from `position` on.
+    pub fn store(&mut self, position: usize, values: &[f32]) {
         match self {
-            Self::Q8_0(rows) => rows.store(at / rows.width(), values),
-            Self::F32(rows) => rows[at..at + values.len()].copy_from_slice(values),
-            Self::F16(rows) => super::ops::store_f16(values, &mut rows[at..at + values.len()]),
+            Self::F32(rows) => rows.store(position, values),
+            Self::F16(rows) => rows.store(position, values),
+            Self::Q8_0(rows) => rows.store(position, values),
         }
     }
 
     fn bytes(&self) -> usize {
         match self {
-            Self::F32(rows) => rows.len() * 4,
-            Self::F16(rows) => rows.len() * 2,
+            Self::F32(rows) => rows.bytes(),
+            Self::F16(rows) => rows.bytes(),
             Self::Q8_0(rows) => rows.bytes(),
         }
     }
@@ -93,6 +95,26 @@ pub struct LayerCache {
     pub spec: KvSpec,
 }
 
+impl LayerCache {
+    /// No positions yet.
+    pub fn new(kind: KvType, spec: &KvSpec) -> Self {
+        Self {
+            keys: KvRows::new(kind, Side::Keys, spec),
+            values: KvRows::new(kind, Side::Values, spec),
+            spec: *spec,
+        }
+    }
+
+    /// Makes room for `positions`.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn resize(&mut self, positions: usize) -> Result<()> {
+        self.keys.resize(positions)?;
+        self.values.resize(positions)
+    }
+}
+
 /// Cache of one session.
 pub struct KvCache {
     /// Layer by layer.
@@ -109,13 +131,12 @@ pub struct KvCache {
 impl KvCache {
     /// An empty cache for up to `n_ctx` positions; memory is taken as the conversation grows.
     pub fn new(plan: &Plan, kind: KvType, n_ctx: usize) -> Self {
-        let layer = |spec: &KvSpec| LayerCache {
-            keys: KvRows::new(kind, Side::Keys, spec),
-            values: KvRows::new(kind, Side::Values, spec),
-            spec: *spec,
-        };
         Self {
-            layers: plan.kv.iter().map(layer).collect(),
+            layers: plan
+                .kv
+                .iter()
+                .map(|spec| LayerCache::new(kind, spec))
+                .collect(),
             states: States::new(&plan.states),
             memory: 0,
             len: 0,
@@ -173,8 +194,7 @@ impl KvCache {
             .next_multiple_of(GROWTH)
             .min(self.n_ctx);
         for layer in self.layers.iter_mut().filter(|layer| !layer.spec.memory) {
-            layer.keys.resize(capacity, layer.spec.width())?;
-            layer.values.resize(capacity, layer.spec.width())?;
+            layer.resize(capacity)?;
         }
         self.capacity = capacity;
         Ok(())
@@ -192,8 +212,7 @@ impl KvCache {
             });
         }
         for layer in self.layers.iter_mut().filter(|layer| layer.spec.memory) {
-            layer.keys.resize(count, layer.spec.width())?;
-            layer.values.resize(count, layer.spec.width())?;
+            layer.resize(count)?;
         }
         self.len = 0;
         self.memory = count;

@@ -4,12 +4,13 @@
 //! [`Precision::Fast`] packs the weights and multiplies them with int8 activations in SIMD.
 
 mod attention;
+pub mod float_kv;
 mod forward;
 mod kv_cache;
 mod moe;
 pub mod ops;
 pub mod packed;
-mod parallel;
+pub mod parallel;
 pub mod pool;
 mod precision;
 mod profile;

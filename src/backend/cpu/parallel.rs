@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::ops::{self, AttentionShape, Cached, CachedBytes, KvElement, Scratch};
+use super::float_kv::{FloatRows, KvElement};
+use super::ops::{self, AttentionShape, Cached, CachedBytes, Scratch};
 use super::packed::{GROUP, PackedMatrix, QuantizedActs};
 use super::{KvRows, LayerCache, pool};
 
@@ -60,8 +61,8 @@ fn share(matrix: &PackedMatrix, acts: &QuantizedActs, per_thread: usize, out: &m
 struct AttentionShare<'a> {
     shape: AttentionShape<'a>,
     q: &'a [f32],
-    /// Elements of a position before the share's first head.
-    offset: usize,
+    /// Key/value heads before the share's first.
+    first_head: usize,
     start: usize,
     scratch: &'a mut Scratch,
     out: &'a mut [f32],
@@ -97,11 +98,11 @@ pub fn attention(
         .enumerate();
     let mut shares: Vec<AttentionShare<'_>> = parts
         .map(|(i, ((q, out), scratch))| {
-            let (mut shape, mut offset, mut start) = (*shape, 0, start);
+            let (mut shape, mut first_head, mut start) = (*shape, 0, start);
             if tokens == 1 {
                 shape.n_heads = q.len() / shape.head_dim;
                 shape.n_kv_heads = shape.n_heads / group;
-                offset = i * kv_heads * shape.head_dim;
+                first_head = i * kv_heads;
                 shape.sinks = shape.sinks.map(|sinks| &sinks[i * kv_heads * group..]);
             } else {
                 start += i * per_share / width;
@@ -109,7 +110,7 @@ pub fn attention(
             AttentionShare {
                 shape,
                 q,
-                offset,
+                first_head,
                 start,
                 scratch,
                 out,
@@ -117,13 +118,13 @@ pub fn attention(
         })
         .collect();
     pool::run(&mut shares, |share| match (&layer.keys, &layer.values) {
-        (KvRows::F32(keys), KvRows::F32(values)) => share.run(keys, values, layer.spec.width()),
-        (KvRows::F16(keys), KvRows::F16(values)) => share.run(keys, values, layer.spec.width()),
+        (KvRows::F32(keys), KvRows::F32(values)) => share.run(keys, values),
+        (KvRows::F16(keys), KvRows::F16(values)) => share.run(keys, values),
         (KvRows::Q8_0(keys), KvRows::Q8_0(values)) => {
             let cached = CachedBytes {
                 keys,
                 values,
-                first_head: share.offset / shape.head_dim,
+                first_head: share.first_head,
             };
             ops::attention_bytes(&share.shape, share.q, &cached, share.start, share.out);
         }
@@ -132,12 +133,11 @@ pub fn attention(
 }
 
 impl AttentionShare<'_> {
-    fn run<E: KvElement>(&mut self, keys: &[E], values: &[E], stride: usize) {
+    fn run<E: KvElement>(&mut self, keys: &FloatRows<E>, values: &FloatRows<E>) {
         let cached = Cached {
             keys,
             values,
-            stride,
-            offset: self.offset,
+            first_head: self.first_head,
         };
         ops::attention(
             &self.shape,

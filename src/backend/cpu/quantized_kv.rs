@@ -49,6 +49,8 @@ pub struct QuantizedRows {
     codes: Vec<Lane>,
     /// Keys: `[block][head][group of 8 positions][span][position]`. Values: `[block][head][position]`.
     scales: Vec<f32>,
+    /// Values: sums of the bytes of a block's positions, `[block][head][element / 8]`.
+    sums: Vec<[[i32; 4]; 2]>,
 }
 
 /// One head's part of a block.
@@ -58,6 +60,8 @@ pub struct HeadBlock<'a> {
     pub codes: &'a [[Lane; 2]],
     /// Scales.
     pub scales: &'a [f32],
+    /// Sums of a value's bytes over all positions of the block.
+    pub sums: &'a [[[i32; 4]; 2]],
 }
 
 impl QuantizedRows {
@@ -71,6 +75,7 @@ impl QuantizedRows {
             zero,
             codes: Vec::new(),
             scales: Vec::new(),
+            sums: Vec::new(),
         }
     }
 
@@ -95,6 +100,13 @@ impl QuantizedRows {
         }
     }
 
+    fn sums_per_head(&self) -> usize {
+        match self.side {
+            Side::Keys => 0,
+            Side::Values => self.padded() / 8,
+        }
+    }
+
     /// Makes room for `positions`.
     ///
     /// # Errors
@@ -103,6 +115,8 @@ impl QuantizedRows {
         let heads = positions.div_ceil(POSITIONS) * self.heads;
         let (lanes, scales) = (self.lanes_per_head(), self.scales_per_head());
         super::kv_cache::grow(&mut self.codes, heads * lanes, Lane([self.zero; 16]))?;
+        let sums = heads * self.sums_per_head();
+        super::kv_cache::grow(&mut self.sums, sums, [[0; 4]; 2])?;
         super::kv_cache::grow(&mut self.scales, heads * scales, 0.0)
     }
 
@@ -144,10 +158,12 @@ impl QuantizedRows {
         let place = block * self.heads + head;
         self.scales[place * POSITIONS + p] = quantize(row, bytes);
         let lanes = &mut self.codes[place * POSITIONS * row.len() / 16..];
+        let sums = &mut self.sums[place * row.len() / 8..];
         for (quad, bytes) in bytes.as_chunks::<4>().0.iter().enumerate() {
             let lane = &mut lanes[quad / 2 * POSITIONS / 2 + p / 4 * 2 + quad % 2].0;
             for (i, byte) in bytes.iter().enumerate() {
-                lane[4 * i + p % 4] = *byte as u8;
+                let before = std::mem::replace(&mut lane[4 * i + p % 4], *byte as u8) as i8;
+                sums[quad / 2][quad % 2][i] += i32::from(*byte) - i32::from(before);
             }
         }
     }
@@ -156,9 +172,11 @@ impl QuantizedRows {
     pub fn block(&self, block: usize, head: usize) -> HeadBlock<'_> {
         let place = block * self.heads + head;
         let (lanes, scales) = (self.lanes_per_head(), self.scales_per_head());
+        let sums = self.sums_per_head();
         HeadBlock {
             codes: self.codes[place * lanes..][..lanes].as_chunks::<2>().0,
             scales: &self.scales[place * scales..][..scales],
+            sums: &self.sums[place * sums..][..sums],
         }
     }
 
@@ -167,7 +185,7 @@ impl QuantizedRows {
         let (position, element) = (index / self.width(), index % self.width());
         let (head, d) = (element / self.head_dim, element % self.head_dim);
         let (block, p) = (position / POSITIONS, position % POSITIONS);
-        let HeadBlock { codes, scales } = self.block(block, head);
+        let HeadBlock { codes, scales, .. } = self.block(block, head);
         let quads = self.padded() / 4;
         let (lane, byte, scale) = match self.side {
             Side::Keys => (
@@ -186,7 +204,9 @@ impl QuantizedRows {
 
     /// Bytes in use.
     pub fn bytes(&self) -> usize {
-        size_of_val(self.codes.as_slice()) + size_of_val(self.scales.as_slice())
+        size_of_val(self.codes.as_slice())
+            + size_of_val(self.scales.as_slice())
+            + size_of_val(self.sums.as_slice())
     }
 }
 

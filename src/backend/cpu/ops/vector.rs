@@ -73,6 +73,30 @@ pub(super) fn padded(x: &[f32]) -> F32x4 {
     F32x4::load(&quad)
 }
 
+/// Up to eight numbers, then zeros.
+#[inline(always)]
+pub(super) fn eight(x: &[f32]) -> [F32x4; 2] {
+    if let Some(x) = x.first_chunk::<8>() {
+        let halves: &[[f32; 4]; 2] = bytemuck::cast_ref(x);
+        return halves.each_ref().map(F32x4::load);
+    }
+    let (low, high) = x.split_at(x.len().min(4));
+    [padded(low), padded(high)]
+}
+
+/// As many of eight numbers as `out` has room for.
+#[inline(always)]
+pub(super) fn store_eight(x: [F32x4; 2], out: &mut [f32]) {
+    if let Some(out) = out.first_chunk_mut::<8>() {
+        let halves: &mut [[f32; 4]; 2] = bytemuck::cast_mut(out);
+        x.into_iter().zip(halves).for_each(|(x, out)| x.store(out));
+    } else {
+        for (x, out) in x.into_iter().zip(out.chunks_mut(4)) {
+            out.copy_from_slice(&x.to_array()[..out.len()]);
+        }
+    }
+}
+
 /// `sum(a[i] * b[i])`
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     sum_of(a, b, |a, b, sum| a.mul_add(b, sum))

@@ -183,8 +183,8 @@ pub struct Scoring<'a> {
 
 fn element(rows: &KvRows, index: usize) -> f64 {
     match rows {
-        KvRows::F32(rows) => f64::from(rows[index]),
-        KvRows::F16(rows) => rows[index].to_f64(),
+        KvRows::F32(rows) => rows.get(index),
+        KvRows::F16(rows) => rows.get(index),
         KvRows::Q8_0(rows) => rows.get(index),
     }
 }

@@ -26,6 +26,22 @@ pub fn exp(x: F32x4) -> F32x4 {
     F32x4::from_bits(y.to_bits().wrapping_add(shifted.to_bits().shl::<23>())) + finite
 }
 
+/// `2^x * up` for `x <= 0`, with a relative error below 3e-7 and exact at 0. Below -126 it stays at about `1e-38 * up`;
+/// NaN where `x` is. About half the work of [`exp`].
+#[inline(always)]
+pub fn exp2_negative(x: F32x4, up: f32) -> F32x4 {
+    const SHIFT: f32 = 12_582_912.0;
+    // In this order, a NaN stays.
+    let x = x.max(F32x4::splat(-126.0));
+    let shifted = x + F32x4::splat(SHIFT);
+    let r = x - (shifted - F32x4::splat(SHIFT));
+    let mut p = F32x4::splat(1.327_647_2e-3 * up);
+    for coefficient in [9.675_542e-3, 5.550_713e-2, 0.240_221_2, 0.693_146_94, 1.0] {
+        p = p.mul_add(r, F32x4::splat(coefficient * up));
+    }
+    F32x4::from_bits(p.to_bits().wrapping_add(shifted.to_bits().shl::<23>()))
+}
+
 /// `1 / (1 + e^-x)`
 #[inline(always)]
 pub fn sigmoid(x: F32x4) -> F32x4 {

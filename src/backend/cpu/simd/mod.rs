@@ -52,7 +52,9 @@ use prim_relaxed as fused;
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 use prim_scalar as fused;
 
-pub use fused::{DotI8, DotI8Signed, DotI8Words, DotI8Wrapped, DotU7, DotU7Words, DotValues};
+pub use fused::{
+    DotI8, DotI8Signed, DotI8Words, DotI8Wrapped, DotU7, DotU7Words, DotValues, MAGNITUDE_IS_SIGNED,
+};
 pub use prim::{F32x4, HalfMask, I32x4, U8x16};
 
 static PORTABLE: AtomicBool = AtomicBool::new(false);

@@ -12,6 +12,9 @@ use super::{ByteDot, Dot, I32x4, U8x16};
 
 pub(super) const NAME: &str = "cpu-relaxed-simd";
 
+/// Whether [`DotValues`] takes negative activations where [`byte_dot`] is [`ByteDot::Magnitude`].
+pub const MAGNITUDE_IS_SIGNED: bool = false;
+
 #[inline(always)]
 pub(super) fn mul_add(a: v128, b: v128, c: v128) -> v128 {
     f32x4_relaxed_madd(a, b, c)

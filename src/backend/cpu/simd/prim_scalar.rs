@@ -8,6 +8,9 @@ use super::{ByteDot, Dot, Lane};
 
 pub(super) const NAME: &str = "cpu-scalar";
 
+/// Whether [`DotValues`] takes negative activations where [`byte_dot`] is [`ByteDot::Magnitude`].
+pub const MAGNITUDE_IS_SIGNED: bool = true;
+
 /// Four floats.
 #[derive(Debug, Clone, Copy)]
 pub struct F32x4([f32; 4]);
@@ -77,10 +80,11 @@ impl F32x4 {
         Self(x.map(f16::to_f32))
     }
 
-    /// Four half floats times `2^-112`, which is cheaper with vectors.
+    /// Eight half floats times `2^-112`, the even ones and the odd ones.
     #[inline(always)]
-    pub fn load_f16x4_tiny(x: &[f16; 4], _: HalfMask) -> Self {
-        Self::load_f16x4(x) * Self::splat(f32::from_bits((127 - 112) << 23))
+    pub fn load_f16_pairs_tiny(x: &[f16; 8], _: HalfMask) -> [Self; 2] {
+        let down = Self::splat(f32::from_bits((127 - 112) << 23));
+        [0, 1].map(|odd| Self(from_fn(|i| x[2 * i + odd].to_f32())) * down)
     }
 
     /// Four numbers, rounded to half floats, to the nearest, ties to even.
@@ -220,6 +224,18 @@ impl I32x4 {
         Self([*x * N; 4])
     }
 
+    /// Four integers from memory.
+    #[inline(always)]
+    pub fn load(x: &[i32; 4]) -> Self {
+        Self(*x)
+    }
+
+    /// Products with one number, wrapping.
+    #[inline(always)]
+    pub fn times(self, x: i32) -> Self {
+        Self(self.0.map(|y| y.wrapping_mul(x)))
+    }
+
     /// Nearest floats.
     #[inline(always)]
     pub fn to_f32(self) -> F32x4 {
@@ -291,7 +307,7 @@ impl U8x16 {
         Self(from_fn(|i| x[i / 4].0[i % 4].round_ties_even() as i8 as u8))
     }
 
-    /// Sixteen integers below 128, not negative.
+    /// Sixteen integers from 0 to 255.
     #[inline(always)]
     pub fn from_ints(ints: [I32x4; 4]) -> Self {
         Self(from_fn(|i| ints[i / 4].0[i % 4] as u8))

@@ -1,35 +1,32 @@
 //! Attention over the cache, block by block (Dao et al. 2022), with keys and values read once per group of heads.
 //!
 //! ```text
-//! for each block of 64 positions                     keys and values of a block stay in the cache
+//! for each block of 64 positions                     in the order in which they are stored
 //!   for each key/value head
 //!     for up to four queries that share it           heads of the group, and tokens when there are several
-//!       scores   s = q · keys * scale                               `scores`
+//!       scores   s = q · keys * scale                               `product::scores`
 //!       weights  p = e^(s - max), and what a new maximum changes    `State`
-//!       out      out * change + p · values                          `values`
+//!       out      out * change + p · values                          `Tile::add_values`
 //! out / sum of weights
 //! ```
 //!
-//! Nothing of the size of `positions` is ever stored. Half floats are widened by moving bits alone, which leaves them too
-//! small by 2^112; the other factor of each product makes up for most of it and the last multiplication for the rest.
+//! Nothing of the size of `positions` is ever stored.
 
+mod byte_weights;
+mod product;
 mod quantized;
-mod scores;
-mod values;
+mod softmax;
 
 use std::ops::Range;
 
-use half::f16;
-
 pub use quantized::{CachedBytes, attention_bytes};
 
-use crate::backend::cpu::simd::{F32x4, HalfMask, math};
+use crate::backend::cpu::float_kv::{FloatRows, KvElement, WIDTH};
+use crate::backend::cpu::quantized_kv::POSITIONS;
+use softmax::State;
 
 /// Positions of a block.
-const BLOCK: usize = 64;
-
-/// Score of positions that a query does not see: its weight comes out as 1e-38.
-const UNSEEN: f32 = -1e30;
+const BLOCK: usize = POSITIONS;
 
 /// Queries that are worked on at once.
 const TILE: usize = 4;
@@ -53,64 +50,15 @@ pub struct AttentionShape<'a> {
     pub sinks: Option<&'a [f32]>,
 }
 
-/// Keys and values of past positions. Head `h` of position `p` begins at `p * stride + offset + h * head_dim`.
+/// Keys and values of past positions.
 #[derive(Debug, Clone, Copy)]
 pub struct Cached<'a, E> {
-    /// Keys, `[positions, stride]`.
-    pub keys: &'a [E],
-    /// Values, `[positions, stride]`.
-    pub values: &'a [E],
-    /// Elements of a position.
-    pub stride: usize,
-    /// Elements before the first head; not 0 when threads share the heads of one token.
-    pub offset: usize,
-}
-
-/// A storage type of the cache.
-pub trait KvElement: Copy {
-    /// Multiplies the other factor.
-    const UP: f32;
-    /// Multiplies the product.
-    const DOWN: f32;
-    /// Four elements, divided by `UP * DOWN`.
-    fn load(x: &[Self; 4], mask: HalfMask) -> F32x4;
-    /// One element.
-    fn to_f32(self) -> f32;
-    /// One element, divided by `UP * DOWN`.
-    #[inline(always)]
-    fn reduced(self) -> f32 {
-        self.to_f32() / Self::UP / Self::DOWN
-    }
-}
-
-impl KvElement for f32 {
-    const UP: f32 = 1.0;
-    const DOWN: f32 = 1.0;
-
-    #[inline(always)]
-    fn load(x: &[Self; 4], _: HalfMask) -> F32x4 {
-        F32x4::load(x)
-    }
-
-    #[inline(always)]
-    fn to_f32(self) -> f32 {
-        self
-    }
-}
-
-impl KvElement for f16 {
-    const UP: f32 = f32::from_bits((127 + 100) << 23);
-    const DOWN: f32 = f32::from_bits((127 + 12) << 23);
-
-    #[inline(always)]
-    fn load(x: &[Self; 4], mask: HalfMask) -> F32x4 {
-        F32x4::load_f16x4_tiny(x, mask)
-    }
-
-    #[inline(always)]
-    fn to_f32(self) -> f32 {
-        f16::to_f32(self)
-    }
+    /// Keys.
+    pub keys: &'a FloatRows<E>,
+    /// Values.
+    pub values: &'a FloatRows<E>,
+    /// Heads before the first; not 0 when threads share the heads of one token.
+    pub first_head: usize,
 }
 
 /// Buffers that are kept from call to call.
@@ -120,17 +68,10 @@ pub struct Scratch {
     queries: Vec<f32>,
     /// One for each query.
     states: Vec<State>,
-    /// Keys of a block, `[head_dim, BLOCK]`.
-    keys: Vec<f32>,
-    /// Values of a block, `[BLOCK, head_dim]`.
-    values: Vec<f32>,
-}
-
-/// Where the softmax of a query stands.
-#[derive(Debug, Clone, Copy)]
-struct State {
-    max: f32,
-    sum: f32,
+    /// Keys of a block, widened.
+    keys: Vec<[f32; WIDTH]>,
+    /// Values of a block, widened.
+    values: Vec<[f32; WIDTH]>,
 }
 
 /// Weights of a tile's queries for the positions of a block.
@@ -139,7 +80,7 @@ type Weights = [[f32; BLOCK]; TILE];
 /// Attention of `q`, `[tokens, n_heads * head_dim]` at the positions from `start` on, over the cache, which holds all
 /// positions that they see. `out` has the shape of `q`.
 ///
-/// To share a token's heads among threads, give each some key/value heads by `n_heads`, `n_kv_heads` and `offset`; to
+/// To share a token's heads among threads, give each some key/value heads by `n_heads`, `n_kv_heads` and `first_head`; to
 /// share tokens, give each some rows of `q` and `out` and move `start`.
 pub fn attention<E: KvElement>(
     shape: &AttentionShape<'_>,
@@ -163,15 +104,19 @@ pub fn attention<E: KvElement>(
     };
     pass.prepare(q, scratch);
     out.fill(0.0);
-    let (mut first, end) = (pass.visible(0).start, pass.visible(tokens - 1).end);
-    while first < end {
-        let block = first..(first + BLOCK).min(end);
+    let (first, end) = (pass.visible(0).start, pass.visible(tokens - 1).end);
+    for block in first / BLOCK..end.div_ceil(BLOCK) {
         for head in 0..shape.n_kv_heads {
-            pass.block(head, block.clone(), scratch, out);
+            pass.block(head, block, (end - block * BLOCK).min(BLOCK), scratch, out);
         }
-        first = block.end;
     }
     pass.finish(scratch, out);
+}
+
+/// Part of a block.
+struct Part {
+    head: usize,
+    positions: Range<usize>,
 }
 
 /// What all steps of a call share.
@@ -214,78 +159,80 @@ impl<E: KvElement> Pass<'_, E> {
                     .shape
                     .sinks
                     .map(|sinks| sinks[place / head_dim % self.shape.n_heads]);
-                scratch.states.push(State::new(sink));
+                scratch.states.push(State::new::<E>(sink));
             }
         }
         super::scale(&mut scratch.queries, self.shape.scale * E::UP);
     }
 
-    /// Adds a block of positions to all queries of a key/value head.
-    fn block(&self, head: usize, block: Range<usize>, scratch: &mut Scratch, out: &mut [f32]) {
-        let (head_dim, stride) = (self.shape.head_dim, self.cached.stride);
-        let at = self.cached.offset + head * head_dim;
-        let rows = block.start * stride..block.end * stride;
-        let keys = Rows {
-            rows: &self.cached.keys[rows.clone()],
-            stride,
-            at,
+    /// Adds the first `positions` of a block to all queries of a key/value head.
+    fn block(
+        &self,
+        head: usize,
+        block: usize,
+        positions: usize,
+        scratch: &mut Scratch,
+        out: &mut [f32],
+    ) {
+        let of_cache = head + self.cached.first_head;
+        let keys = self.cached.keys.block(block, of_cache);
+        let values = self.cached.values.block(block, of_cache);
+        let first = block * BLOCK;
+        let part = Part {
+            head,
+            positions: first..first + positions,
         };
-        let values = Rows {
-            rows: &self.cached.values[rows],
-            stride,
-            at,
-        };
-        let queries = head * self.per_head()..(head + 1) * self.per_head();
-        // With many queries it pays to turn the keys and to widen the values first.
-        let turned = queries.len() > 2 * TILE;
-        if turned {
-            scores::turn(&keys, head_dim, &mut scratch.keys);
-            values::widen(&values, head_dim, &mut scratch.values);
+        let mut states = std::mem::take(&mut scratch.states);
+        // With many queries it pays to widen first.
+        if self.per_head() > 2 * TILE {
+            product::widen(keys, &mut scratch.keys);
+            product::widen(values, &mut scratch.values);
+            let (keys, values) = (&scratch.keys, &scratch.values);
+            self.tiles(&part, keys, values, &scratch.queries, &mut states, out);
+        } else {
+            self.tiles(&part, keys, values, &scratch.queries, &mut states, out);
         }
+        scratch.states = states;
+    }
+
+    /// As [`Pass::block`], with keys and values as they are or widened.
+    fn tiles<F: KvElement>(
+        &self,
+        part: &Part,
+        keys: &[[F; WIDTH]],
+        values: &[[F; WIDTH]],
+        queries: &[f32],
+        states: &mut [State],
+        out: &mut [f32],
+    ) {
+        let (head_dim, per_head) = (self.shape.head_dim, self.per_head());
+        let inside =
+            |at: usize| at.clamp(part.positions.start, part.positions.end) - part.positions.start;
         let mut weights: Weights = [[0.0; BLOCK]; TILE];
-        for first in (0..queries.len()).step_by(TILE) {
-            let count = (queries.len() - first).min(TILE);
+        for first in (0..per_head).step_by(TILE) {
+            let count = (per_head - first).min(TILE);
             let all = self.visible(first / self.group).start
                 ..self.visible((first + count - 1) / self.group).end;
-            if all.end <= block.start || block.end <= all.start {
+            if all.end <= part.positions.start || part.positions.end <= all.start {
                 continue;
             }
-            let q = &scratch.queries[(queries.start + first) * head_dim..][..count * head_dim];
-            if turned {
-                scores::of_turned(q, head_dim, &scratch.keys, &mut weights);
-            } else {
-                scores::of_rows(q, head_dim, &keys, &mut weights);
-            }
+            let at = part.head * per_head + first;
+            let q = &queries[at * head_dim..][..count * head_dim];
+            product::scores(q, head_dim, keys, &mut weights);
             let mut changes = [1.0; TILE];
-            let states = &mut scratch.states[queries.start + first..][..count];
-            for (i, state) in states.iter_mut().enumerate() {
-                let visible = self.visible((first + i) / self.group);
-                let seen = visible.start.max(block.start)..visible.end.min(block.end);
-                let seen =
-                    seen.start.saturating_sub(block.start)..seen.end.saturating_sub(block.start);
+            for (i, state) in states[at..][..count].iter_mut().enumerate() {
+                let seen = self.visible((first + i) / self.group);
+                let seen = inside(seen.start)..inside(seen.end);
                 changes[i] = state.update::<E>(&mut weights[i], seen, self.shape.softcap);
             }
-            let places = std::array::from_fn(|i| self.place(head, first + i.min(count - 1)));
-            let tile = values::Tile {
+            let places = std::array::from_fn(|i| self.place(part.head, first + i.min(count - 1)));
+            let tile = product::Tile {
                 count,
                 weights: &weights,
                 changes,
                 places,
             };
-            if turned {
-                let rows = &scratch.values[..block.len() * head_dim];
-                tile.add(
-                    &Rows {
-                        rows,
-                        stride: head_dim,
-                        at: 0,
-                    },
-                    head_dim,
-                    out,
-                );
-            } else {
-                tile.add(&values, head_dim, out);
-            }
+            tile.add_values(values, part.positions.len(), head_dim, out);
         }
     }
 
@@ -296,78 +243,9 @@ impl<E: KvElement> Pass<'_, E> {
                 let sum = scratch.states[head * self.per_head() + i].sum;
                 super::scale(
                     &mut out[self.place(head, i)..][..self.shape.head_dim],
-                    E::DOWN / sum,
+                    E::UP * E::DOWN / sum,
                 );
             }
         }
-    }
-}
-
-impl State {
-    /// Before any position.
-    fn new(sink: Option<f32>) -> Self {
-        sink.map_or(
-            Self {
-                max: f32::MIN,
-                sum: 0.0,
-            },
-            |max| Self { max, sum: 1.0 },
-        )
-    }
-
-    /// Turns scores into weights, zero where not `seen`, and gives the factor for what was summed before.
-    fn update<E: KvElement>(
-        &mut self,
-        scores: &mut [f32; BLOCK],
-        seen: Range<usize>,
-        softcap: Option<f32>,
-    ) -> f32 {
-        if seen.is_empty() {
-            scores.fill(0.0);
-            return 1.0;
-        }
-        if let Some(cap) = softcap {
-            super::scale(scores, E::DOWN);
-            super::soft_cap(scores, cap);
-            super::scale(scores, 1.0 / E::DOWN);
-        }
-        let before = self.max;
-        self.max = (super::vector::max(&scores[seen.clone()]) * E::DOWN).max(before);
-        let max = F32x4::splat(self.max);
-        let [change, ..] = math::exp(F32x4::splat(before) - max).to_array();
-        if seen.len() < BLOCK {
-            scores[..seen.start].fill(UNSEEN);
-            scores[seen.end..].fill(UNSEEN);
-        }
-        let (down, up) = (F32x4::splat(E::DOWN), F32x4::splat(E::UP));
-        let mut sum = F32x4::splat(0.0);
-        // Four vectors at once, as in `vector::map`.
-        for block in scores.as_chunks_mut::<16>().0 {
-            for quad in block.as_chunks_mut::<4>().0 {
-                let weight = math::exp(F32x4::load(quad).mul_add(down, F32x4::splat(0.0) - max));
-                sum = sum + weight;
-                (weight * up).store(quad);
-            }
-        }
-        self.sum = self.sum * change + sum.sum();
-        change
-    }
-}
-
-/// Rows of a block; those of one head begin at `at`.
-struct Rows<'a, E> {
-    rows: &'a [E],
-    stride: usize,
-    at: usize,
-}
-
-impl<'a, E> Rows<'a, E> {
-    /// Each row from element `from` of the head on.
-    #[inline(always)]
-    fn iter(&self, from: usize) -> impl ExactSizeIterator<Item = &'a [E]> + use<'a, E> {
-        let from = self.at + from;
-        self.rows
-            .chunks_exact(self.stride)
-            .map(move |row| &row[from..])
     }
 }

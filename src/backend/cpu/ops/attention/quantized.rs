@@ -1,29 +1,36 @@
 //! Attention over a cache of bytes: products of integers, eight positions or eight elements at once.
 //!
 //! ```text
-//! for each key/value head, for up to four queries that share it        queries as bytes, once
-//!   for each block of 64 positions
+//! for each block of 64 positions, for each key/value head              in the order in which they are stored
+//!   for up to four queries that share it                               queries as bytes, once
 //!     scores   8 positions × 4 queries, summed over elements           `scores`
-//!     weights  as with floats, times the scales of the values, in 14 bits of two planes
+//!     weights  over the largest of the block, times the scales of the values, in 8 bits or in 15
 //!     out      8 elements × 4 queries, summed over positions           `add_values`
 //! ```
 //!
 //! Weights of a block share one scale, and most of them may be far below the largest (the first position often is): in
-//! seven bits they would vanish.
+//! eight bits they would vanish. So there is a second plane of bits, which is left out where the block weighs little.
 
 use std::hint::black_box;
 use std::ops::Range;
 
-use super::{AttentionShape, BLOCK, State, TILE, Weights};
-use crate::backend::cpu::packed::acts::{ActBlock, UP};
-use crate::backend::cpu::packed::tile::dots;
-use crate::backend::cpu::quantized_kv::{HeadBlock, POSITIONS, QuantizedRows, SPAN, key_zero};
+use super::byte_weights::{Norm, WeightBytes, Weights};
+use super::softmax::{State, Step};
+use super::{AttentionShape, BLOCK, TILE};
+use crate::backend::cpu::ops::{self, vector};
+use crate::backend::cpu::quantized_kv::{
+    HeadBlock, POSITIONS, QuantizedRows, SPAN, key_zero, quantize,
+};
 use crate::backend::cpu::simd::{
-    self, ByteDot, Dot, DotI8, DotU7, DotValues, F32x4, I32x4, Lane, U8x16,
+    self, ByteDot, Dot, DotI8, DotI8Words, DotU7, DotValues, F32x4, I32x4, Lane, Quad, U8x16,
 };
 
-/// The largest weight in two planes of seven bits.
-const MOST: f32 = 16383.0;
+/// Quads of elements that share a scale.
+const QUADS: usize = SPAN / 4;
+
+/// How much of the sum of weights the largest of a block may be for one plane to do, for all such blocks of a query
+/// together (the root of the sum of squares): what rounding them to a byte moves the output by is 1/200 of that.
+const COARSE: f32 = 1.0 / 32.0;
 
 /// Keys and values of past positions.
 #[derive(Debug, Clone, Copy)]
@@ -44,275 +51,376 @@ pub fn attention_bytes(
     start: usize,
     out: &mut [f32],
 ) {
-    out.fill(0.0);
-    let pass = Pass {
-        shape,
-        cached,
-        start,
-        group: shape.n_heads / shape.n_kv_heads,
-    };
-    let queries = q.len() / (shape.n_kv_heads * shape.head_dim).max(1);
-    for head in 0..shape.n_kv_heads {
-        for first in (0..queries).step_by(TILE) {
-            match queries - first {
-                1 => pass.by_machine::<1>(head, first, q, out),
-                2 => pass.by_machine::<2>(head, first, q, out),
-                3 => pass.by_machine::<3>(head, first, q, out),
-                _ => pass.by_machine::<4>(head, first, q, out),
-            }
+    match simd::byte_dot() {
+        ByteDot::Magnitude => by_machine::<DotI8, DotValues>(shape, q, cached, start, out),
+        ByteDot::Words => by_machine::<DotI8Words, DotI8Words>(shape, q, cached, start, out),
+        ByteDot::Wrapped | ByteDot::Signed => {
+            by_machine::<DotU7, DotValues>(shape, q, cached, start, out);
         }
     }
 }
 
-/// What all tiles share.
+/// `K` multiplies keys, `V` values.
+fn by_machine<K: Dot, V: Dot>(
+    shape: &AttentionShape<'_>,
+    q: &[f32],
+    cached: &CachedBytes<'_>,
+    start: usize,
+    out: &mut [f32],
+) {
+    out.fill(0.0);
+    let pass = Pass {
+        shape,
+        q,
+        start,
+        bytes: WeightBytes::of_machine(),
+    };
+    let per_head = q.len() / (shape.n_kv_heads * shape.head_dim).max(1);
+    let mut tiles: Vec<Vec<AnyTile<K::Quad>>> = (0..shape.n_kv_heads)
+        .map(|head| {
+            let firsts = (0..per_head).step_by(TILE);
+            firsts
+                .map(|first| pass.tile(head, first, per_head - first))
+                .collect()
+        })
+        .collect();
+    let seen = tiles.iter().flatten().flat_map(|tile| tile.seen());
+    let (first, end) = seen.fold((usize::MAX, 0), |(first, end), seen| {
+        (first.min(seen.start), end.max(seen.end))
+    });
+    for block in first / POSITIONS..end.div_ceil(POSITIONS) {
+        for (head, tiles) in tiles.iter_mut().enumerate() {
+            let head = head + cached.first_head;
+            let values = cached.values.block(block, head);
+            let block = Block {
+                keys: cached.keys.block(block, head),
+                norm: Norm::new(values.scales, &(0..POSITIONS), pass.bytes),
+                values,
+                start: block * POSITIONS,
+            };
+            for tile in tiles {
+                tile.add::<K, V>(&pass, &block, out);
+            }
+        }
+    }
+    for tile in tiles.iter().flatten() {
+        tile.finish(shape.head_dim, out);
+    }
+}
+
+/// One head of a block of positions.
+struct Block<'a> {
+    keys: HeadBlock<'a>,
+    values: HeadBlock<'a>,
+    /// Of all positions.
+    norm: Norm,
+    /// The first position.
+    start: usize,
+}
+
+/// What tiles are made from.
 struct Pass<'a> {
     shape: &'a AttentionShape<'a>,
-    cached: &'a CachedBytes<'a>,
+    q: &'a [f32],
     start: usize,
-    /// Query heads per key/value head.
-    group: usize,
+    bytes: WeightBytes,
+}
+
+/// 32 elements of `N` queries.
+struct QuerySpan<Q, const N: usize> {
+    /// Bytes, `[element / 4][query]`.
+    quads: [[Q; N]; QUADS],
+    scale: [f32; N],
+    /// What sums of products begin at, since bytes of keys are stored with [`key_zero`].
+    base: [i32; N],
 }
 
 /// `N` queries of a key/value head.
-struct Tile<const N: usize> {
-    /// `[span]`
-    queries: Vec<ActBlock<N>>,
+struct Tile<Q, const N: usize> {
+    queries: Vec<QuerySpan<Q, N>>,
     states: [State; N],
+    /// Sums of squares of the largest weights of blocks that were rounded to one plane.
+    coarse: [f32; N],
     /// Where the queries stand in `q` and `out`.
     places: [usize; N],
     /// Positions that they see.
     seen: [Range<usize>; N],
 }
 
-/// Weights of `N` queries for a block of positions, as bytes.
-struct Planes<const N: usize> {
-    /// Upper and lower seven bits, `[position / 4][query][position % 4]`.
-    codes: [[[[i8; 4]; N]; POSITIONS / 4]; 2],
-    scale: [f32; N],
+/// One to four queries.
+enum AnyTile<Q> {
+    One(Tile<Q, 1>),
+    Two(Tile<Q, 2>),
+    Three(Tile<Q, 3>),
+    Four(Tile<Q, 4>),
+}
+
+macro_rules! any {
+    ($self:ident, $tile:ident => $run:expr) => {
+        match $self {
+            AnyTile::One($tile) => $run,
+            AnyTile::Two($tile) => $run,
+            AnyTile::Three($tile) => $run,
+            AnyTile::Four($tile) => $run,
+        }
+    };
+}
+
+impl<Q: Quad> AnyTile<Q> {
+    fn seen(&self) -> &[Range<usize>] {
+        any!(self, tile => &tile.seen)
+    }
+
+    fn add<K: Dot<Quad = Q>, V: Dot>(
+        &mut self,
+        pass: &Pass<'_>,
+        block: &Block<'_>,
+        out: &mut [f32],
+    ) {
+        any!(self, tile => tile.add::<K, V>(pass, block, out));
+    }
+
+    fn finish(&self, head_dim: usize, out: &mut [f32]) {
+        any!(self, tile => for (state, place) in tile.states.iter().zip(tile.places) {
+            ops::scale(&mut out[place..][..head_dim], 1.0 / state.sum);
+        });
+    }
 }
 
 impl Pass<'_> {
-    fn by_machine<const N: usize>(&self, head: usize, first: usize, q: &[f32], out: &mut [f32]) {
-        match simd::byte_dot() {
-            ByteDot::Magnitude | ByteDot::Words => self.tile::<DotI8, N>(head, first, q, out),
-            ByteDot::Wrapped | ByteDot::Signed => self.tile::<DotU7, N>(head, first, q, out),
+    /// The queries of a key/value head from `first` on, of which there are `left`.
+    fn tile<Q: Quad>(&self, head: usize, first: usize, left: usize) -> AnyTile<Q> {
+        match left {
+            1 => AnyTile::One(self.gather(head, first)),
+            2 => AnyTile::Two(self.gather(head, first)),
+            3 => AnyTile::Three(self.gather(head, first)),
+            _ => AnyTile::Four(self.gather(head, first)),
         }
     }
 
-    fn tile<D: Dot<Quad = [i8; 4]>, const N: usize>(
-        &self,
-        head: usize,
-        first: usize,
-        q: &[f32],
-        out: &mut [f32],
-    ) {
-        let mut tile = self.gather::<N>(head, first, q);
-        let start = tile.seen.iter().map(|seen| seen.start).min().unwrap_or(0);
-        let end = tile.seen.iter().map(|seen| seen.end).max().unwrap_or(0);
-        let head = head + self.cached.first_head;
-        let mut weights: Weights = [[0.0; BLOCK]; TILE];
-        let mut planes = Planes {
-            codes: [[[[0; 4]; N]; POSITIONS / 4]; 2],
-            scale: [0.0; N],
-        };
-        for block in start / POSITIONS..end.div_ceil(POSITIONS) {
-            let (keys, values) = (
-                self.cached.keys.block(block, head),
-                self.cached.values.block(block, head),
-            );
-            scores::<D, N>(&keys, &tile.queries, &mut weights);
-            let mut changes = [1.0; N];
-            for i in 0..N {
-                let from = block * POSITIONS;
-                let seen = tile.seen[i].start.clamp(from, from + POSITIONS) - from
-                    ..tile.seen[i].end.clamp(from, from + POSITIONS) - from;
-                let row = &mut weights[i];
-                changes[i] = tile.states[i].update::<f32>(row, seen.clone(), self.shape.softcap);
-                planes.set(i, row, &seen, values.scales);
-            }
-            add_values(
-                &values,
-                &planes,
-                &changes,
-                self.shape.head_dim,
-                &tile.places,
-                out,
-            );
-        }
-        for (state, place) in tile.states.iter().zip(tile.places) {
-            super::super::scale(&mut out[place..][..self.shape.head_dim], 1.0 / state.sum);
-        }
-    }
-
-    fn gather<const N: usize>(&self, head: usize, first: usize, q: &[f32]) -> Tile<N> {
+    fn gather<Q: Quad, const N: usize>(&self, head: usize, first: usize) -> Tile<Q, N> {
         let AttentionShape {
             n_heads, head_dim, ..
         } = *self.shape;
-        let head_of = |i: usize| head * self.group + (first + i) % self.group;
-        let token_of = |i: usize| (first + i) / self.group;
-        let mut tile = Tile {
-            queries: vec![ActBlock::ZERO; head_dim.div_ceil(SPAN)],
-            states: std::array::from_fn(|i| {
-                State::new(self.shape.sinks.map(|sinks| sinks[head_of(i)]))
-            }),
-            places: std::array::from_fn(|i| (token_of(i) * n_heads + head_of(i)) * head_dim),
+        let group = n_heads / self.shape.n_kv_heads;
+        let head_of = |i: usize| head * group + (first + i) % group;
+        let token_of = |i: usize| (first + i) / group;
+        let sink = |i| self.shape.sinks.map(|sinks| sinks[head_of(i)]);
+        let places: [usize; N] =
+            std::array::from_fn(|i| (token_of(i) * n_heads + head_of(i)) * head_dim);
+        let queries = places.map(|place| &self.q[place..][..head_dim]);
+        Tile {
+            queries: (0..head_dim)
+                .step_by(SPAN)
+                .map(|from| QuerySpan::new(&queries, from, self.shape.scale))
+                .collect(),
+            states: std::array::from_fn(|i| State::new::<f32>(sink(i))),
+            coarse: [0.0; N],
+            places,
             seen: std::array::from_fn(|i| (self.shape.visible)(self.start + token_of(i))),
+        }
+    }
+}
+
+impl<Q: Quad, const N: usize> QuerySpan<Q, N> {
+    /// Elements from `from` on, times `scale`.
+    fn new(queries: &[&[f32]; N], from: usize, scale: f32) -> Self {
+        let mut span = Self {
+            quads: [[Q::ZERO; N]; QUADS],
+            scale: [0.0; N],
+            base: [0; N],
         };
-        for (i, place) in tile.places.iter().enumerate() {
-            let q = q[*place..][..head_dim].chunks(SPAN);
-            for (q, block) in q.zip(&mut tile.queries) {
-                let mut span = [0.0; SPAN];
-                span[..q.len()].copy_from_slice(q);
-                super::super::scale(&mut span, self.shape.scale);
-                block.set(i, &span);
+        let zero = i32::from(key_zero());
+        for (i, q) in queries.iter().enumerate() {
+            let (mut floats, mut bytes) = ([0.0; SPAN], [0; SPAN]);
+            let q = &q[from..][..(q.len() - from).min(SPAN)];
+            floats[..q.len()].copy_from_slice(q);
+            ops::scale(&mut floats, scale);
+            span.scale[i] = quantize(&floats, &mut bytes);
+            span.base[i] = -zero * bytes.iter().map(|x| i32::from(*x)).sum::<i32>();
+            for (quad, bytes) in span.quads.iter_mut().zip(bytes.as_chunks::<4>().0) {
+                quad[i] = Q::new(*bytes);
             }
         }
-        tile
+        span
+    }
+}
+
+impl<Q: Quad, const N: usize> Tile<Q, N> {
+    /// Adds a block of positions.
+    fn add<K: Dot<Quad = Q>, V: Dot>(
+        &mut self,
+        pass: &Pass<'_>,
+        block: &Block<'_>,
+        out: &mut [f32],
+    ) {
+        let places = block.start..block.start + POSITIONS;
+        let inside = |at: usize| at.clamp(places.start, places.end) - places.start;
+        let seen = self
+            .seen
+            .each_ref()
+            .map(|seen| inside(seen.start)..inside(seen.end));
+        if seen.iter().all(Range::is_empty) {
+            return;
+        }
+        let mut products = [[0.0; BLOCK]; N];
+        scores::<K, N>(&block.keys, &self.queries, &mut products);
+        let mut steps = [None; N];
+        for (i, seen) in seen.iter().enumerate() {
+            if !seen.is_empty() {
+                let scores = &mut products[i];
+                let step = self.states[i].advance(scores, seen, pass.shape.softcap);
+                if step.change != 1.0 {
+                    let out = &mut out[self.places[i]..][..pass.shape.head_dim];
+                    ops::scale(out, step.change);
+                }
+                steps[i] = Some(step);
+            }
+        }
+        let mut weights = Weights::<V::Quad, N>::ZERO;
+        for (i, step) in steps.iter().enumerate() {
+            let Some(step) = step else { continue };
+            let own;
+            let norm = if seen[i].len() == POSITIONS {
+                &block.norm
+            } else {
+                own = Norm::new(block.values.scales, &seen[i], pass.bytes);
+                &own
+            };
+            let fine = self.is_fine(i, step);
+            weights.fine |= fine;
+            let set = if fine {
+                Weights::set::<true>
+            } else {
+                Weights::set::<false>
+            };
+            let sum = set(&mut weights, i, &products[i], step.max, norm, pass.bytes);
+            self.states[i].sum += step.largest * sum;
+            weights.scale[i] = step.largest * norm.unit;
+        }
+        let (places, head_dim) = (&self.places, pass.shape.head_dim);
+        add_values::<V, N>(
+            &block.values,
+            &weights,
+            pass.bytes.bias,
+            places,
+            head_dim,
+            out,
+        );
+    }
+
+    /// Whether the weights of a block need both planes.
+    fn is_fine(&mut self, i: usize, step: &Step) -> bool {
+        let before = self.coarse[i] * step.change * step.change;
+        let with = before + step.largest * step.largest;
+        let sum = COARSE * self.states[i].sum.max(step.largest);
+        let fine = with > sum * sum;
+        self.coarse[i] = if fine { before } else { with };
+        fine
     }
 }
 
 /// Scores of a block of positions.
 #[inline(never)]
-fn scores<D: Dot<Quad = [i8; 4]>, const N: usize>(
+fn scores<D: Dot, const N: usize>(
     keys: &HeadBlock<'_>,
-    queries: &[ActBlock<N>],
-    scores: &mut Weights,
+    queries: &[QuerySpan<D::Quad, N>],
+    scores: &mut [[f32; BLOCK]; N],
 ) {
-    let zero = i32::from(key_zero());
-    let rounds = black_box(SPAN / 4 / STEPS);
+    // The length of the inner loop is to be unknown: see `packed::tile`.
+    let rounds = black_box(QUADS);
     let spans = queries.len();
-    let groups = keys.codes.chunks_exact(spans * SPAN / 4);
+    let groups = keys.codes.chunks_exact(spans * QUADS);
     let scales = keys.scales.as_chunks::<4>().0.chunks_exact(2 * spans);
-    for (group, (codes, scales)) in groups.zip(scales).enumerate() {
+    for (group, (codes, scales)) in groups.zip(scales).enumerate().take(POSITIONS / 8) {
         let mut sums = [[F32x4::splat(0.0); 2]; N];
-        let codes = codes.as_chunks::<{ SPAN / 4 }>().0;
+        let codes = codes.as_chunks::<QUADS>().0;
         for ((codes, q), scales) in codes.iter().zip(queries).zip(scales.as_chunks::<2>().0) {
-            let base = std::array::from_fn(|i| I32x4::splat(zero * q.sums[2][i]));
-            let dots = dots::<D, N, STEPS, 2>(codes, &q.quads, base, 0, rounds);
-            for (i, sums) in sums.iter_mut().enumerate() {
-                let q_scale = F32x4::splat(q.scale[i]);
-                for (h, sum) in sums.iter_mut().enumerate() {
-                    let scale = F32x4::load(&scales[h]) * q_scale;
-                    *sum = dots[i][h].finish().to_f32().mul_add(scale, *sum);
+            let base = q.base.map(|base| [I32x4::splat(base); 2]);
+            let dots = dots::<D, N>(codes, |i, n| &q.quads[i][n], base, rounds);
+            for ((sums, dots), q_scale) in sums.iter_mut().zip(dots).zip(q.scale) {
+                let q_scale = F32x4::splat(q_scale);
+                for ((sum, dot), scale) in sums.iter_mut().zip(dots).zip(scales) {
+                    let scale = F32x4::load(scale) * q_scale;
+                    *sum = dot.to_f32().mul_add(scale, *sum);
                 }
             }
         }
         for (sums, scores) in sums.iter().zip(scores.iter_mut()) {
             let (quads, _) = scores[8 * group..8 * group + 8].as_chunks_mut::<4>();
             for (sum, quad) in sums.iter().zip(quads) {
-                (*sum * F32x4::splat(1.0 / UP)).store(quad);
+                sum.store(quad);
             }
         }
     }
 }
 
-/// Quads of bytes that narrow sums hold: see `packed::codes::Codes::STEPS`.
-const STEPS: usize = if DotValues::NARROW { 2 } else { 1 };
-
-impl<const N: usize> Planes<N> {
-    /// Rounds the weights of query `i`, times the values' scales.
-    #[inline(always)]
-    fn set(&mut self, i: usize, weights: &mut [f32; BLOCK], seen: &Range<usize>, scales: &[f32]) {
-        super::super::vector::map2(weights, scales, |w, scale| w * scale);
-        if seen.len() < POSITIONS {
-            weights[..seen.start].fill(0.0);
-            weights[seen.end..].fill(0.0);
-        }
-        let (quads, _) = weights.as_chunks::<4>();
-        let most = quads
-            .iter()
-            .fold(F32x4::splat(0.0), |most, x| {
-                most.max_positive(F32x4::load(x))
-            })
-            .max_positive_lane();
-        self.scale[i] = most / MOST;
-        let inverse = if self.scale[i] >= f32::MIN_POSITIVE {
-            1.0 / self.scale[i]
-        } else {
-            0.0
-        };
-        // Adding this leaves a rounded number in the lowest bits.
-        let inverse = F32x4::splat(inverse);
-        let (shift, mask) = black_box((F32x4::splat(12_582_912.0), I32x4::splat(127)));
-        for (j, quads) in quads.as_chunks::<4>().0.iter().enumerate() {
-            let bits = quads
-                .each_ref()
-                .map(|x| F32x4::load(x).mul_add(inverse, shift).to_bits());
-            let upper = U8x16::from_ints(bits.map(|x| x.bits::<7>(mask)));
-            let lower = U8x16::from_ints(bits.map(|x| x.bits::<0>(mask)));
-            for (plane, bytes) in self.codes.iter_mut().zip([upper, lower]) {
-                let bytes: [[i8; 4]; 4] = bytemuck::cast(bytes.to_array());
-                for (k, bytes) in bytes.into_iter().enumerate() {
-                    plane[4 * j + k][i] = bytes;
-                }
-            }
-        }
-    }
-}
-
-/// Products of eight elements' values with both planes: `[plane][query][half]`. At once while there are registers, as one
-/// plane of few queries has too few sums to keep the multipliers busy.
+/// Sums of products of eight rows with those of `N` queries, from `base` on: `[query][half]`. Of a narrow kind, sums are
+/// made room in after two quads.
 #[inline(always)]
-fn plane_dots<const N: usize>(
+fn dots<'a, D: Dot, const N: usize>(
     codes: &[[Lane; 2]],
-    planes: &[[[[i8; 4]; N]; POSITIONS / 4]; 2],
+    quad: impl Fn(usize, usize) -> &'a D::Quad,
+    base: [[I32x4; 2]; N],
     rounds: usize,
-) -> [[[DotValues; 2]; N]; 2] {
-    let zero = I32x4::splat(0);
-    let [upper, lower] = planes;
-    if N > 2 || DotValues::NARROW {
-        let upper = dots::<DotValues, N, STEPS, 2>(codes, upper, [zero; N], 0, rounds);
-        let lower = dots::<DotValues, N, STEPS, 2>(codes, lower, [zero; N], 0, rounds);
-        return [upper, lower];
-    }
-    let mut sums = [[[DotValues::start(zero); 2]; N]; 2];
-    for ((codes, upper), lower) in codes.iter().zip(upper).zip(lower).take(rounds) {
-        let codes = codes.each_ref().map(U8x16::load);
-        for (sums, weights) in sums.iter_mut().zip([upper, lower]) {
-            for (sums, weights) in sums.iter_mut().zip(weights) {
-                let weights = U8x16::splat4(weights);
-                for (sum, codes) in sums.iter_mut().zip(codes) {
-                    sum.step(DotValues::prepare(codes), weights);
-                }
-            }
+) -> [[I32x4; 2]; N]
+where
+    D::Quad: 'a,
+{
+    let mut sums = base.map(|base| base.map(D::start));
+    for (j, codes) in codes.iter().enumerate().take(rounds) {
+        let codes = codes.each_ref().map(|lane| D::prepare(U8x16::load(lane)));
+        for (n, sums) in sums.iter_mut().enumerate() {
+            let acts = D::splat(quad(j, n));
+            sums[0].step(codes[0], acts);
+            sums[1].step(codes[1], acts);
+        }
+        if D::NARROW && j % 2 == 1 {
+            sums.iter_mut().flatten().for_each(Dot::flush);
         }
     }
-    sums
+    sums.map(|sums| sums.map(Dot::finish))
 }
 
-/// `out[places[i] + d] = out[places[i] + d] * changes[i] + sum over p of weights[i][p] * values[p][d]`
+/// `out[places[i] + d] += sum over p of weights[i][p] * values[p][d]`
 #[inline(never)]
-fn add_values<const N: usize>(
+fn add_values<V: Dot, const N: usize>(
     values: &HeadBlock<'_>,
-    weights: &Planes<N>,
-    changes: &[f32; N],
-    head_dim: usize,
+    weights: &Weights<V::Quad, N>,
+    bias: i32,
     places: &[usize; N],
+    head_dim: usize,
     out: &mut [f32],
 ) {
-    let rounds = black_box(POSITIONS / 4 / STEPS);
-    let groups = values.codes.chunks_exact(POSITIONS / 4);
-    for (codes, d) in groups.zip((0..head_dim).step_by(8)) {
-        let [upper, lower] = plane_dots(codes, &weights.codes, rounds);
-        let count = (head_dim - d).min(8);
-        for i in 0..N {
-            let out = &mut out[places[i] + d..][..count];
-            let (change, scale) = (F32x4::splat(changes[i]), F32x4::splat(weights.scale[i]));
-            let sum = |half: usize| {
-                let (upper, lower) = (upper[i][half].finish(), lower[i][half].finish());
-                upper.shl::<7>().wrapping_add(lower).to_f32()
+    let rounds = black_box(POSITIONS / 4);
+    let (groups, _) = values.codes.as_chunks::<{ POSITIONS / 4 }>();
+    for (codes, d) in groups.iter().zip((0..head_dim).step_by(8)) {
+        let base = if bias == 0 {
+            [I32x4::splat(0); 2]
+        } else {
+            values.sums[d / 8]
+                .each_ref()
+                .map(|sums| I32x4::load(sums).times(bias))
+        };
+        let of_plane = |plane: &[[V::Quad; POSITIONS / 4]; N], base| {
+            dots::<V, N>(codes, |i, n| &plane[n][i], [base; N], rounds)
+        };
+        let upper = of_plane(&weights.upper, base);
+        let sums: [[F32x4; 2]; N] = if weights.fine {
+            let lower = of_plane(&weights.lower, [I32x4::splat(0); 2]);
+            let join = |i: usize, h: usize| {
+                let sum = upper[i][h].shl::<7>().wrapping_add(lower[i][h]);
+                sum.to_f32() * F32x4::splat(1.0 / 128.0)
             };
-            let (quads, rest) = out.as_chunks_mut::<4>();
-            let full = quads.len();
-            for (half, quad) in quads.iter_mut().enumerate() {
-                let before = F32x4::load(quad) * change;
-                sum(half).mul_add(scale, before).store(quad);
-            }
-            if !rest.is_empty() {
-                let before = super::super::vector::padded(rest) * change;
-                let sum = sum(full).mul_add(scale, before).to_array();
-                rest.copy_from_slice(&sum[..rest.len()]);
-            }
+            std::array::from_fn(|i| [join(i, 0), join(i, 1)])
+        } else {
+            upper.map(|sums| sums.map(I32x4::to_f32))
+        };
+        for ((sums, place), scale) in sums.into_iter().zip(places).zip(weights.scale) {
+            let out = &mut out[place + d..place + head_dim.min(d + 8)];
+            let (before, scale) = (vector::eight(out), F32x4::splat(scale));
+            let sums = std::array::from_fn(|h| sums[h].mul_add(scale, before[h]));
+            vector::store_eight(sums, out);
         }
     }
 }
