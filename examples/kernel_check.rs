@@ -195,6 +195,7 @@ fn bench_attention(index: usize) -> Option<Bench> {
             visible: &|position| 0..position + 1,
             softcap: None,
             sinks: None,
+            bias: None,
         };
         turn = (turn + 1) % layers.len();
         parallel::attention(

@@ -7,8 +7,11 @@ const STACK_BYTES = 256 * 1024;
 
 globalThis.addEventListener('message', ({ data }: MessageEvent<JoinMessage>) => {
   const { module, memory } = data;
-  void init({ module_or_path: module, memory, thread_stack_size: STACK_BYTES }).then(() => {
-    globalThis.postMessage('joined');
-    joinPool();
-  });
+  void init({ module_or_path: module, memory, thread_stack_size: STACK_BYTES }).then(
+    () => {
+      globalThis.postMessage('joined');
+      joinPool();
+    },
+    () => globalThis.postMessage('failed'),
+  );
 });

@@ -25,7 +25,11 @@ function startHelper(message: JoinMessage): Promise<void> {
       // Bundlers look for exactly this expression.
       const worker = new Worker(new URL('./pool-worker.js', import.meta.url), { type: 'module' });
       worker.onmessage = () => resolve();
-      worker.onerror = () => resolve();
+      worker.onerror = (event) => {
+        // Not to be reported as an error of the engine's own worker.
+        event.preventDefault();
+        resolve();
+      };
       worker.postMessage(message);
       setTimeout(resolve, PATIENCE_MS);
     } catch {

@@ -7,7 +7,7 @@ use std::ops::Range;
 use half::f16;
 use inkling::backend::cpu::float_kv::{FloatRows, KvElement};
 use inkling::backend::cpu::ops::{
-    AttentionShape, Cached, CachedBytes, Scratch, attention, attention_bytes,
+    AttentionShape, Cached, CachedBytes, DistanceBias, Scratch, attention, attention_bytes,
 };
 use inkling::backend::cpu::quantized_kv::{QuantizedRows, Side};
 use inkling::backend::cpu::{KvType, LayerCache, parallel};
@@ -26,6 +26,7 @@ struct Case {
     /// Every position sees every other.
     full: bool,
     sinks: bool,
+    bias: bool,
     tokens: usize,
     start: usize,
 }
@@ -40,6 +41,35 @@ impl Case {
                 position.saturating_sub(window / 2)..(position + window / 2 + 1).min(len)
             }
             (false, window) => (position + 1).saturating_sub(window.unwrap_or(len))..position + 1,
+        }
+    }
+
+    /// What scores of a head gain by distance.
+    fn bias(&self, head: usize, distance: i64) -> f32 {
+        if self.bias {
+            (distance as f32 * 0.1 + head as f32).sin()
+        } else {
+            0.0
+        }
+    }
+
+    /// The same for [`DistanceBias`].
+    fn bias_table(&self) -> Option<Vec<f32>> {
+        let before = self.start + self.tokens - 1;
+        let width = DistanceBias::width(before, before + 1);
+        let of = |i: usize| self.bias(i / width, (i % width) as i64 - before as i64);
+        self.bias
+            .then(|| (0..self.n_heads * width).map(of).collect())
+    }
+
+    /// From head `first` on.
+    fn bias_of<'a>(&self, table: &'a [f32], first: usize) -> DistanceBias<'a> {
+        let before = self.start + self.tokens - 1;
+        let width = DistanceBias::width(before, before + 1);
+        DistanceBias {
+            table: &table[first * width..],
+            before,
+            width,
         }
     }
 
@@ -58,8 +88,8 @@ fn cases() -> Vec<Case> {
         for (j, (tokens, start)) in places.into_iter().enumerate() {
             for (window, softcap) in [(None, None), (Some(16), None), (Some(65), Some(5.0))] {
                 let scale = [0.125, 1.0, 0.3][(i + j) % 3];
-                let (full, sinks) = ((i + j) % 4 == 3, j % 2 == 1);
-                cases.push(Case { n_heads, n_kv_heads, head_dim, scale, window, softcap, full, sinks, tokens, start });
+                let (full, sinks, bias) = ((i + j) % 4 == 3, j % 2 == 1, i % 3 == 1);
+                cases.push(Case { n_heads, n_kv_heads, head_dim, scale, window, softcap, full, sinks, bias, tokens, start });
             }
         }
     }
@@ -108,6 +138,7 @@ fn broken(kind: KvType, report: &mut Report) {
                 visible: &|position| 0..position + 1,
                 softcap: None,
                 sinks: None,
+                bias: None,
             };
             let mut out = [0.0; 16];
             parallel::attention(&shape, &good[..16], &layer, 69, &mut Vec::new(), &mut out);
@@ -140,6 +171,7 @@ fn one<E: KvElement>(
         (stored(Side::Keys, keys), stored(Side::Values, values));
     let sinks: Vec<f32> = (0..n_heads).map(|head| case.sink(head)).collect();
     let visible = |position| case.visible(position);
+    let table = case.bias_table();
     let shape = AttentionShape {
         n_heads,
         n_kv_heads,
@@ -148,6 +180,7 @@ fn one<E: KvElement>(
         visible: &visible,
         softcap: case.softcap,
         sinks: case.sinks.then_some(&sinks),
+        bias: table.as_ref().map(|table| case.bias_of(table, 0)),
     };
     let cached = Cached {
         keys: &keys,
@@ -171,6 +204,7 @@ fn one<E: KvElement>(
                 n_heads,
                 n_kv_heads,
                 sinks,
+                bias: table.as_ref().map(|table| case.bias_of(table, i * n_heads)),
                 ..shape
             };
             let cached = Cached {
@@ -204,6 +238,7 @@ fn bytes(case: &Case, q: &[f32], keys: &[f32], values: &[f32], report: &mut Repo
         (stored(Side::Keys, keys), stored(Side::Values, values));
     let sinks: Vec<f32> = (0..n_heads).map(|head| case.sink(head)).collect();
     let visible = |position| case.visible(position);
+    let table = case.bias_table();
     let shape = AttentionShape {
         n_heads,
         n_kv_heads,
@@ -212,6 +247,7 @@ fn bytes(case: &Case, q: &[f32], keys: &[f32], values: &[f32], report: &mut Repo
         visible: &visible,
         softcap: case.softcap,
         sinks: case.sinks.then_some(&sinks),
+        bias: table.as_ref().map(|table| case.bias_of(table, 0)),
     };
     let cached = |first_head| CachedBytes {
         keys: &keys,
@@ -241,6 +277,7 @@ fn bytes(case: &Case, q: &[f32], keys: &[f32], values: &[f32], report: &mut Repo
                 n_heads,
                 n_kv_heads,
                 sinks: case.sinks.then(|| &sinks[i * n_heads..]),
+                bias: table.as_ref().map(|table| case.bias_of(table, i * n_heads)),
                 ..shape
             };
             attention_bytes(&half, q, &cached(i * n_kv_heads), start, out);
@@ -273,7 +310,9 @@ fn reference(case: &Case, q: &[f32], keys: &[f64], values: &[f64]) -> Vec<f64> {
                 .zip(&keys[at(p)..])
                 .map(|(q, k)| f64::from(*q) * k)
                 .sum();
-            let score = dot * f64::from(case.scale);
+            let distance = p as i64 - (case.start + token) as i64;
+            let bias = case.bias(i % n_heads, distance);
+            let score = dot * f64::from(case.scale) + f64::from(bias);
             case.softcap.map_or(score, |cap| {
                 f64::from(cap) * (score / f64::from(cap)).tanh()
             })

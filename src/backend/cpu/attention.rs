@@ -4,7 +4,7 @@ use std::mem::take;
 use std::ops::Range;
 
 use super::forward::Pass;
-use super::ops::AttentionShape;
+use super::ops::{AttentionShape, DistanceBias};
 use super::reference::{self, HeadView, Scoring};
 use super::{CpuBackend, LayerCache, Precision, parallel};
 use crate::Result;
@@ -40,7 +40,12 @@ impl CpuBackend {
         } else {
             pass.start + pass.rows
         };
-        if self.options.precision == Precision::Fast && bias.is_none() {
+        if self.options.precision == Precision::Fast {
+            let before = pass.start + pass.rows - 1;
+            let table = match bias {
+                Some(bias) => self.distances(&bias, n_heads, before, len)?,
+                None => Vec::new(),
+            };
             let shape = AttentionShape {
                 n_heads,
                 n_kv_heads: layer.spec.n_kv_heads,
@@ -49,6 +54,11 @@ impl CpuBackend {
                 visible: &|position| visible(mask, window, position, len),
                 softcap,
                 sinks,
+                bias: bias.map(|_| DistanceBias {
+                    table: &table,
+                    before,
+                    width: DistanceBias::width(before, len),
+                }),
             };
             let q = &self.buffers[q.0][..pass.rows * width];
             parallel::attention(&shape, q, layer, pass.start, &mut scratch, &mut values);
@@ -76,6 +86,27 @@ impl CpuBackend {
         self.scratch = scratch;
         self.put(out, values);
         Ok(())
+    }
+
+    /// Biases by distance for queries at positions up to `before` and `len` keys: see [`DistanceBias`].
+    fn distances(
+        &self,
+        bias: &RelativeBias,
+        n_heads: usize,
+        before: usize,
+        len: usize,
+    ) -> Result<Vec<f32>> {
+        let table = self.vector(bias.table)?;
+        let width = DistanceBias::width(before, len) as i64;
+        let buckets: Vec<usize> = (0..width)
+            .map(|i| bias.buckets.of(i - before as i64))
+            .collect();
+        let of_head = |head| {
+            buckets
+                .iter()
+                .map(move |bucket| table[bucket * n_heads + head])
+        };
+        Ok((0..n_heads).flat_map(of_head).collect())
     }
 
     /// Biases of one head's scores over `range`.

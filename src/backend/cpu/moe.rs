@@ -3,8 +3,7 @@
 use std::mem::take;
 use std::ops::Range;
 
-use super::reference;
-use super::{CpuBackend, Precision};
+use super::{CpuBackend, Precision, ops, reference};
 use crate::backend::cpu::weights::CpuWeight;
 use crate::model::{BufId, Op, WeightId};
 use crate::{Error, Result};
@@ -47,7 +46,14 @@ impl CpuBackend {
                 let inputs = self.buffers[x.0].chunks_exact(used * width);
                 let routes = self.buffers[route.0].chunks_exact(2 * used);
                 for ((x, route), out) in inputs.zip(routes).zip(values.chunks_exact_mut(width)) {
-                    reference::weighted_sum(x, &route[used..], out);
+                    if self.options.precision == Precision::Fast {
+                        out.fill(0.0);
+                        for (x, weight) in x.chunks_exact(width).zip(&route[used..]) {
+                            ops::axpy(out, *weight, x);
+                        }
+                    } else {
+                        reference::weighted_sum(x, &route[used..], out);
+                    }
                 }
                 self.put(out, values);
             }
@@ -99,9 +105,7 @@ impl CpuBackend {
                 let out = &mut values[slot * n_out..][..n_out];
                 out.copy_from_slice(&product[first - begin..]);
                 if let Some(bias) = bias {
-                    out.iter_mut()
-                        .zip(&bias[first..])
-                        .for_each(|(out, bias)| *out += bias);
+                    ops::add(out, &bias[first..]);
                 }
             }
         }

@@ -103,7 +103,11 @@ pub fn attention(
                 shape.n_heads = q.len() / shape.head_dim;
                 shape.n_kv_heads = shape.n_heads / group;
                 first_head = i * kv_heads;
-                shape.sinks = shape.sinks.map(|sinks| &sinks[i * kv_heads * group..]);
+                let head = i * kv_heads * group;
+                shape.sinks = shape.sinks.map(|sinks| &sinks[head..]);
+                if let Some(bias) = &mut shape.bias {
+                    bias.table = &bias.table[head * bias.width..];
+                }
             } else {
                 start += i * per_share / width;
             }

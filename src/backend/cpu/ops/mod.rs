@@ -11,7 +11,9 @@ mod rope;
 mod vector;
 
 pub use activation::{activate, gated, soft_cap};
-pub use attention::{AttentionShape, Cached, CachedBytes, Scratch, attention, attention_bytes};
+pub use attention::{
+    AttentionShape, Cached, CachedBytes, DistanceBias, Scratch, attention, attention_bytes,
+};
 pub use norm::{layer_norm, rms_norm};
 pub use recurrent::{causal_conv, delta_net, state_scan, unit};
 pub use rope::{rope_adjacent, rope_halves};

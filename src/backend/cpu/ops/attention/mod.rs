@@ -48,6 +48,31 @@ pub struct AttentionShape<'a> {
     pub softcap: Option<f32>,
     /// A score of each query head that takes part in the softmax and has no value, `[n_heads]`.
     pub sinks: Option<&'a [f32]>,
+    /// What is added to scores before the soft cap.
+    pub bias: Option<DistanceBias<'a>>,
+}
+
+/// What is added to scores by the distance of the positions.
+#[derive(Debug, Clone, Copy)]
+pub struct DistanceBias<'a> {
+    /// `[n_heads, width]`: of keys from `before` positions before the query on.
+    pub table: &'a [f32],
+    /// Not less than any query's position.
+    pub before: usize,
+    /// `before` and the keys there are, in whole blocks, at least.
+    pub width: usize,
+}
+
+impl<'a> DistanceBias<'a> {
+    /// Length of a head's biases for queries at positions up to `before` and keys at positions below `keys`.
+    pub fn width(before: usize, keys: usize) -> usize {
+        before + keys.next_multiple_of(BLOCK)
+    }
+
+    /// Those of a block of keys from position `first` on, for a query at `position`.
+    fn of_block(&self, head: usize, position: usize, first: usize) -> &'a [f32] {
+        &self.table[head * self.width + self.before + first - position..][..BLOCK]
+    }
 }
 
 /// Keys and values of past positions.
@@ -221,7 +246,13 @@ impl<E: KvElement> Pass<'_, E> {
             product::scores(q, head_dim, keys, &mut weights);
             let mut changes = [1.0; TILE];
             for (i, state) in states[at..][..count].iter_mut().enumerate() {
-                let seen = self.visible((first + i) / self.group);
+                let token = (first + i) / self.group;
+                if let Some(bias) = self.shape.bias {
+                    let head = part.head * self.group + (first + i) % self.group;
+                    let bias = bias.of_block(head, self.start + token, part.positions.start);
+                    super::axpy(&mut weights[i], 1.0 / E::DOWN, bias);
+                }
+                let seen = self.visible(token);
                 let seen = inside(seen.start)..inside(seen.end);
                 changes[i] = state.update::<E>(&mut weights[i], seen, self.shape.softcap);
             }

@@ -139,6 +139,8 @@ struct QuerySpan<Q, const N: usize> {
 struct Tile<Q, const N: usize> {
     queries: Vec<QuerySpan<Q, N>>,
     states: [State; N],
+    /// Head and position of each query.
+    of: [(usize, usize); N],
     /// Sums of squares of the largest weights of blocks that were rounded to one plane.
     coarse: [f32; N],
     /// Where the queries stand in `q` and `out`.
@@ -215,6 +217,7 @@ impl Pass<'_> {
                 .map(|from| QuerySpan::new(&queries, from, self.shape.scale))
                 .collect(),
             states: std::array::from_fn(|i| State::new::<f32>(sink(i))),
+            of: std::array::from_fn(|i| (head_of(i), self.start + token_of(i))),
             coarse: [0.0; N],
             places,
             seen: std::array::from_fn(|i| (self.shape.visible)(self.start + token_of(i))),
@@ -269,6 +272,10 @@ impl<Q: Quad, const N: usize> Tile<Q, N> {
         for (i, seen) in seen.iter().enumerate() {
             if !seen.is_empty() {
                 let scores = &mut products[i];
+                if let Some(bias) = pass.shape.bias {
+                    let (head, position) = self.of[i];
+                    ops::axpy(scores, 1.0, bias.of_block(head, position, block.start));
+                }
                 let step = self.states[i].advance(scores, seen, pass.shape.softcap);
                 if step.change != 1.0 {
                     let out = &mut out[self.places[i]..][..pass.shape.head_dim];
