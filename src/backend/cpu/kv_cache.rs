@@ -17,7 +17,7 @@ pub enum KvType {
     /// 2 bytes a value.
     #[default]
     F16,
-    /// 9 bits a value at most, and products of integers: with relaxed SIMD the fastest in long contexts.
+    /// About 9 bits a value, and products of integers: the fastest in long contexts.
     #[allow(non_camel_case_types)] // as the weights' type is called
     Q8_0,
 }
