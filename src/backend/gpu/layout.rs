@@ -249,3 +249,33 @@ impl Layout {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_matrix_beyond_four_gigabytes_is_cut_into_parts_that_fit() {
+        let (cols, rows, binding) = (16_384, 700_000, (2 << 30) - 4);
+        let format = Format::of(DType::Q4_0, cols);
+        let per_part = rows_per_part(format, cols, binding);
+        let matrix = Matrix {
+            format,
+            cols,
+            rows,
+            parts: (0..rows).step_by(per_part).collect(),
+            bias: None,
+        };
+        let layout = Layout {
+            matrices: vec![matrix],
+            ..Layout::default()
+        };
+        let parts = &layout.sizes()[0];
+        assert!(parts.len() > 2);
+        assert!(parts.iter().all(|(q, s)| *q <= binding && *s <= binding));
+        let units = cols.div_ceil(UNIT) as u64 * rows as u64;
+        // 16 bytes of nibbles and a scale of two bytes.
+        assert_eq!(layout.bytes(), units * 18 + layout.vector_bytes());
+        assert!(layout.bytes() > u64::from(u32::MAX));
+    }
+}
