@@ -80,7 +80,7 @@ test(
   options,
   async () => {
     const questions = [first.user, second.user];
-    const blows: Blow[] = ['check', 'text', 'prefill'];
+    const blows: Blow[] = ['check', 'prefill', 'text'];
     const { texts, news, loaded, last, counts } = await onGpu(enduring, { model: MODEL, questions, blows });
     assert.deepEqual(texts, [first.text, second.text]);
     assert.ok(loaded?.backend.startsWith('webgpu') && loaded.gpu?.checked);
@@ -139,36 +139,45 @@ test('the weights of a model pass through little memory', options, async () => {
 
 test('what the GPU cannot hold is told before its weights are fetched', options, async () => {
   const { llama } = (await import(`${root}xtask/browser/synthetic.js`)) as Synthetic;
-  const shape = { layers: 80, width: 8192, ffn: 28672, heads: 64, kvHeads: 8, headDim: 128 };
-  const { blob, fileBytes } = llama({ ...shape, contextLength: 8192 }, false);
-  const header = new Uint8Array(await blob.arrayBuffer());
+  const heads = { heads: 64, kvHeads: 8, headDim: 128, contextLength: 8192 };
+  const shapes = {
+    '/large.gguf': { layers: 80, width: 8192, ffn: 28_672, ...heads },
+    // Each matrix has more elements than 32 bits count, and more bytes.
+    '/wide.gguf': { layers: 2, width: 8192, ffn: 1 << 20, ...heads },
+  };
   let sent = 0;
-  answers.set('/huge.gguf', (response) => {
-    response.setHeader('content-length', fileBytes);
-    response.write(header);
-    const chunk = new Uint8Array(1 << 18);
-    const timer = setInterval(() => {
-      if (sent < 1 << 28 && response.write(chunk)) sent += chunk.length;
-    }, 5);
-    response.on('close', () => clearInterval(timer));
-  });
-  const refused = await onGpu(
-    async (url) => {
-      const { Engine } = (await import('/pkg/dist/index.js' as string)) as Package;
-      const refusal = (backend: 'auto' | 'gpu'): Promise<string> =>
-        Engine.load(url, {
-          backend,
-          worker: new Worker('/gpu-worker.js', { type: 'module', name: '3e9' }),
-        }).then(
-          () => 'loaded',
-          (error: { code: string; message: string }) => `${error.code}: ${error.message}`,
-        );
-      return [await refusal('gpu'), await refusal('auto')];
-    },
-    `${origin(here)}/huge.gguf`,
-  );
+  for (const [path, shape] of Object.entries(shapes)) {
+    const { blob, fileBytes } = llama(shape, false);
+    const header = new Uint8Array(await blob.arrayBuffer());
+    answers.set(path, (response) => {
+      response.setHeader('content-length', fileBytes);
+      response.write(header);
+      const chunk = new Uint8Array(1 << 18);
+      const timer = setInterval(() => {
+        if (sent < 1 << 28 && response.write(chunk)) sent += chunk.length;
+      }, 5);
+      response.on('close', () => clearInterval(timer));
+    });
+  }
+  const refused = await onGpu(async (server) => {
+    const { Engine } = (await import('/pkg/dist/index.js' as string)) as Package;
+    const refusal = (path: string, backend: 'auto' | 'gpu'): Promise<string> =>
+      Engine.load(server + path, {
+        backend,
+        worker: new Worker('/gpu-worker.js', { type: 'module', name: '3e9' }),
+      }).then(
+        () => 'loaded',
+        (error: { code: string; message: string }) => `${error.code}: ${error.message}`,
+      );
+    return [
+      await refusal('/large.gguf', 'gpu'),
+      await refusal('/large.gguf', 'auto'),
+      await refusal('/wide.gguf', 'gpu'),
+    ];
+  }, origin(here));
   assert.match(refused[0] ?? '', /^out_of_memory: .*needs 40.\d GB on the GPU.*refused more than \d.\d GB/);
   // The CPU cannot address that much either, and this adapter is none that `auto` takes.
   assert.match(refused[1] ?? '', /^gpu_unavailable: .*swiftshader computes on the CPU itself/i);
+  assert.match(refused[2] ?? '', /^out_of_memory: .*\(weights 29.\d GB,.*refused more than \d.\d GB/);
   assert.ok(sent < 1 << 28, `${sent} bytes of weights were fetched`);
 });

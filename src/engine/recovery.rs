@@ -38,7 +38,6 @@ impl Engine {
     /// [`Error::GpuLost`] when there is nothing to rebuild from; those of the source of the weights.
     pub(super) async fn recover(&mut self, reason: String) -> Result<()> {
         let soon = self.lost_at.is_some_and(|at| at.elapsed() < SOON);
-        self.lost_at = Some(Instant::now());
         self.sessions.clear();
         let origin = self
             .weights
@@ -53,11 +52,14 @@ impl Engine {
         {
             Ok((backend, gpu)) => {
                 self.backends += 1;
+                // Loading again may have taken most of a minute by itself.
+                self.lost_at = Some(Instant::now());
                 self.info.gpu = Some(gpu);
                 self.use_backend(backend, origin);
                 Ok(())
             }
             Err(error) => {
+                self.lost_at = Some(Instant::now());
                 if let Some(weights) = &mut self.weights {
                     weights.origin = Some(origin);
                 }
