@@ -1,4 +1,5 @@
-//! What a browser can do and wgpu has no call for: wait, and compile many pipelines at once without waiting for each.
+//! What a browser can do and wgpu has no call for: wait, write to mapped memory without a copy of it, and compile many
+//! pipelines at once without waiting for each.
 //!
 //! wgpu calls `createComputePipeline`, which compiles one after the other. While [`Ahead`] exists, its device answers
 //! that call in our way. The first time the compilation only starts, with `createComputePipelineAsync` and the very same
@@ -9,7 +10,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use js_sys::{Array, Function, Object, Promise, Reflect};
+use js_sys::{Array, Function, Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
@@ -131,5 +132,27 @@ impl Ahead {
 impl Drop for Ahead {
     fn drop(&mut self) {
         let _ = Reflect::delete_property(self.device.unchecked_ref::<Object>(), &CALL.into());
+    }
+}
+
+/// What a mapped buffer shows: wgpu's own view would copy it into the wasm memory first.
+pub struct Window(Uint8Array);
+
+impl Window {
+    /// The whole of a buffer, if it is mapped.
+    pub fn of(buffer: &wgpu::Buffer) -> Option<Self> {
+        let view = buffer.slice(..).get_mapped_range().ok()?;
+        Some(Self(view.as_uint8array().clone()))
+    }
+
+    /// Copies `bytes` to byte `at`; false when the buffer is mapped no longer. A device that is lost takes the memory
+    /// away, and whoever touches it then gets an exception.
+    pub fn fill(&self, at: u64, bytes: &[u8]) -> bool {
+        let mapped = u64::from(self.0.length()) >= at + bytes.len() as u64;
+        if mapped {
+            let (from, to) = (at as u32, at as u32 + bytes.len() as u32);
+            self.0.subarray(from, to).copy_from(bytes);
+        }
+        mapped
     }
 }

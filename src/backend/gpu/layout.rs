@@ -273,9 +273,9 @@ mod tests {
         let parts = &layout.sizes()[0];
         assert!(parts.len() > 2);
         assert!(parts.iter().all(|(q, s)| *q <= binding && *s <= binding));
-        let units = cols.div_ceil(UNIT) as u64 * rows as u64;
-        // 16 bytes of nibbles and a scale of two bytes.
-        assert_eq!(layout.bytes(), units * 18 + layout.vector_bytes());
+        // 32 weights are 16 bytes of nibbles and a scale of two bytes.
+        let blocks = (cols * rows / 32) as u64;
+        assert_eq!(layout.bytes(), blocks * 18 + layout.vector_bytes());
         assert!(layout.bytes() > u64::from(u32::MAX));
     }
 }
