@@ -1,5 +1,5 @@
 // Matrix times vector with the rows of the expert that the token has chosen. Grid: (rows / ROWS, chosen experts, tokens).
-// The twin of matvec.wgsl for mixtures, for a single token; many go through moe_matmul.wgsl.
+// The twin of matvec.wgsl for mixtures, for a single token; many go through the tiles of lib/tile_experts.wgsl.
 struct Params {
     units: u32,      // 16-column units per row
     rows: u32,       // outputs of an expert

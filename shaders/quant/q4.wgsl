@@ -1,18 +1,6 @@
-// 4-bit integers 0..15 less ZERO. A unit of 16 weights is two words; byte `i` of a word holds weight `i` in its low
-// nibble and weight `i + 4` in its high one, so that four weights are one mask away.
-@group(0) @binding(2) var<storage, read> w_quants: array<vec2<u32>>;
-
+// 4-bit integers 0..15 less ZERO, for nibbles.wgsl.
 fn bytes_to_f32(word: u32) -> vec4<f32> {
     return vec4<f32>(vec4<u32>(word & 255u, (word >> 8u) & 255u, (word >> 16u) & 255u, word >> 24u));
-}
-
-struct Unit {
-    bits: vec2<u32>,
-    scale: vec2<f32>,
-}
-
-fn unit_load(unit: u32) -> Unit {
-    return Unit(w_quants[unit], scale_min(unit));
 }
 
 // Dot product of a unit with `x`; `x_sum` is the sum of `x`.
@@ -27,8 +15,7 @@ fn unit_dot(unit: Unit, x: mat4x4<f32>, x_sum: f32) -> f32 {
 
 // Weights `4 * quad ..` of a unit.
 fn unit_quad(unit: u32, quad: u32) -> vec4<f32> {
-    let words = w_quants[unit];
-    let word = select(words.x, words.y, quad >= 2u) >> ((quad & 1u) * 4u);
+    let word = unit_word(unit, quad);
     let s = scale_min(unit);
     return s.x * (bytes_to_f32(word & 0x0F0F0F0Fu) - ZERO) - s.y;
 }

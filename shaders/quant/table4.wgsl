@@ -1,7 +1,4 @@
-// 4-bit codes into a table of 16 signed bytes, TABLE. A unit of 16 weights is two words; byte `i` of a word holds the code
-// of weight `i` in its low nibble and that of weight `i + 4` in its high one.
-@group(0) @binding(2) var<storage, read> w_quants: array<vec2<u32>>;
-
+// 4-bit codes into a table of 16 signed bytes, TABLE, for nibbles.wgsl.
 // The table's entries for the codes 0..15 in four bytes, as integers. An entry is a byte of one of four words: three
 // choices take less time than an array that is indexed.
 fn entries(codes: u32) -> vec4<i32> {
@@ -15,15 +12,6 @@ fn entries(codes: u32) -> vec4<i32> {
     return bitcast<vec4<i32>>(word << left) >> vec4<u32>(24u);
 }
 
-struct Unit {
-    bits: vec2<u32>,
-    scale: vec2<f32>,
-}
-
-fn unit_load(unit: u32) -> Unit {
-    return Unit(w_quants[unit], scale_min(unit));
-}
-
 // Dot product of a unit with `x`.
 fn unit_dot(unit: Unit, x: mat4x4<f32>, x_sum: f32) -> f32 {
     let words = unit.bits;
@@ -34,8 +22,7 @@ fn unit_dot(unit: Unit, x: mat4x4<f32>, x_sum: f32) -> f32 {
 
 // Weights `4 * quad ..` of a unit.
 fn unit_quad(unit: u32, quad: u32) -> vec4<f32> {
-    let words = w_quants[unit];
-    let word = select(words.x, words.y, quad >= 2u) >> ((quad & 1u) * 4u);
+    let word = unit_word(unit, quad);
     return scale_min(unit).x * vec4<f32>(entries(word));
 }
 

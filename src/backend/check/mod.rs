@@ -127,8 +127,9 @@ pub async fn check(
     };
     if result.is_ok() && gpu.prefers_int8().await? {
         gpu.set_int8(true).await?;
-        let mut silent = |_, _| Ok(());
-        let mut passes = Passes::new(gpu, rows, &mut silent)?;
+        // All has been told, but it may be cancelled still.
+        let mut done = |_, total| tell(total, total);
+        let mut passes = Passes::new(gpu, rows, &mut done)?;
         if !passes.chunks_are_right().await? {
             give_up(gpu, &GivenUp::Integers).await?;
             verdict.given_up.push(GivenUp::Integers);

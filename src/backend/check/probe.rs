@@ -48,7 +48,7 @@ pub async fn probe(gpu: &Gpu, plan: &Plan, rows: &impl WeightRows, kv_type: KvTy
     backend.write_rows(WeightId(0), 0, &bytes).await?;
     backend.finish(&mut |_, _| Ok(())).await?;
     let mut cache = backend.new_cache(1);
-    let gpu_ms = backend.pass_ms(&mut cache).await?;
+    let gpu_ms = backend.pass_ms(&mut cache, &[0]).await?;
     if gpu_ms <= cpu_ms {
         return Ok(());
     }

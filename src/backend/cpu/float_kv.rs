@@ -126,22 +126,23 @@ impl<E: KvElement> FloatRows<E> {
 
     /// Writes whole rows, from position `at` on.
     pub fn store(&mut self, at: usize, values: &[f32]) {
-        let mut row = vec![E::ZERO; self.width()];
         for (i, values) in values.chunks_exact(self.width().max(1)).enumerate() {
-            E::round(values, &mut row);
-            for (head, values) in row.chunks_exact(self.head_dim).enumerate() {
+            for (head, values) in values.chunks_exact(self.head_dim).enumerate() {
                 let (place, lane, step) = self.place(at + i, head);
-                match self.side {
-                    Side::Keys => {
-                        let keys = &mut self.numbers[place..][..values.len()];
-                        for (out, x) in keys.iter_mut().zip(values) {
-                            out[lane] = *x;
+                for (group, values) in values.chunks(WIDTH).enumerate() {
+                    let mut rounded = [E::ZERO; WIDTH];
+                    let rounded = &mut rounded[..values.len()];
+                    E::round(values, rounded);
+                    match self.side {
+                        Side::Keys => {
+                            let keys = &mut self.numbers[place + group * WIDTH..];
+                            for (out, x) in keys.iter_mut().zip(rounded) {
+                                out[lane] = *x;
+                            }
                         }
-                    }
-                    Side::Values => {
-                        let out = self.numbers[place..].iter_mut().step_by(step);
-                        for (out, values) in out.zip(values.chunks(WIDTH)) {
-                            for (place, x) in E::PLACES.into_iter().zip(values) {
+                        Side::Values => {
+                            let out = &mut self.numbers[place + group * step];
+                            for (place, x) in E::PLACES.into_iter().zip(rounded) {
                                 out[place] = *x;
                             }
                         }

@@ -51,6 +51,8 @@ pub struct QuantizedRows {
     scales: Vec<f32>,
     /// Values: sums of the bytes of a block's positions, `[block][head][element / 8]`.
     sums: Vec<[[i32; 4]; 2]>,
+    /// A head of the row that is being stored, padded: as it came, and as bytes.
+    row: (Vec<f32>, Vec<i8>),
 }
 
 /// One head's part of a block.
@@ -76,6 +78,10 @@ impl QuantizedRows {
             codes: Vec::new(),
             scales: Vec::new(),
             sums: Vec::new(),
+            row: {
+                let padded = head_dim.next_multiple_of(SPAN);
+                (vec![0.0; padded], vec![0; padded])
+            },
         }
     }
 
@@ -122,10 +128,8 @@ impl QuantizedRows {
 
     /// Writes whole rows, from position `at` on.
     pub fn store(&mut self, at: usize, values: &[f32]) {
-        let (width, padded) = (self.width(), self.padded());
-        let mut row = vec![0.0; padded];
-        let mut bytes = vec![0; padded];
-        for (i, values) in values.chunks_exact(width).enumerate() {
+        let (mut row, mut bytes) = std::mem::take(&mut self.row);
+        for (i, values) in values.chunks_exact(self.width()).enumerate() {
             for (head, values) in values.chunks_exact(self.head_dim).enumerate() {
                 row[..self.head_dim].copy_from_slice(values);
                 match self.side {
@@ -134,6 +138,7 @@ impl QuantizedRows {
                 }
             }
         }
+        self.row = (row, bytes);
     }
 
     fn store_key(&mut self, position: usize, head: usize, row: &[f32], bytes: &mut [i8]) {

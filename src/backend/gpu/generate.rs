@@ -190,7 +190,7 @@ impl GpuBackend {
             .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            replay.record(self, &mut pass, list, cache, Pass::token(cache.len()));
+            replay.record(self, &mut pass, list, cache, Pass::last_row(cache.len(), 1));
         }
         let (from, mut chosen) = ((STATE_HEAD * 4) as u64, [0u32]);
         run.staging[0].copy(&mut encoder, &self.buffers.state, from, 4);
@@ -267,7 +267,7 @@ impl GpuBackend {
             let choose = run.rules.list(replay);
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             for step in 0..steps {
-                let token = Pass::token(cache.len() + step);
+                let token = Pass::last_row(cache.len() + step, 1);
                 replay.record(self, &mut pass, replay.decode(), cache, token);
                 replay.record(self, &mut pass, choose.clone(), cache, token);
             }

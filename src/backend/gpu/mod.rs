@@ -388,12 +388,17 @@ impl GpuBackend {
         tokens: &[u32],
         rows: usize,
     ) -> Result<wgpu::SubmissionIndex> {
-        let list = if tokens.len() == 1 && !self.plan.whole {
-            self.ready()?.decode()
+        self.run(cache, self.list_for(tokens)?, tokens, rows)
+    }
+
+    /// The dispatches for some tokens.
+    fn list_for(&self, tokens: &[u32]) -> Result<std::ops::Range<usize>> {
+        let replay = self.ready()?;
+        Ok(if tokens.len() == 1 && !self.plan.whole {
+            replay.decode()
         } else {
-            self.ready()?.chunk()
-        };
-        self.run(cache, list, tokens, rows)
+            replay.chunk()
+        })
     }
 
     /// Runs one list for `tokens` at the end of the cache.

@@ -17,21 +17,22 @@ const ENOUGH_MS: f64 = 20.0;
 const SEVERAL: std::ops::RangeInclusive<usize> = 16..=256;
 
 impl GpuBackend {
-    /// Milliseconds of a pass with one token, at the beginning of `cache`, which stays as it is.
+    /// Milliseconds of a pass with these tokens at the end of `cache`, which does not count them.
     ///
     /// # Errors
     /// As [`GpuBackend::forward`].
-    pub async fn pass_ms(&mut self, cache: &mut KvCache) -> Result<f64> {
-        self.reserve(cache, 1).await?;
+    pub async fn pass_ms(&mut self, cache: &mut KvCache, tokens: &[u32]) -> Result<f64> {
+        self.check(cache.len(), tokens)?;
+        self.reserve(cache, tokens.len()).await?;
         // The first one finds everything cold.
-        self.timed(cache, 1).await?;
-        let alone = self.timed(cache, 1).await?;
+        self.timed(cache, tokens, 1).await?;
+        let alone = self.timed(cache, tokens, 1).await?;
         if alone > LONG_MS {
             return Ok(alone);
         }
         let mut count = *SEVERAL.start();
         loop {
-            let all = self.timed(cache, count).await?;
+            let all = self.timed(cache, tokens, count).await?;
             if all > alone + ENOUGH_MS || count >= *SEVERAL.end() {
                 return Ok(((all - alone) / (count - 1) as f64).clamp(0.0, alone));
             }
@@ -40,8 +41,8 @@ impl GpuBackend {
     }
 
     /// Milliseconds of `count` equal passes in one submit, the end seen.
-    async fn timed(&mut self, cache: &KvCache, count: usize) -> Result<f64> {
-        self.write_state(cache, &[0], 1, Rules::default());
+    async fn timed(&mut self, cache: &KvCache, tokens: &[u32], count: usize) -> Result<f64> {
+        self.write_state(cache, tokens, 1, Rules::default());
         let start = Instant::now();
         let mut encoder = self
             .gpu
@@ -49,15 +50,13 @@ impl GpuBackend {
             .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            let replay = self.ready()?;
+            let (list, of) = (
+                self.list_for(tokens)?,
+                Pass::last_row(cache.len(), tokens.len()),
+            );
             for _ in 0..count {
-                replay.record(
-                    self,
-                    &mut pass,
-                    replay.decode(),
-                    cache,
-                    Pass::token(cache.len()),
-                );
+                self.ready()?
+                    .record(self, &mut pass, list.clone(), cache, of);
             }
         }
         let mut word = [0u32];

@@ -104,11 +104,11 @@ pub struct Pass {
 }
 
 impl Pass {
-    /// Of one token whose logits are wanted.
-    pub fn token(position: usize) -> Self {
+    /// Of some tokens, of which the last one's logits are wanted.
+    pub fn last_row(position: usize, tokens: usize) -> Self {
         Self {
             position,
-            tokens: 1,
+            tokens,
             rows: 1,
             as_if_many: false,
         }
@@ -149,7 +149,7 @@ pub struct Dispatch {
     pub slots: Vec<Slot>,
     /// Workgroups in x, y and z.
     pub grid: [Extent; 3],
-    /// Whether the length of the context decides.
+    /// In which passes it runs.
     pub when: When,
 }
 

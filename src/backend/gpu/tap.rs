@@ -366,10 +366,8 @@ impl Pass {
     /// As a list runs for the check: the logits of the last token are wanted.
     fn of(list: List, position: usize, tokens: usize) -> Self {
         Self {
-            position,
-            tokens,
-            rows: 1,
             as_if_many: list == List::PlainMany,
+            ..Self::last_row(position, tokens)
         }
     }
 }

@@ -1,18 +1,16 @@
 //! What is measured rather than known: whether products with activations of eight bits are faster here.
 
-use web_time::Instant;
-
+use super::GpuBackend;
 use super::compile;
 use super::kernel::Reduce;
 use super::replay::Replay;
-use super::{GpuBackend, LogitRows};
 use crate::Result;
 
-/// Tokens of the chunk that is timed, and of a longer one where that is over too soon to be timed.
+/// Tokens of the chunk that is timed, and of the longer ones that a quick GPU runs.
 const CHUNKS: [usize; 2] = [64, 512];
 
-/// A chunk that takes this long, in milliseconds, can be timed.
-const TIMED_MS: f64 = 15.0;
+/// A chunk that takes this long, in milliseconds, is as long as they will be.
+const LONG_MS: f64 = 15.0;
 
 /// How many times as fast the rounded products must be to be worth their rounding.
 const WORTH: f64 = 1.15;
@@ -39,13 +37,13 @@ impl GpuBackend {
         }
         let most = self.program.max_tokens.min(self.n_ctx);
         let mut count = CHUNKS[0].min(most);
-        let mut exact = self.time(count).await?;
-        if exact < TIMED_MS {
+        let mut exact = self.chunk_ms(count).await?;
+        if exact < LONG_MS {
             count = CHUNKS[1].min(most);
-            exact = self.time(count).await?;
+            exact = self.chunk_ms(count).await?;
         }
         self.set_int8(true).await?;
-        let rounded = self.time(count).await;
+        let rounded = self.chunk_ms(count).await;
         self.set_int8(false).await?;
         Ok(exact > rounded? * WORTH)
     }
@@ -80,20 +78,11 @@ impl GpuBackend {
         Ok(())
     }
 
-    /// Milliseconds of a chunk, the better of two.
-    async fn time(&mut self, count: usize) -> Result<f64> {
+    /// Milliseconds of a chunk at the beginning of a text.
+    async fn chunk_ms(&mut self, count: usize) -> Result<f64> {
         let vocab = self.plan.n_vocab.max(1);
         let tokens: Vec<u32> = (0..count).map(|i| (i * 31 % vocab) as u32).collect();
-        let mut best = f64::INFINITY;
-        // The first finds everything cold.
-        for round in 0..3 {
-            let mut cache = self.new_cache(count);
-            let start = Instant::now();
-            self.forward(&mut cache, &tokens, LogitRows::Last).await?;
-            if round > 0 {
-                best = best.min(start.elapsed().as_secs_f64() * 1e3);
-            }
-        }
-        Ok(best)
+        let mut cache = self.new_cache(count);
+        self.pass_ms(&mut cache, &tokens).await
     }
 }

@@ -74,23 +74,33 @@ impl Compiler<'_> {
     pub(super) fn expert_matmul(&mut self, op: &Op, many: bool) -> Result<()> {
         let Op::MoeMatMul {
             x,
+            route,
             used,
             weight,
             stride,
             offset,
+            bias,
             out,
-            ..
         } = *op
         else {
             return Err(self.mismatch());
         };
         let (matrix, row) = self.layout.matrix(weight)?;
-        let n_out = self.width(out) / used;
-        let shared = usize::from(self.width(x) == self.plan.weights[weight.0].cols);
+        let cols = self.plan.weights[weight.0].cols;
+        let product = ExpertProduct {
+            x,
+            route,
+            used,
+            cols,
+            rows: self.width(out) / used,
+            bias: self.optional_vector(bias)?,
+            out,
+        };
+        let shared = usize::from(self.width(x) == cols);
         for rows in self.parts(matrix, row, self.plan.weights[weight.0].rows) {
             let params = Params::new()
                 .u(self.layout.matrices[matrix].units())
-                .u(n_out)
+                .u(product.rows)
                 .u(stride)
                 .u(offset)
                 .u(rows.from)
@@ -98,107 +108,94 @@ impl Compiler<'_> {
                 .u(used)
                 .u(shared);
             match self.sorted.filter(|_| many) {
-                Some(experts) => self.expert_tiles(op, (matrix, rows.part), experts, params)?,
-                None => self.expert_rows(op, (matrix, rows.part), params)?,
+                Some(experts) => self.expert_tiles(&product, (matrix, rows.part), experts, params),
+                None => self.expert_rows(&product, (matrix, rows.part), params),
             }
         }
         Ok(())
     }
 
     /// One part of the matrices, times one vector after the other.
-    fn expert_rows(&mut self, op: &Op, part: (usize, usize), params: Params) -> Result<()> {
-        let Op::MoeMatMul {
-            x,
-            route,
-            used,
-            bias,
-            out,
-            ..
-        } = *op
-        else {
-            return Err(self.mismatch());
-        };
+    fn expert_rows(&mut self, product: &ExpertProduct, part: (usize, usize), params: Params) {
         let matrix = &self.layout.matrices[part.0];
-        let rows = self.width(out) / used;
         let shape = RowShape::of(
             matrix.format,
             matrix.units(),
-            rows * used,
+            product.rows * product.used,
             false,
             self.target.subgroup,
         );
         let kernel = Kernel::MoeMatVec {
             format: matrix.format,
             shape,
-            bias: bias.is_some(),
+            bias: product.bias != Slot::Unused,
         };
         let params = params.u(usize::from(self.tail)).u(matrix.quads());
         let slots = vec![
             Slot::Quants(part.0, part.1),
             Slot::Scales(part.0, part.1),
-            Slot::Buffer(x),
-            Slot::Buffer(route),
-            self.optional_vector(bias)?,
-            Slot::Buffer(out),
+            Slot::Buffer(product.x),
+            Slot::Buffer(product.route),
+            product.bias,
+            Slot::Buffer(product.out),
         ];
         let grid = [
-            Extent::Fixed(rows.div_ceil(shape.rows) as u32),
-            Extent::Fixed(used as u32),
+            Extent::Fixed(product.rows.div_ceil(shape.rows) as u32),
+            Extent::Fixed(product.used as u32),
             self.rows(1),
         ];
         self.push(kernel, params, slots, grid, When::Always);
-        Ok(())
     }
 
     /// One part of the matrices, times all vectors that have chosen an expert.
     fn expert_tiles(
         &mut self,
-        op: &Op,
+        product: &ExpertProduct,
         part: (usize, usize),
         experts: usize,
         params: Params,
-    ) -> Result<()> {
-        let Op::MoeMatMul {
-            x,
-            used,
-            weight,
-            bias,
-            out,
-            ..
-        } = *op
-        else {
-            return Err(self.mismatch());
-        };
+    ) {
         let matrix = &self.layout.matrices[part.0];
         let (format, quads) = (matrix.format, matrix.quads());
-        let (input, int8) = self.input_of(x, format, self.plan.weights[weight.0].cols);
-        let tile = Tile {
-            size: Tile::SMALL,
-            experts: true,
-            int8,
-        };
+        let (input, int8) = self.input_of(product.x, format, product.cols);
         let kernel = Kernel::MatMul {
             format,
-            tile,
-            bias: bias.is_some(),
+            tile: Tile {
+                size: Tile::SMALL,
+                experts: true,
+                int8,
+            },
+            bias: product.bias != Slot::Unused,
         };
         let slots = vec![
             Slot::Quants(part.0, part.1),
             Slot::Scales(part.0, part.1),
             input,
-            self.optional_vector(bias)?,
-            Slot::Buffer(out),
+            product.bias,
+            Slot::Buffer(product.out),
             Slot::Sorted,
         ];
-        let rows = self.width(out) / used;
         let grid = [
-            Extent::Fixed(rows.div_ceil(Tile::SMALL) as u32),
-            choices(used, experts),
+            Extent::Fixed(product.rows.div_ceil(Tile::SMALL) as u32),
+            choices(product.used, experts),
             Extent::Fixed(1),
         ];
         self.push(kernel, params.u(quads), slots, grid, When::Always);
-        Ok(())
     }
+}
+
+/// Matrices of experts times the vectors that have chosen them.
+struct ExpertProduct {
+    x: BufId,
+    route: BufId,
+    /// Experts that a token chooses.
+    used: usize,
+    /// Columns of a matrix.
+    cols: usize,
+    /// Rows of a matrix.
+    rows: usize,
+    bias: Slot,
+    out: BufId,
 }
 
 /// Tiles of the choices of one expert.

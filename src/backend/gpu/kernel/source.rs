@@ -316,14 +316,20 @@ fn act_number(act: Activation) -> usize {
 
 fn format_modules(format: Format) -> Vec<&'static str> {
     match format.plane {
-        Plane::Q4 => vec![shader!("quant/scales.wgsl"), shader!("quant/q4.wgsl")],
-        Plane::Iq4 | Plane::E2m1 => {
-            vec![shader!("quant/scales.wgsl"), shader!("quant/table4.wgsl")]
-        }
+        Plane::Q4 => nibbles(shader!("quant/q4.wgsl")),
+        Plane::Iq4 | Plane::E2m1 => nibbles(shader!("quant/table4.wgsl")),
         Plane::Q6 => vec![shader!("quant/scales.wgsl"), shader!("quant/q6.wgsl")],
         Plane::Q8 => vec![shader!("quant/scales.wgsl"), shader!("quant/q8.wgsl")],
         Plane::F32 => vec![shader!("quant/f32.wgsl")],
-        Plane::F16 => vec![shader!("quant/f16.wgsl")],
-        Plane::Bf16 => vec![shader!("quant/bf16.wgsl")],
+        Plane::F16 => vec![shader!("quant/f16.wgsl"), shader!("quant/halves.wgsl")],
+        Plane::Bf16 => vec![shader!("quant/bf16.wgsl"), shader!("quant/halves.wgsl")],
     }
+}
+
+fn nibbles(numbers: &'static str) -> Vec<&'static str> {
+    vec![
+        shader!("quant/scales.wgsl"),
+        shader!("quant/nibbles.wgsl"),
+        numbers,
+    ]
 }

@@ -6,6 +6,7 @@ mod fixtures;
 mod formats;
 mod labels;
 mod sampling;
+mod tuning;
 
 use std::sync::OnceLock;
 

@@ -45,6 +45,18 @@ impl State {
         )
     }
 
+    /// Hides what is not `seen` and takes the largest score into account; gives the maximum before and the block's own.
+    #[inline(always)]
+    fn see(&mut self, scores: &mut [f32; BLOCK], seen: &Range<usize>, to_log2: f32) -> (f32, f32) {
+        if seen.len() < BLOCK {
+            scores[..seen.start].fill(UNSEEN);
+            scores[seen.end..].fill(UNSEEN);
+        }
+        let (before, max) = (self.max, largest(scores) * to_log2);
+        self.max = max.max(before);
+        (before, max)
+    }
+
     /// Takes note of the scores of a block, of which those `seen` take part; the others become so small that their
     /// weight comes out as 1e-38.
     pub fn advance(
@@ -56,13 +68,7 @@ impl State {
         if let Some(cap) = softcap {
             ops::soft_cap(scores, cap);
         }
-        if seen.len() < BLOCK {
-            scores[..seen.start].fill(UNSEEN);
-            scores[seen.end..].fill(UNSEEN);
-        }
-        let max = largest(scores) * std::f32::consts::LOG2_E;
-        let before = self.max;
-        self.max = max.max(before);
+        let (before, max) = self.see(scores, seen, std::f32::consts::LOG2_E);
         let exponents = F32x4::load(&[before - self.max, max - self.max, 0.0, 0.0]);
         let [change, largest, ..] = math::exp2_negative(exponents, 1.0).to_array();
         self.sum *= change;
@@ -91,13 +97,8 @@ impl State {
             ops::soft_cap(scores, cap);
             ops::scale(scores, 1.0 / E::DOWN);
         }
-        if seen.len() < BLOCK {
-            scores[..seen.start].fill(UNSEEN);
-            scores[seen.end..].fill(UNSEEN);
-        }
-        let before = self.max;
         let to_log2 = E::DOWN * std::f32::consts::LOG2_E;
-        self.max = (largest(scores) * to_log2).max(before);
+        let (before, _) = self.see(scores, &seen, to_log2);
         let (to_log2, max) = (F32x4::splat(to_log2), F32x4::splat(-self.max));
         let [change, ..] = math::exp2_negative(F32x4::splat(before - self.max), 1.0).to_array();
         let mut sum = F32x4::splat(0.0);
