@@ -31,6 +31,17 @@ impl TensorInfo {
     pub fn elements(&self) -> u64 {
         self.shape.iter().product() // cannot overflow: checked when it was read
     }
+
+    /// Size along an axis. GGML writes no sizes of 1 at the end, other writers do: both mean the same.
+    pub fn size(&self, axis: usize) -> u64 {
+        self.shape.get(axis).copied().unwrap_or(1)
+    }
+
+    /// Whether it has this shape.
+    pub fn is_shaped(&self, shape: &[u64]) -> bool {
+        let axes = shape.len().max(self.shape.len());
+        (0..axes).all(|axis| self.size(axis) == shape.get(axis).copied().unwrap_or(1))
+    }
 }
 
 /// Reads an entry; its `offset` still counts from the start of the data.

@@ -13,8 +13,8 @@ use crate::{Error, Result};
 pub enum WindowPattern {
     /// No layer, whatever the metadata says.
     Never,
-    /// Of every `n` layers the first `n - 1`; `n` from `attention.sliding_window_pattern` or this default. The window
-    /// comes from `attention.sliding_window`, or is the second number (0: none).
+    /// Of every `n` layers the first `n - 1` (0: every layer); `n` from `attention.sliding_window_pattern` or this default.
+    /// The window comes from `attention.sliding_window`, or is the second number (0: none).
     AllButEvery(usize, usize),
     /// Of every `n` layers all but the first; else the same.
     AllButFirstOf(usize, usize),
@@ -165,6 +165,7 @@ const GRANITE: Architecture = Architecture {
 
 const LFM2: Architecture = Architecture {
     name: "lfm2",
+    window: WindowPattern::AllButEvery(0, 0),
     recurrent: Mixer::ShortConv,
     output_norm: "token_embd_norm",
     ..QWEN2
@@ -358,6 +359,7 @@ const ARCHITECTURES: &[Architecture] = &[
     LFM2,
     Architecture {
         name: "lfm2moe",
+        window: WindowPattern::Never,
         ..LFM2
     },
 ];

@@ -255,8 +255,9 @@ impl<'a> Builder<'a> {
         cols: usize,
         count: usize,
     ) -> Result<WeightId> {
-        let shape = &self.tensor(name)?.shape;
-        if shape.as_slice() != [cols as u64, rows as u64, count as u64] {
+        let tensor = self.tensor(name)?;
+        if !tensor.is_shaped(&[cols as u64, rows as u64, count as u64]) {
+            let shape = &tensor.shape;
             return Err(Error::BadTensor {
                 name: name.to_owned(),
                 reason: format!("shape {shape:?}, expected [{cols}, {rows}, {count}]"),
@@ -274,7 +275,7 @@ impl<'a> Builder<'a> {
 
     /// Length of one dimension of a tensor.
     pub(super) fn dim(&self, name: &str, axis: usize) -> Result<usize> {
-        Ok(self.tensor(name)?.shape.get(axis).copied().unwrap_or(0) as usize)
+        Ok(self.tensor(name)?.size(axis) as usize)
     }
 
     pub(super) fn push(&mut self, label: &str, op: Op) {
@@ -350,9 +351,10 @@ impl<'a> Builder<'a> {
         rows: usize,
         cols: usize,
     ) -> Result<WeightId> {
-        let shape = &self.tensor(name)?.shape;
-        let fits = matches!(shape.as_slice(), [c, r] if *c == cols as u64 && *r >= (row_start + rows) as u64);
-        if !fits {
+        let tensor = self.tensor(name)?;
+        let fits = tensor.size(1) >= (row_start + rows) as u64;
+        if !fits || !tensor.is_shaped(&[cols as u64, tensor.size(1)]) {
+            let shape = &tensor.shape;
             return Err(Error::BadTensor {
                 name: name.to_owned(),
                 reason: format!("shape {shape:?}, expected [{cols}, {}]", row_start + rows),

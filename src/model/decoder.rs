@@ -55,12 +55,7 @@ impl Builder<'_> {
             self.add_embedding("type_embd", table, IdSource::Segment, x);
         }
         if self.has("position_embd.weight") {
-            let rows = self
-                .tensor("position_embd.weight")?
-                .shape
-                .get(1)
-                .copied()
-                .unwrap_or(0) as usize;
+            let rows = self.dim("position_embd.weight", 1)?;
             let table = self.matrix("position_embd.weight", 0, rows, d)?;
             self.add_embedding("pos_embd", table, IdSource::Positions, x);
             self.plan.max_positions = Some(rows);

@@ -112,16 +112,16 @@ fn vocab_rows(file: &GgufFile) -> Result<usize> {
     let embedding = file
         .tensor("token_embd.weight")
         .ok_or_else(|| Error::MissingTensor("token_embd.weight".into()))?;
-    match embedding.shape.as_slice() {
-        [_, rows] => Ok(*rows as usize),
-        shape => Err(Error::BadTensor {
+    if embedding.shape.len() > 2 {
+        return Err(Error::BadTensor {
             name: embedding.name.clone(),
             reason: format!(
                 "an embedding matrix has two dimensions, not {}",
-                shape.len()
+                embedding.shape.len()
             ),
-        }),
+        });
     }
+    Ok(embedding.size(1) as usize)
 }
 
 fn read_layers(

@@ -20,6 +20,9 @@ export async function measureKernels({ kernels, cases }, quick, post) {
     requiredFeatures: ['subgroups', 'timestamp-query'].filter((name) => adapter.features.has(name)),
     requiredLimits: { maxStorageBufferBindingSize, maxBufferSize },
   });
+  // A figure of a kernel that did not run would be worth nothing.
+  let fault;
+  device.addEventListener('uncapturederror', ({ error }) => (fault ??= error));
   try {
     const bench = new Bench(device, kernels, quick ? 4 * MIB : SPREAD, quick);
     const groups = Map.groupBy(cases, (one) => `${one.test} ${one.matrix} ${one.type}`);
@@ -30,7 +33,9 @@ export async function measureKernels({ kernels, cases }, quick, post) {
           (one.subgroup === null || one.subgroup === has.size) &&
           (has.int8 || !one.int8),
       );
-      await post('line', await measureGroup(bench, possible, has));
+      const line = await measureGroup(bench, possible, has);
+      if (fault) throw new Error(`${line.test} of ${line.matrix}: ${fault.message}`);
+      await post('line', line);
     }
   } finally {
     device.destroy();
@@ -177,7 +182,7 @@ class Bench {
             @compute @workgroup_size(256)
             fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
               for (var i = id.x; i < arrayLength(&a); i += groups.x * 256u) {
-                a[i] = 0x3E803400u | ((i * 2654435761u >> 8u) & 0x00FF03FFu);
+                a[i] = 0x3E803400u | (((i * 2654435761u) >> 8u) & 0x00FF03FFu);
               }
             }`,
         }),

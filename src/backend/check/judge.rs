@@ -86,7 +86,7 @@ impl<'a, R: WeightRows> Judge<'a, R> {
                 let last = match ids {
                     IdSource::Tokens => self.tokens.iter().copied().max().unwrap_or(0) as usize,
                     IdSource::Positions => self.tokens.len() - 1,
-                    IdSource::Segment => 1,
+                    IdSource::Segment => self.plan.weights[table.0].rows.min(2) - 1,
                 };
                 let few: Vec<usize> = (0..=last).collect();
                 self.keep_rows(*table, &few).await?;
