@@ -223,6 +223,33 @@ fn unknown_architecture_is_named() {
     assert!(error.to_string().contains("rwkv7") && error.to_string().contains("qwen35"));
 }
 
+/// A key and its number as GGUF has them, filled up to a multiple of the alignment by a key without a meaning.
+fn number(key: &str, value: u32) -> Vec<u8> {
+    let string = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
+    let mut bytes = [&string(key)[..], &4u32.to_le_bytes(), &value.to_le_bytes()].concat();
+    bytes.extend([&string("fill")[..], &8u32.to_le_bytes()].concat());
+    let left = 32 - (bytes.len() + 8) % 32;
+    bytes.extend(string(&" ".repeat(left)));
+    bytes
+}
+
+#[test]
+fn lfm2_may_have_a_window() {
+    let mut bytes = std::fs::read(fixtures().join("models/lfm2.gguf")).unwrap();
+    // Behind the magic, the version and the number of tensors stands that of keys, then the keys.
+    bytes[16] += 2;
+    bytes.splice(24..24, number("lfm2.attention.sliding_window", 24));
+    let options: LoadOptions = serde_json::from_value(j!({ "backend": "reference" })).unwrap();
+    let load = Engine::load(vec![MemorySource(bytes)], &options, |_| true);
+    let sequence = &json("models/lfm2.expected.json")["sequences"][3];
+    let logits = block_on(block_on(load).unwrap().logits(&tokens(&sequence["tokens"]))).unwrap();
+    // What llama.cpp gives for this file.
+    let want = [
+        -4.65765, 6.68624, 3.87653, 5.61458, 1.15433, -0.13321, -1.7403, 3.12427,
+    ];
+    assert!(rel_l2(&logits[..8], &want) < 2e-5);
+}
+
 #[test]
 fn token_outside_the_vocabulary_is_refused() {
     let mut engine = load("llama-gqa", &j!({})).unwrap();
