@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use inkling::backend::gpu::kernel::{Kernel, Reduce};
-use inkling::backend::gpu::{Restrictions, Software};
+use inkling::backend::gpu::{Arithmetic, Restrictions, Software};
 use inkling::backend::{Backend, GpuOptions};
 use inkling::engine::{
     BackendChoice, ChatRequest, CompletionRequest, Engine, FinishReason, Generation,
@@ -265,7 +265,7 @@ fn sabotaged(sabotage: fn(&Kernel, Reduce, String) -> String, verdict: Option<St
         gpu: GpuOptions {
             restrictions: Restrictions {
                 software: Software::Take,
-                int8: Some(true),
+                arithmetic: Some(Arithmetic::Int8),
                 sabotage: Some(sabotage),
                 ..Restrictions::default()
             },
@@ -307,7 +307,7 @@ fn broken_choice(kernel: &Kernel, _: Reduce, source: String) -> String {
 }
 
 fn broken_int8(kernel: &Kernel, _: Reduce, source: String) -> String {
-    if kernel.is_int8() {
+    if kernel.arithmetic() == Arithmetic::Int8 {
         return idle(&source);
     }
     source
@@ -331,7 +331,7 @@ fn a_broken_shader_never_reaches_the_text() {
     assert!(gpu.checked && gpu.quarantined.is_empty(), "{gpu:?}");
     type Case = (fn(&Kernel, Reduce, String) -> String, &'static str, bool);
     let cases: [Case; 5] = [
-        (broken_int8, "activations of eight bits", true),
+        (broken_int8, "products in Int8", true),
         (broken_subgroups, "with subgroups", true),
         (broken_fusion, "fused kernels", true),
         (broken_choice, "choosing tokens", true),

@@ -1,7 +1,7 @@
 //! Every shader variant through naga, for both reductions, without a GPU.
 #![cfg(feature = "webgpu")]
 
-use inkling::backend::gpu::kernel::{Bind, Dialect, Kernel, Reduce};
+use inkling::backend::gpu::kernel::{Arithmetic, Bind, Dialect, Kernel, Reduce};
 use wgpu::naga;
 
 /// WebGPU's default limits, which no kernel may exceed.
@@ -20,10 +20,15 @@ fn every_variant_is_valid_and_within_default_limits() {
                 .unwrap_or_else(|error| panic!("{kernel:?}: {}", error.emit_to_string(&source)));
             // `unpack2x16float` is part of WGSL; naga asks for it because OpenGL may lack it.
             let core = naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-            let capabilities = match reduce {
-                Reduce::Workgroup => core,
-                Reduce::Subgroup => core | naga::valid::Capabilities::SUBGROUP,
-            };
+            let mut capabilities = core;
+            capabilities.set(
+                naga::valid::Capabilities::SUBGROUP,
+                reduce == Reduce::Subgroup,
+            );
+            capabilities.set(
+                naga::valid::Capabilities::SHADER_FLOAT16,
+                kernel.arithmetic() == Arithmetic::F16,
+            );
             naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities)
                 .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
                 .subgroup_operations(naga::valid::SubgroupOperationSet::all())

@@ -11,13 +11,17 @@ export async function measureKernels({ kernels, cases }, quick, post) {
   const adapter = await navigator.gpu.requestAdapter({ powerPreference: 'high-performance' });
   const has = {
     subgroups: adapter.features.has('subgroups'),
+    f32: true,
+    f16: adapter.features.has('shader-f16'),
     int8: navigator.gpu.wgslLanguageFeatures.has('packed_4x8_integer_dot_product'),
   };
   const { subgroupMinSize, subgroupMaxSize } = adapter.info;
   has.size = has.subgroups && subgroupMinSize === subgroupMaxSize ? subgroupMinSize : null;
   const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
   const device = await adapter.requestDevice({
-    requiredFeatures: ['subgroups', 'timestamp-query'].filter((name) => adapter.features.has(name)),
+    requiredFeatures: ['subgroups', 'shader-f16', 'timestamp-query'].filter((name) =>
+      adapter.features.has(name),
+    ),
     requiredLimits: { maxStorageBufferBindingSize, maxBufferSize },
   });
   // A figure of a kernel that did not run would be worth nothing.
@@ -31,7 +35,7 @@ export async function measureKernels({ kernels, cases }, quick, post) {
         (one) =>
           (has.subgroups || !one.subgroups) &&
           (one.subgroup === null || one.subgroup === has.size) &&
-          (has.int8 || !one.int8),
+          has[one.numbers ?? 'f32'],
       );
       const line = await measureGroup(bench, possible, has);
       if (fault) throw new Error(`${line.test} of ${line.matrix}: ${fault.message}`);

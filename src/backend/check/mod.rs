@@ -7,13 +7,13 @@
 //!    attention whole and split. Whatever both compute is compared.
 //! 3. *Choice against the host.* The token that the GPU chooses is the one that the host's sampler takes from the same
 //!    logits.
-//! 4. *Integers against the reference*, where a chunk takes less time with activations of eight bits: as 1., by the kernels
-//!    that this adds.
+//! 4. *f16 or integers against the reference*, where a chunk takes less time with them: as 1., by the kernels that this
+//!    adds.
 //!
 //! Only the layers that bring a new kernel run: four passes through one or two layers, whatever the model's size.
 //!
 //! A kernel that disagrees loses its subgroup operations. If that does not help, the fused list goes, or choosing on the
-//! GPU, or the eight bits; where a plain kernel is wrong without subgroups too, the CPU runs the model. The verdict says
+//! GPU, or f16 or integers; where a plain kernel is wrong without subgroups too, the CPU runs the model. The verdict says
 //! what was given up.
 
 mod judge;
@@ -22,7 +22,7 @@ mod probe;
 mod verdict;
 
 use crate::backend::GpuBackend;
-use crate::backend::gpu::Tell;
+use crate::backend::gpu::{Arithmetic, Tell};
 use crate::{Error, Result};
 
 pub use judge::WeightRows;
@@ -78,7 +78,7 @@ pub fn recall(
     outcome.set(&known);
     let recalled = Recalled {
         given_up: known.given_up,
-        int8: known.int8,
+        arithmetic: known.arithmetic,
     };
     known
         .failed
@@ -88,7 +88,7 @@ pub fn recall(
 /// What an earlier check gave up, and what it chose.
 pub struct Recalled {
     given_up: Vec<GivenUp>,
-    int8: bool,
+    arithmetic: Arithmetic,
 }
 
 impl Recalled {
@@ -100,7 +100,7 @@ impl Recalled {
         for given_up in &self.given_up {
             give_up(gpu, given_up).await?;
         }
-        gpu.set_int8(self.int8).await
+        gpu.set_arithmetic(self.arithmetic).await
     }
 }
 
@@ -125,19 +125,34 @@ pub async fn check(
             break Err(Error::Gpu(reason));
         }
     };
-    if result.is_ok() && gpu.prefers_int8().await? {
-        gpu.set_int8(true).await?;
+    if result.is_ok() {
+        choose_arithmetic(gpu, rows, &mut verdict, tell).await?;
+    }
+    outcome.set(&verdict);
+    result
+}
+
+/// Takes the arithmetic for chunks that is fastest among those that are right.
+async fn choose_arithmetic(
+    gpu: &mut GpuBackend,
+    rows: &impl WeightRows,
+    verdict: &mut Verdict,
+    tell: Tell<'_>,
+) -> Result<()> {
+    for arithmetic in gpu.preferred_arithmetic().await? {
+        gpu.set_arithmetic(arithmetic).await?;
         // All has been told, but it may be cancelled still.
         let mut done = |_, total| tell(total, total);
         let mut passes = Passes::new(gpu, rows, &mut done)?;
-        if !passes.chunks_are_right().await? {
-            give_up(gpu, &GivenUp::Integers).await?;
-            verdict.given_up.push(GivenUp::Integers);
+        if passes.chunks_are_right().await? {
+            break;
         }
+        let wrong = GivenUp::Arithmetic(arithmetic);
+        give_up(gpu, &wrong).await?;
+        verdict.given_up.push(wrong);
     }
-    verdict.int8 = gpu.int8();
-    outcome.set(&verdict);
-    result
+    verdict.arithmetic = gpu.arithmetic();
+    Ok(())
 }
 
 /// Gives up what may have caused the fault; returns what is wrong where there is nothing left to give up.
@@ -187,7 +202,7 @@ async fn give_up(gpu: &mut GpuBackend, what: &GivenUp) -> Result<()> {
             }
         }
         GivenUp::Fusion(_) => gpu.leave_unfused(),
-        GivenUp::Integers => gpu.set_int8(false).await?,
+        GivenUp::Arithmetic(_) => gpu.set_arithmetic(Arithmetic::F32).await?,
         GivenUp::Choosing => gpu.leave_choice_to_the_host(),
     }
     Ok(())

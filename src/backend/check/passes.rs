@@ -9,7 +9,7 @@ use super::judge::{Judge, relative_error};
 use super::{Fault, INT8_LIMIT, LIMIT, WeightRows};
 use crate::Result;
 use crate::backend::GpuBackend;
-use crate::backend::gpu::{KvCache, List, Tap, Tell};
+use crate::backend::gpu::{Arithmetic, KvCache, List, Tap, Tell};
 use crate::model::{Op, Plan};
 use crate::sampling::{Sampler, SamplingParams};
 
@@ -77,8 +77,8 @@ impl<'a, R: WeightRows> Passes<'a, R> {
         Ok(())
     }
 
-    /// Kernels that are wrong in chunks; where activations are rounded to eight bits, of those that do it. The last chunk
-    /// is left in the cache.
+    /// Kernels that are wrong in chunks; where products are not computed in f32, of those products. The last chunk is left
+    /// in the cache.
     async fn wrong_in_chunks(&mut self, cache: &mut KvCache) -> Result<Vec<usize>> {
         self.tell()?;
         let mut wrong = Vec::new();
@@ -184,11 +184,15 @@ impl<'a, R: WeightRows> Passes<'a, R> {
                     _ => false,
                 }
             });
-            let int8 = tap.kernels.iter().any(|kernel| self.gpu.is_int8(*kernel));
-            if self.gpu.int8() && !int8 {
-                continue; // judged before
+            let mut kernels = tap.kernels.iter();
+            let rounds = self.gpu.arithmetic();
+            if !kernels.any(|kernel| self.gpu.arithmetic_of(*kernel) == rounds) {
+                continue; // judged before, in f32
             }
-            let limit = if int8 { INT8_LIMIT } else { LIMIT };
+            let limit = match rounds {
+                Arithmetic::F32 | Arithmetic::F16 => LIMIT,
+                Arithmetic::Int8 => INT8_LIMIT,
+            };
             let judge = Judge::new(&self.plan, self.rows, &self.tokens, self.gpu.kv_type());
             let error = judge.error(tap, stored).await?;
             if error.is_some_and(|error| error.is_nan() || error > limit) {

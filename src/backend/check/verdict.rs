@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::backend::GpuBackend;
+use crate::backend::gpu::Arithmetic;
 
 /// Outcome of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,9 +14,9 @@ pub struct Verdict {
     about: String,
     /// What is left out, in the order in which it was given up.
     pub(super) given_up: Vec<GivenUp>,
-    /// Whether products of chunks are computed with activations of eight bits.
+    /// What products of chunks are computed in.
     #[serde(default)]
-    pub(super) int8: bool,
+    pub(super) arithmetic: Arithmetic,
     /// Why the GPU cannot run the model at all.
     pub(super) failed: Option<String>,
 }
@@ -34,8 +35,8 @@ pub(super) enum GivenUp {
     Fusion(Vec<String>),
     /// Choosing tokens on the GPU.
     Choosing,
-    /// Activations of eight bits.
-    Integers,
+    /// Products of chunks in less than f32.
+    Arithmetic(Arithmetic),
 }
 
 impl GivenUp {
@@ -44,7 +45,7 @@ impl GivenUp {
         match self {
             Self::Subgroups { name, .. } => format!("{name} with subgroups"),
             Self::Fusion(names) => format!("fused kernels ({})", names.join(", ")),
-            Self::Integers => "activations of eight bits".to_owned(),
+            Self::Arithmetic(arithmetic) => format!("products in {arithmetic:?}"),
             Self::Choosing => "choosing tokens on the GPU".to_owned(),
         }
     }
@@ -57,7 +58,7 @@ impl Verdict {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             about: gpu.fingerprint(),
             given_up: Vec::new(),
-            int8: false,
+            arithmetic: Arithmetic::F32,
             failed: None,
         }
     }

@@ -20,7 +20,7 @@ pub struct Buffers {
     pub rotary: Vec<wgpu::Buffer>,
     /// What attention leaves when it splits the keys.
     pub parts: wgpu::Buffer,
-    /// Activations rounded to eight bits.
+    /// Activations as products in f16 or int8 take them.
     pub packed: wgpu::Buffer,
     /// What tokens have chosen, sorted by expert.
     pub sorted: wgpu::Buffer,

@@ -4,14 +4,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::health::Health;
-use super::kernel::{Dialect, Kernel, Reduce};
+use super::kernel::{Arithmetic, Dialect, Kernel, Reduce};
 use super::pipelines::Pipeline;
 use crate::{Error, Result};
 
 /// Features and limits to leave unused, for tests of what weak adapters do.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Restrictions {
-    /// Ask for WebGPU's default limits only.
+    /// Ask for WebGPU's default limits only, and do without `shader-f16`.
     pub default_limits: bool,
     /// Cap of a storage binding, to make small tensors split.
     pub max_binding: Option<u64>,
@@ -27,8 +27,8 @@ pub struct Restrictions {
     pub memory: Option<u64>,
     /// Tokens from which products are cut into large tiles, however few rows there are.
     pub large_from: Option<usize>,
-    /// Whether products of chunks are computed with activations of eight bits; otherwise what is faster decides.
-    pub int8: Option<bool>,
+    /// What products of chunks are computed in, where that is possible; otherwise what is faster decides.
+    pub arithmetic: Option<Arithmetic>,
     /// What `auto` makes of a software adapter.
     pub software: Software,
     /// Changes the text of kernels, to see whether the check finds it. Not in releases.
@@ -64,8 +64,10 @@ pub struct Gpu {
     pub reduce: Reduce,
     /// Size of every subgroup, where they are used and all have the same.
     pub subgroup: Option<usize>,
+    /// Whether kernels may compute in f16.
+    has_f16: bool,
     /// Whether kernels may multiply bytes four at a time.
-    pub has_int8: bool,
+    has_int8: bool,
     /// Name of the adapter.
     pub adapter: String,
     /// What was compiled on this device: models share kernels, and a page may load one after another.
@@ -96,11 +98,9 @@ impl Gpu {
             .request_adapter(&wanted)
             .await
             .map_err(|error| unavailable(error.to_string()))?;
-        let features = if restrictions.no_subgroups {
-            wgpu::Features::empty()
-        } else {
-            adapter.features() & wgpu::Features::SUBGROUP
-        };
+        let mut features = wgpu::Features::empty();
+        features.set(wgpu::Features::SUBGROUP, !restrictions.no_subgroups);
+        features.set(wgpu::Features::SHADER_F16, !restrictions.default_limits);
         let limits = if restrictions.default_limits {
             wgpu::Limits::default()
         } else {
@@ -108,7 +108,7 @@ impl Gpu {
         };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("inkling"),
-            required_features: features,
+            required_features: adapter.features() & features,
             required_limits: limits.clone(),
             ..wgpu::DeviceDescriptor::default()
         };
@@ -125,6 +125,7 @@ impl Gpu {
         let sizes = (info.subgroup_min_size, info.subgroup_max_size);
         let one_size = subgroups && sizes.0 == sizes.1 && SUBGROUP_SIZES.contains(&sizes.0);
         Ok(Self {
+            has_f16: device.features().contains(wgpu::Features::SHADER_F16),
             has_int8: instance
                 .wgsl_language_features()
                 .contains(wgpu::WgslLanguageFeatures::Packed4x8IntegerDotProduct),
@@ -144,6 +145,15 @@ impl Gpu {
             compiled: Arc::default(),
             created: Arc::default(),
         })
+    }
+
+    /// Whether products may be computed so.
+    pub fn has(&self, arithmetic: Arithmetic) -> bool {
+        match arithmetic {
+            Arithmetic::F32 => true,
+            Arithmetic::F16 => self.has_f16,
+            Arithmetic::Int8 => self.has_int8,
+        }
     }
 
     /// Whether the device still works.

@@ -129,6 +129,15 @@ impl Format {
         }
     }
 
+    /// About the middle of integers that are never negative. Taken from them, sums in f16 stay small.
+    pub fn center(self) -> i32 {
+        match (self.scale, self.plane, self.sub) {
+            (Scale::HalfMin, Plane::Q4, 32) => 8,
+            (Scale::HalfMin, Plane::Q6, 32) => 16,
+            _ => 0,
+        }
+    }
+
     /// What the codes of the first plane stand for, where they are no integers themselves.
     pub fn table(self) -> Option<&'static [i8; 16]> {
         match self.plane {

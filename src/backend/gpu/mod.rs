@@ -42,6 +42,7 @@ use compile::Target;
 pub use device::{Gpu, Restrictions, Software};
 use generate::Rules;
 pub use generate::Run;
+pub use kernel::Arithmetic;
 use kernel::MAX_TOKENS;
 pub use kv_cache::KvCache;
 pub use pipelines::Tell;
@@ -115,7 +116,7 @@ impl Target {
             tiled: !options.restrictions.untiled,
             subgroup: gpu.subgroup,
             large_from: options.restrictions.large_from,
-            int8: false,
+            arithmetic: Arithmetic::F32,
             max_chunk: options.restrictions.chunk.unwrap_or(MAX_CHUNK),
             n_ctx,
         }

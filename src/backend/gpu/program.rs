@@ -27,7 +27,7 @@ pub enum Slot {
     Parts,
     /// Candidates of the arg-max.
     Candidates,
-    /// Activations rounded to eight bits.
+    /// Activations as products in f16 or int8 take them.
     Packed,
     /// What the tokens have chosen, sorted by expert.
     Sorted,

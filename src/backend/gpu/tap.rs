@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::compile::ends_rows;
 use super::fuse::reads;
 use super::generate::Rules;
-use super::kernel::{Bind, Reduce};
+use super::kernel::{Arithmetic, Bind, Reduce};
 use super::program::{Dispatch, Pass, Slot};
 use super::readback::Staging;
 use super::replay::Replay;
@@ -308,9 +308,9 @@ impl GpuBackend {
         list.iter().filter(runs).map(|d| d.kernel).collect()
     }
 
-    /// Whether a kernel computes with activations of eight bits.
-    pub fn is_int8(&self, kernel: usize) -> bool {
-        self.program.kernels[kernel].is_int8()
+    /// What a kernel multiplies in.
+    pub fn arithmetic_of(&self, kernel: usize) -> Arithmetic {
+        self.program.kernels[kernel].arithmetic()
     }
 
     /// Kernels in use.
@@ -351,10 +351,12 @@ impl GpuBackend {
         self.options.kv_type
     }
 
-    /// The adapter and the text of every kernel in use: a verdict is about these.
+    /// The adapter, what it can multiply in, and the text of every kernel in use: a verdict is about these.
     pub fn fingerprint(&self) -> String {
         use std::hash::{DefaultHasher, Hash, Hasher};
         let mut hasher = DefaultHasher::new();
+        let has = Arithmetic::PACKED.map(|arithmetic| self.gpu.has(arithmetic));
+        has.hash(&mut hasher);
         for kernel in &self.program.kernels {
             self.gpu.source(kernel, self.gpu.reduce).hash(&mut hasher);
         }

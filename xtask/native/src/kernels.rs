@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use inkling::backend::gpu::kernel::{
-    Bind, Dialect, Epilogue, Format, Kernel, Reduce, RowShape, Tile,
+    Arithmetic, Bind, Dialect, Epilogue, Format, Kernel, Reduce, RowShape, Tile,
 };
 use inkling::model::{Activation, NormKind};
 use inkling::quant::DType;
@@ -192,22 +192,23 @@ impl Cases {
             };
             let quants = format.quant_bytes(units * matrix.rows);
             let scales = format.scale_bytes(units * matrix.rows);
-            let input = if tile.int8 {
-                matrix.cols / 32 * 48
-            } else {
-                matrix.cols * 4
+            let numbers = match tile.arithmetic {
+                Arithmetic::F32 => "f32",
+                Arithmetic::F16 => "f16",
+                Arithmetic::Int8 => "int8",
             };
+            let input = tile.arithmetic.row_bytes(matrix.cols);
             let large = tokens >= Tile::large_from(matrix.rows);
             let chosen = [(None::<usize>, large == (tile.size == Tile::LARGE))];
             let case = json!({
                 "test": "matmul",
                 "matrix": format!("{} {}x{}, {tokens} tokens", matrix.name, matrix.rows, matrix.cols),
                 "type": dtype.to_string(),
-                "variant": format!("{} tile of {}", if tile.int8 { "int8" } else { "f32" }, tile.size),
+                "variant": format!("{numbers} tile of {}", tile.size),
                 "kernel": self.kernel(kernel, Reduce::Workgroup),
                 "subgroup": null,
                 "subgroups": false,
-                "int8": tile.int8,
+                "numbers": numbers,
                 "chosen": chosen,
                 "bytes": quants + scales,
                 "flop": 2 * matrix.rows * matrix.cols * tokens,

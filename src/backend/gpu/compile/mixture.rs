@@ -157,13 +157,13 @@ impl Compiler<'_> {
     ) {
         let matrix = &self.layout.matrices[part.0];
         let (format, quads) = (matrix.format, matrix.quads());
-        let (input, int8) = self.input_of(product.x, format, product.cols);
+        let (input, arithmetic) = self.input_of(product.x, format, product.cols);
         let kernel = Kernel::MatMul {
             format,
             tile: Tile {
                 size: Tile::SMALL,
                 experts: true,
-                int8,
+                arithmetic,
             },
             bias: product.bias != Slot::Unused,
         };

@@ -8,7 +8,7 @@ mod recurrent;
 use super::chunks::FIRST_CHUNK;
 use super::format::Format;
 use super::fuse::{self, Fused, Node};
-use super::kernel::{Kernel, NormTarget};
+use super::kernel::{Arithmetic, Kernel, NormTarget};
 use super::layout::{Layout, rows_per_part};
 use super::program::{Dispatch, Extent, Params, Program, Slot, When};
 use crate::backend::KvType;
@@ -31,8 +31,8 @@ pub struct Target {
     pub subgroup: Option<usize>,
     /// Tokens from which products are cut into large tiles; otherwise the shape of the matrix decides.
     pub large_from: Option<usize>,
-    /// Whether products of chunks round activations to eight bits where the weights are integers.
-    pub int8: bool,
+    /// What products of chunks are computed in where the weights are integers.
+    pub arithmetic: Arithmetic,
     /// Most tokens in a chunk of a prompt.
     pub max_chunk: usize,
     /// Most positions of a session.

@@ -2,7 +2,7 @@
 
 use super::super::format::Format;
 use super::super::fuse::{InputNorm, Node, Then};
-use super::super::kernel::{Epilogue, Kernel, RowShape, Tile};
+use super::super::kernel::{Arithmetic, Epilogue, Kernel, PACKED_BLOCK, RowShape, Tile};
 use super::super::program::{Extent, Params, Slot, When};
 use super::Compiler;
 use crate::Result;
@@ -147,12 +147,13 @@ impl Compiler<'_> {
                 .bias
                 .filter(|_| bias.is_some())
                 .map_or(Slot::Unused, Slot::Vector);
-            let (input, int8) = self.input_of(x, format, self.plan.weights[weight.0].cols);
+            let cols = self.plan.weights[weight.0].cols;
+            let (input, arithmetic) = self.input_of(x, format, cols);
             for (size, when) in self.tiles(large) {
                 let tile = Tile {
                     size,
                     experts: false,
-                    int8,
+                    arithmetic,
                 };
                 let kernel = Kernel::MatMul {
                     format,
@@ -189,24 +190,25 @@ impl Compiler<'_> {
         }
     }
 
-    /// What a product of many tokens reads: `x` as it is, or rounded to eight bits, and whether it is.
-    pub(super) fn input_of(&mut self, x: BufId, format: Format, cols: usize) -> (Slot, bool) {
+    /// What a product of many tokens reads, `x` as it is or packed, and what it is computed in.
+    pub(super) fn input_of(&mut self, x: BufId, format: Format, cols: usize) -> (Slot, Arithmetic) {
+        let arithmetic = self.target.arithmetic;
         // The logits are chosen from: they stay exact.
-        let int8 = self.target.int8 && !self.tail && format.is_integer() && cols.is_multiple_of(32);
-        if !int8 {
-            return (Slot::Buffer(x), false);
+        if arithmetic == Arithmetic::F32 || self.tail || !arithmetic.takes(format, cols) {
+            return (Slot::Buffer(x), Arithmetic::F32);
         }
         if self.packed != Some(x) {
-            let blocks = self.width(x) / 32;
-            let bytes = blocks * 48 * self.program.max_tokens;
+            let blocks = self.width(x) / PACKED_BLOCK;
+            let bytes = arithmetic.row_bytes(self.width(x)) * self.program.max_tokens;
             self.program.packed_bytes = self.program.packed_bytes.max(bytes);
-            let params = Params::new().u(blocks * 8).u(0);
+            let params = Params::new().u(self.width(x) / 4).u(0);
             let slots = vec![Slot::Buffer(x), Slot::Packed];
-            let grid = self.per_row(Kernel::PackInt8, blocks);
-            self.push(Kernel::PackInt8, params, slots, grid, When::Always);
+            let kernel = Kernel::Pack { arithmetic };
+            let grid = self.per_row(kernel, blocks);
+            self.push(kernel, params, slots, grid, When::Always);
             self.packed = Some(x);
         }
-        (Slot::Packed, true)
+        (Slot::Packed, arithmetic)
     }
 
     pub(super) fn project(&mut self, node: &Node) -> Result<()> {

@@ -27,7 +27,7 @@ fn compiled(name: &str, max_binding: u64) -> (Plan, Program, Layout) {
         tiled: true,
         subgroup: Some(32),
         large_from: None,
-        int8: true,
+        arithmetic: Arithmetic::Int8,
         max_chunk: 64,
         n_ctx: 128,
     };

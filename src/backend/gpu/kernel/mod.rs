@@ -9,7 +9,7 @@ mod source;
 pub use super::format::Format;
 use crate::backend::KvType;
 use crate::model::{Activation, Gating, NormKind, Pairing, RelativeBuckets};
-pub use shape::{RowShape, Tile};
+pub use shape::{Arithmetic, PACKED_BLOCK, RowShape, Tile};
 
 /// Most tokens in a chunk.
 pub const MAX_TOKENS: usize = 64;
@@ -108,7 +108,9 @@ pub enum Kernel {
         tile: Tile,
         bias: bool,
     },
-    PackInt8,
+    Pack {
+        arithmetic: Arithmetic,
+    },
     MoeMatVec {
         format: Format,
         shape: RowShape,
@@ -225,7 +227,7 @@ impl Kernel {
             | Self::LastRow
             | Self::Pool
             | Self::ArgMax
-            | Self::PackInt8
+            | Self::Pack { .. }
             | Self::MoeGroup
             | Self::TopK { .. } => &[Read, Write],
             Self::ArgMaxJoin | Self::Sample { .. } => &[Read],
@@ -245,9 +247,12 @@ impl Kernel {
         }
     }
 
-    /// Whether it computes with activations of eight bits.
-    pub fn is_int8(&self) -> bool {
-        matches!(self, Self::MatMul { tile, .. } if tile.int8)
+    /// What it multiplies in.
+    pub fn arithmetic(&self) -> Arithmetic {
+        match self {
+            Self::MatMul { tile, .. } => tile.arithmetic,
+            _ => Arithmetic::F32,
+        }
     }
 
     /// Name for messages: that of the file.
@@ -255,9 +260,12 @@ impl Kernel {
         match self {
             Self::Embed { .. } => "embed",
             Self::MatVec { .. } => "matvec",
-            Self::MatMul { tile, .. } if tile.int8 => "matmul_int8",
-            Self::MatMul { .. } => "matmul",
-            Self::PackInt8 => "pack_int8",
+            Self::MatMul { tile, .. } => match tile.arithmetic {
+                Arithmetic::F32 => "matmul",
+                Arithmetic::F16 => "matmul in f16",
+                Arithmetic::Int8 => "matmul in int8",
+            },
+            Self::Pack { .. } => "pack",
             Self::MoeGroup => "moe_group",
             Self::MoeMatVec { .. } => "moe_matvec",
             Self::MoeRoute { .. } => "moe_route",
@@ -317,10 +325,10 @@ impl Kernel {
             Self::PositionScale,
             Self::MoeGroup,
             Self::MoeSum,
-            Self::PackInt8,
             Self::ArgMax,
             Self::ArgMaxJoin,
         ];
+        all.extend(Arithmetic::PACKED.map(|arithmetic| Self::Pack { arithmetic }));
         Format::all()
             .into_iter()
             .for_each(|format| all.extend(Self::all_of(format)));

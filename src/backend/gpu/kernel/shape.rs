@@ -1,5 +1,7 @@
 //! How the work of a product is cut: chosen by the shapes of its matrices, so that the smallest fill a large GPU too.
 
+use serde::{Deserialize, Serialize};
+
 use super::super::format::{Format, Plane};
 
 /// Invocations that a large GPU wants to have under way, to hide how far away its memory is.
@@ -58,6 +60,40 @@ impl RowShape {
     }
 }
 
+/// What products of many tokens are computed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum Arithmetic {
+    /// As everything else.
+    #[default]
+    F32,
+    /// Halves, for a few columns; weights are the integers that they are. Needs `shader-f16`.
+    F16,
+    /// Bytes: activations are rounded to them.
+    Int8,
+}
+
+impl Arithmetic {
+    /// Those that need activations in a form of their own, the more exact ones first.
+    pub const PACKED: [Self; 2] = [Self::F16, Self::Int8];
+
+    /// Whether rows of `cols` weights can be multiplied so.
+    pub fn takes(self, format: Format, cols: usize) -> bool {
+        self == Self::F32 || (format.is_integer() && cols.is_multiple_of(PACKED_BLOCK))
+    }
+
+    /// Bytes of a row of `cols` activations: packed ones have a vector of factors beside each block.
+    pub fn row_bytes(self, cols: usize) -> usize {
+        match self {
+            Self::F32 => cols * 4,
+            Self::F16 => cols / PACKED_BLOCK * (PACKED_BLOCK * 2 + 16),
+            Self::Int8 => cols / PACKED_BLOCK * (PACKED_BLOCK + 16),
+        }
+    }
+}
+
+/// Activations that share a factor when they are packed.
+pub const PACKED_BLOCK: usize = 32;
+
 /// How matrix times matrix is cut, and in what it computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tile {
@@ -65,8 +101,8 @@ pub struct Tile {
     pub size: usize,
     /// Whether its rows are those of an expert, for the tokens that have chosen it.
     pub experts: bool,
-    /// Whether activations are rounded to eight bits.
-    pub int8: bool,
+    /// What it computes in.
+    pub arithmetic: Arithmetic,
 }
 
 /// Workgroups below which a large GPU is not filled.
@@ -93,7 +129,7 @@ impl Tile {
     /// Every tile of a format.
     pub fn all(format: Format) -> Vec<Self> {
         let mut all = Vec::new();
-        for int8 in [false, true] {
+        for arithmetic in [Arithmetic::F32, Arithmetic::F16, Arithmetic::Int8] {
             for (size, experts) in [
                 (Self::LARGE, false),
                 (Self::SMALL, false),
@@ -102,11 +138,11 @@ impl Tile {
                 all.push(Self {
                     size,
                     experts,
-                    int8,
+                    arithmetic,
                 });
             }
         }
-        all.retain(|tile| !tile.int8 || format.is_integer());
+        all.retain(|tile| tile.arithmetic.takes(format, PACKED_BLOCK));
         all
     }
 }

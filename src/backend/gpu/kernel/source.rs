@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::super::format::{Format, Plane, Scale};
 use super::{
-    Dialect, Epilogue, Kernel, MAX_EXPERTS, MAX_HEAD, MAX_TOKENS, Reduce, ScoreExtra, Tile,
+    Arithmetic, Dialect, Epilogue, Kernel, MAX_EXPERTS, MAX_HEAD, MAX_TOKENS, Reduce, ScoreExtra,
+    Tile,
 };
 use crate::backend::KvType;
 use crate::model::{Activation, NormKind, Pairing, RelativeBuckets};
@@ -20,9 +21,11 @@ impl Kernel {
         match self {
             Self::Embed { .. } => shader!("kernels/embed.wgsl"),
             Self::MatVec { .. } => shader!("kernels/matvec.wgsl"),
-            Self::MatMul { tile, .. } if tile.int8 => shader!("kernels/matmul_int8.wgsl"),
-            Self::MatMul { .. } => shader!("kernels/matmul.wgsl"),
-            Self::PackInt8 => shader!("kernels/pack_int8.wgsl"),
+            Self::MatMul { tile, .. } if tile.arithmetic == Arithmetic::F32 => {
+                shader!("kernels/matmul.wgsl")
+            }
+            Self::MatMul { .. } => shader!("kernels/matmul_packed.wgsl"),
+            Self::Pack { .. } => shader!("kernels/pack.wgsl"),
             Self::MoeGroup => shader!("kernels/moe_group.wgsl"),
             Self::MoeMatVec { .. } => shader!("kernels/moe_matvec.wgsl"),
             Self::MoeRoute { .. } => shader!("kernels/moe_route.wgsl"),
@@ -96,6 +99,11 @@ impl Kernel {
                 list.format(format);
                 list.number("TILE", tile.size);
                 list.number("SIDE", tile.side());
+                let center = match tile.arithmetic {
+                    Arithmetic::F16 => format.center(),
+                    Arithmetic::F32 | Arithmetic::Int8 => 0,
+                };
+                list.set("CENTER", format_args!("{center}.0"));
                 list.flag("HAS_BIAS", bias);
             }
             Self::MoeGroup => {
@@ -178,6 +186,11 @@ impl Kernel {
                 } else {
                     shader!("lib/tile_tokens.wgsl")
                 });
+                match tile.arithmetic {
+                    Arithmetic::F32 => {}
+                    Arithmetic::F16 => modules.push(shader!("lib/words_f16.wgsl")),
+                    Arithmetic::Int8 => modules.push(shader!("lib/words_int8.wgsl")),
+                }
                 modules
             }
             Self::MoeMatVec { format, .. } => {
@@ -190,6 +203,10 @@ impl Kernel {
                 modules.extend([shader!("lib/rows.wgsl"), shader!("lib/activation.wgsl")]);
                 modules
             }
+            Self::Pack {
+                arithmetic: Arithmetic::F16,
+            } => vec![shader!("lib/pack_f16.wgsl")],
+            Self::Pack { .. } => vec![shader!("lib/pack_int8.wgsl")],
             Self::Rope { .. } => vec![shader!("lib/rotary.wgsl")],
             Self::Heads { kv, .. } => vec![shader!("lib/rotary.wgsl"), kv_module(kv)],
             Self::StoreKv { kv } => vec![kv_module(kv)],
@@ -212,6 +229,9 @@ impl Kernel {
         let mut text = String::new();
         if subgroups && dialect == Dialect::Browser {
             text.push_str("enable subgroups;\n");
+        }
+        if self.arithmetic() == Arithmetic::F16 {
+            text.push_str("enable f16;\n");
         }
         text.push_str(&self.constants().0);
         let access = if self.writes_state() {

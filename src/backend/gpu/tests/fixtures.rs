@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::super::kernel::Arithmetic;
 use super::*;
 use crate::backend::pool;
 use crate::model::Pooling;
@@ -56,17 +57,23 @@ fn run(gpu: &mut GpuBackend, tokens: &[u32], size: usize) -> Vec<f32> {
 
 /// The longest sequence in chunks and a short one token by token.
 fn check_causal(kv: KvType, limit: f64, restrictions: Restrictions, single: usize) {
-    let Some(device) = open(restrictions) else {
-        return;
+    let has = |device: &Gpu| restrictions.arithmetic.is_none_or(|a| device.has(a));
+    let Some(device) = open(restrictions).filter(has) else {
+        return println!("skipped");
     };
     let fixtures = expected("causal");
     assert!(fixtures.len() >= 40, "only {} fixtures", fixtures.len());
-    for (name, expected) in fixtures {
+    let arithmetic = restrictions.arithmetic;
+    let concerned = |name: &str| arithmetic.is_none() || name.contains("-q-");
+    for (name, expected) in fixtures.into_iter().filter(|(name, _)| concerned(name)) {
         let long = expected.get("long_context").filter(|long| long.is_object());
         for expected in [Some(&expected), long].into_iter().flatten() {
             let n_ctx = expected["n_ctx"].as_u64().unwrap() as usize;
             let model = Model::with_context(&name, n_ctx);
             let mut gpu = model.gpu(&device, model.plan.clone(), kv, restrictions);
+            if let Some(arithmetic) = arithmetic {
+                block_on(gpu.set_arithmetic(arithmetic)).unwrap();
+            }
             let mut worst = 0.0f64;
             for sequence in expected["sequences"].as_array().unwrap() {
                 let prompt = tokens(&sequence["tokens"]);
@@ -98,6 +105,15 @@ fn causal_models_with_f32_cache() {
 #[test]
 fn causal_models_with_f16_cache_and_default_limits() {
     check_causal(KvType::F16, F16_LIMIT, PLAIN, 7);
+}
+
+#[test]
+fn quantized_models_in_halves() {
+    let restrictions = Restrictions {
+        arithmetic: Some(Arithmetic::F16),
+        ..FREE
+    };
+    check_causal(KvType::F16, F16_LIMIT, restrictions, 0);
 }
 
 #[test]

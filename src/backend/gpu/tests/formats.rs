@@ -1,5 +1,8 @@
 //! Every type of weight: rows looked up, times one vector and times many, against f64 over the dequantized weights.
 
+use std::ops::Range;
+
+use super::super::kernel::Arithmetic;
 use super::super::tap::List;
 use super::*;
 use crate::model::{BufId, IdSource, KvSpec, Op, Step, WeightSpec};
@@ -99,59 +102,94 @@ fn widths(dtype: DType) -> &'static [usize] {
     }
 }
 
-/// Products with activations of eight bits, in tiles of both sizes.
-fn int8_products(dtypes: &[DType]) {
-    let Some(device) = open(FREE).filter(|device| device.has_int8) else {
-        return;
+/// Error of products with these rows in less than f32, the larger one of tiles of both sizes.
+fn packed_error(device: &Gpu, arithmetic: Arithmetic, dtype: DType, x: &[f32]) -> f64 {
+    let cols = x.len() / ROWS;
+    let (bytes, exact) = matrix(dtype, cols);
+    let weights = [
+        (DType::F32, bytemuck::cast_slice(x)),
+        (dtype, bytes.as_slice()),
+    ];
+    // Every row of the product is wanted, before any is left out.
+    let mut plan = plan(cols, true);
+    let product = plan.steps.remove(2);
+    plan.steps.insert(1, product);
+    plan.steps[1].op = Op::MatMul {
+        x: BufId(0),
+        weight: WeightId(1),
+        bias: None,
+        out: BufId(3),
     };
-    for dtype in dtypes.iter().copied() {
-        let cols = 512;
-        let (bytes, exact) = matrix(dtype, cols);
-        let x = values(ROWS * cols, 3);
-        let weights = [
-            (DType::F32, bytemuck::cast_slice(&x)),
-            (dtype, bytes.as_slice()),
-        ];
-        // Every row of the product is wanted, before any is left out.
-        let mut plan = plan(cols, true);
-        let product = plan.steps.remove(2);
-        plan.steps.insert(1, product);
-        plan.steps[1].op = Op::MatMul {
-            x: BufId(0),
-            weight: WeightId(1),
-            bias: None,
-            out: BufId(3),
-        };
-        plan.steps[2].op = Op::LastRow {
-            x: BufId(3),
-            out: BufId(2),
-        };
-        plan.buffers.push(ROWS);
-        let mut gpu = loaded(&device, plan, &weights);
-        block_on(gpu.set_int8(true)).unwrap();
-        for count in [2, 70] {
-            let ids: Vec<u32> = (0..count).map(|i| (i * 31 + 5) % ROWS as u32).collect();
-            let mut cache = gpu.new_cache(128);
-            let tapped = gpu.tap(&mut cache, List::Plain, &ids, |_| true, |step| step == 1);
-            let taps = block_on(tapped).unwrap();
-            assert!(taps[0].kernels.iter().any(|kernel| gpu.is_int8(*kernel)));
-            let want = products(&ids, &x, &exact, cols);
-            let error = rel_l2(&taps[0].outputs[0].1, &want);
-            // Rounding to one of 255 steps gives about half of this.
-            assert!(error < 1e-2, "{dtype}, {count} tokens: {error:.1e}");
-            assert!(error > 1e-5, "{dtype}: nothing was rounded");
-        }
+    plan.steps[2].op = Op::LastRow {
+        x: BufId(3),
+        out: BufId(2),
+    };
+    plan.buffers.push(ROWS);
+    let mut gpu = loaded(device, plan, &weights);
+    block_on(gpu.set_arithmetic(arithmetic)).unwrap();
+    let error = |count| {
+        let ids: Vec<u32> = (0..count).map(|i| (i * 31 + 5) % ROWS as u32).collect();
+        let mut cache = gpu.new_cache(128);
+        let tapped = gpu.tap(&mut cache, List::Plain, &ids, |_| true, |step| step == 1);
+        let taps = block_on(tapped).unwrap();
+        let mut kernels = taps[0].kernels.iter();
+        assert!(kernels.any(|kernel| gpu.arithmetic_of(*kernel) == arithmetic));
+        rel_l2(&taps[0].outputs[0].1, &products(&ids, x, &exact, cols))
+    };
+    [2, 70].map(error).into_iter().fold(0.0, f64::max)
+}
+
+/// Every quantized type; errors between these limits are those of the rounding.
+fn packed_products(arithmetic: Arithmetic, limits: Range<f64>) {
+    let Some(device) = open(FREE).filter(|device| device.has(arithmetic)) else {
+        return println!("skipped: no {arithmetic:?}");
+    };
+    let x = values(ROWS * 512, 3);
+    let quantized = DType::ALL.iter().filter(|dtype| dtype.is_quantized());
+    for dtype in quantized.copied() {
+        let error = packed_error(&device, arithmetic, dtype, &x);
+        assert!(limits.contains(&error), "{dtype}: {error:.1e}");
     }
 }
 
 #[test]
 fn every_integer_type_with_activations_of_eight_bits() {
-    let quantized: Vec<DType> = DType::ALL
-        .iter()
-        .copied()
-        .filter(|dtype| dtype.is_quantized())
-        .collect();
-    int8_products(&quantized);
+    // Rounding to one of 255 steps gives about half of this.
+    packed_products(Arithmetic::Int8, 1e-5..1e-2);
+}
+
+#[test]
+fn every_integer_type_in_halves() {
+    packed_products(Arithmetic::F16, 1e-5..1e-3);
+}
+
+#[test]
+fn halves_hold_any_activations() {
+    let Some(device) = open(FREE).filter(|device| device.has(Arithmetic::F16)) else {
+        return println!("skipped: no f16");
+    };
+    let spread = |i: usize| (i * 7919 % 61) as f32 - 30.0;
+    // Alike ones make products that are far smaller than what they are sums of.
+    type Case = (&'static str, fn(f32, f32) -> f32, f64);
+    let cases: [Case; 5] = [
+        ("large", |value, _| value * 1e30, 2e-3),
+        ("small", |value, _| value * 1e-30, 2e-3),
+        (
+            "a few large ones",
+            |value, spread| value * if spread > 29.0 { 1e4 } else { 1.0 },
+            2e-3,
+        ),
+        ("of every size", |value, spread| value * spread.exp(), 2e-3),
+        ("all alike", |_, _| 3.998, 3e-2),
+    ];
+    for (name, change, limit) in cases {
+        let x = values(ROWS * 512, 3).into_iter().enumerate();
+        let x: Vec<f32> = x.map(|(i, x)| change(x, spread(i))).collect();
+        for dtype in [DType::Q8_0, DType::Q5_K] {
+            let error = packed_error(&device, Arithmetic::F16, dtype, &x);
+            assert!(error < limit, "{name}, {dtype}: {error:.1e}");
+        }
+    }
 }
 
 fn check(restrictions: Restrictions, counts: &[usize]) {

@@ -126,7 +126,7 @@ const FREE: Restrictions = Restrictions {
     untiled: false,
     memory: None,
     large_from: Some(40),
-    int8: None,
+    arithmetic: None,
     software: super::Software::Take,
     sabotage: None,
 };

@@ -1,5 +1,6 @@
 //! The choice that is made by the clock.
 
+use super::super::kernel::Arithmetic;
 use super::*;
 
 #[test]
@@ -20,9 +21,13 @@ fn timing_a_chunk_changes_nothing() {
         let mut gpu = model.gpu(&gpu, model.plan.clone(), KvType::F16, FREE);
         let before = logits(&mut gpu);
         assert!(before.iter().all(|logit| logit.is_finite()));
-        let chosen = block_on(gpu.prefers_int8()).unwrap();
-        println!("{name}: {chosen}");
-        assert!(!gpu.int8(), "choosing is the caller's");
+        let chosen = block_on(gpu.preferred_arithmetic()).unwrap();
+        println!("{name}: {chosen:?}");
+        assert_eq!(
+            gpu.arithmetic(),
+            Arithmetic::F32,
+            "choosing is the caller's"
+        );
         assert_eq!(logits(&mut gpu), before);
     }
 }
