@@ -246,6 +246,17 @@ fn phi3_control_tokens_swallow_whitespace() {
 }
 
 #[test]
+fn html_of_gemma_does_not_end_an_answer() {
+    let ends = |plain: &[&str]| {
+        let file = small_vocabulary(plain).string("tokenizer.ggml.model", "gpt2");
+        let tokenizer = Tokenizer::from_gguf(&file.metadata(), None).unwrap();
+        tokenizer.is_end_of_generation(1)
+    };
+    assert!(ends(&["a", "</s>"]));
+    assert!(!ends(&["a", "</s>", "<start_of_turn>"]));
+}
+
+#[test]
 fn old_files_without_a_name_are_read_by_their_architecture() {
     let file = |architecture| {
         let file = small_vocabulary(&["1", "11"]).string("tokenizer.ggml.model", "gpt2");

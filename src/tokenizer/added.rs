@@ -14,6 +14,9 @@ pub(super) struct AddedTokens {
     strip_after: bool,
 }
 
+/// Control tokens to which it never does.
+const NEVER_STRIPPING: [&str; 2] = ["<s>", "<|endoftext|>"];
+
 /// A part of a text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Part<'t> {
@@ -54,8 +57,11 @@ impl AddedTokens {
                         parts.push(Part::Text(&text[gap..at]));
                     }
                     parts.push(Part::Token(id));
+                    let token = &text[at..at + length];
                     at += length;
-                    if self.strip_after && vocab.kind(id) == TokenKind::Control {
+                    let strips =
+                        vocab.kind(id) == TokenKind::Control && !NEVER_STRIPPING.contains(&token);
+                    if self.strip_after && strips {
                         at = text.len() - text[at..].trim_start().len();
                     }
                     gap = at;

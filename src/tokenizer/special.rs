@@ -77,8 +77,14 @@ impl SpecialTokens {
         };
         let known = [special.eos, id("eot")?, id("eom")?];
         special.ends.extend(known.into_iter().flatten());
+        // Gemma's vocabulary has HTML in it: there `</s>` is text like any other.
+        let turns = ["<start_of_turn>", "<turn|>"];
+        let html = turns.iter().any(|name| vocab.id(name).is_some());
+        let is_text = |id: &u32| html && vocab.text(*id) == Some("</s>");
         let named = END_NAMES.iter().filter_map(|name| vocab.id(name));
-        special.ends.extend(named.filter(|_| !is_bert));
+        special
+            .ends
+            .extend(named.filter(|id| !is_bert && !is_text(id)));
         // gpt-oss ends a part of its answer with `<|end|>` and goes on.
         let harmony = ["<|return|>", "<|call|>"]
             .iter()
@@ -119,7 +125,8 @@ pub(super) fn pre_tokenizer_name<'m>(metadata: &'m Metadata, vocab: &Vocab, kind
     }
 }
 
-/// Phi-3's control tokens swallow the whitespace after them; the file cannot say so.
+/// Phi-3's control tokens swallow the whitespace after them, but for those of the Llama tokenizer that it is made from; the
+/// file cannot say so.
 pub(super) fn strips_after_tokens(metadata: &Metadata) -> Result<bool> {
     let name = metadata
         .opt_str("general.name")?
