@@ -22,6 +22,8 @@ struct Context<'a> {
 struct Suite {
     name: &'static str,
     title: &'static str,
+    /// Whether it works on what the suite `build` makes.
+    on_build: bool,
     run: fn(&Context) -> Result<Outcome>,
 }
 
@@ -31,7 +33,7 @@ struct Report {
     seconds: f64,
 }
 
-/// Runs the named suites, or all; true when nothing failed.
+/// Runs the named suites and the build that they need, or all; true when nothing failed.
 pub fn run(project: &Project, names: &[String]) -> Result<bool> {
     for name in names {
         if !suites::ALL.iter().any(|suite| suite.name == name) {
@@ -50,8 +52,12 @@ pub fn run(project: &Project, names: &[String]) -> Result<bool> {
         tools: &tools,
     };
     let mut reports = Vec::new();
+    let named = |suite: &Suite| names.is_empty() || names.iter().any(|name| name == suite.name);
+    let builds = suites::ALL
+        .iter()
+        .any(|suite| suite.on_build && named(suite));
     for suite in &suites::ALL {
-        if names.is_empty() || names.iter().any(|name| name == suite.name) {
+        if named(suite) || (builds && suite.name == suites::BUILD) {
             reports.push(suite.report(&context));
         }
     }

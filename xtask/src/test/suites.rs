@@ -11,65 +11,80 @@ use crate::build::{self, Effort};
 use crate::conformance::{self, Backend};
 use crate::serve::{self, Site};
 
+/// The suite that makes what a browser runs.
+pub const BUILD: &str = "build";
+
 pub const ALL: [Suite; 12] = [
     Suite {
         name: "format",
         title: "Formatting (rustfmt, Prettier)",
+        on_build: false,
         run: format,
     },
     Suite {
         name: "clippy",
         title: "Lints (clippy, host and wasm)",
+        on_build: false,
         run: clippy,
     },
     Suite {
         name: "rust",
         title: "Rust tests",
+        on_build: false,
         run: rust,
     },
     Suite {
-        name: "build",
+        name: BUILD,
         title: "Build (wasm, npm package, page)",
+        on_build: false,
         run: build,
     },
     Suite {
         name: "kernels",
         title: "Kernels as wasm",
+        on_build: false,
         run: kernels,
     },
     Suite {
         name: "conformance",
         title: "Known answers, on the host",
+        on_build: false,
         run: conformance_on_host,
     },
     Suite {
         name: "conformance-browser",
         title: "Known answers, in the browser",
+        on_build: true,
         run: conformance_in_browser,
     },
     Suite {
         name: "conformance-gpu",
         title: "Known answers, on WebGPU in the browser",
+        on_build: true,
         run: conformance_on_gpu,
     },
     Suite {
         name: "types",
         title: "TypeScript, strict",
+        on_build: true,
         run: types,
     },
     Suite {
         name: "ts",
         title: "TypeScript tests",
+        on_build: true,
         run: typescript,
     },
     Suite {
         name: "e2e",
         title: "The page, end to end in the browser",
+        on_build: true,
         run: end_to_end,
     },
     Suite {
         name: "size",
         title: "Size of the download",
+        on_build: true,
         run: size,
     },
 ];
