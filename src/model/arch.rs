@@ -76,6 +76,8 @@ pub struct Architecture {
     pub ntk_alpha: bool,
     /// Reads a text as a whole, in both directions, and gives an embedding.
     pub encoder: bool,
+    /// `use_parallel_residual` true means that the feed-forward network runs beside attention, on the layer's input.
+    pub parallel_switch: bool,
     /// Has an encoder (tensors `enc.…`) and, beside it or not, a decoder (`dec.…`).
     pub encoder_decoder: bool,
     /// Queries and keys are normalised after their rotation rather than before.
@@ -120,6 +122,7 @@ const LLAMA: Architecture = Architecture {
     ntk_alpha: false,
     encoder: false,
     encoder_decoder: false,
+    parallel_switch: false,
     qk_norm_after_rope: false,
     scales: Scales::One,
     recurrent: Mixer::Attention,
@@ -154,6 +157,21 @@ const GEMMA2: Architecture = Architecture {
     final_softcap: Some(30.0),
     wide_scale_at_layers: Some(46),
     ..LLAMA
+};
+
+const GPT2: Architecture = Architecture {
+    name: "gpt2",
+    norm: NormKind::Layer,
+    activation: Activation::GeluTanh,
+    rope: None,
+    ..LLAMA
+};
+
+const PHI2: Architecture = Architecture {
+    name: "phi2",
+    norm: NormKind::Layer,
+    activation: Activation::GeluTanh,
+    ..QWEN2
 };
 
 const GRANITE: Architecture = Architecture {
@@ -213,6 +231,23 @@ const ARCHITECTURES: &[Architecture] = &[
         name: "qwen3",
         ..QWEN2
     },
+    // The text of the models with images: where there is none, all sections of their positions are the same.
+    Architecture {
+        name: "qwen2vl",
+        ..QWEN2
+    },
+    Architecture {
+        name: "qwen3vl",
+        ..QWEN2
+    },
+    Architecture {
+        name: "gemma",
+        window: WindowPattern::Never,
+        attention_softcap: None,
+        final_softcap: None,
+        wide_scale_at_layers: None,
+        ..GEMMA2
+    },
     GEMMA2,
     GEMMA3,
     Architecture {
@@ -235,18 +270,28 @@ const ARCHITECTURES: &[Architecture] = &[
         name: "phi3",
         ..QWEN2
     },
+    PHI2,
     Architecture {
-        name: "gpt2",
-        norm: NormKind::Layer,
-        activation: Activation::GeluTanh,
-        rope: None,
-        ..LLAMA
+        name: "gptneox",
+        parallel_switch: true,
+        ..PHI2
+    },
+    GPT2,
+    Architecture {
+        name: "starcoder",
+        ..GPT2
     },
     Architecture {
         name: "starcoder2",
-        norm: NormKind::Layer,
-        activation: Activation::GeluTanh,
+        ..PHI2
+    },
+    Architecture {
+        name: "openelm",
         ..QWEN2
+    },
+    Architecture {
+        name: "internlm2",
+        ..LLAMA
     },
     Architecture {
         name: "smollm3",
@@ -280,6 +325,10 @@ const ARCHITECTURES: &[Architecture] = &[
         name: "olmo2",
         window: WindowPattern::AllButEvery(4, 0),
         local_rope: LocalRope::Unscaled(None),
+        ..QWEN2
+    },
+    Architecture {
+        name: "exaone",
         ..QWEN2
     },
     Architecture {
@@ -325,6 +374,11 @@ const ARCHITECTURES: &[Architecture] = &[
         ..QWEN2
     },
     BERT,
+    Architecture {
+        name: "eurobert",
+        encoder: true,
+        ..QWEN2
+    },
     Architecture {
         name: "nomic-bert",
         activation: Activation::Silu,

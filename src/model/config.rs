@@ -138,6 +138,8 @@ pub struct ModelConfig {
     pub scales: StreamScales,
     /// Which positions a position sees.
     pub mask: Mask,
+    /// Whether attention and the feed-forward network, each with a norm, both read the layer's input.
+    pub parallel: bool,
     /// How a text becomes one vector, where the model gives embeddings or scores instead of logits.
     pub pooling: Option<Pooling>,
     /// Feed-forward activation.

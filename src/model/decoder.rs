@@ -79,10 +79,11 @@ impl Builder<'_> {
         );
     }
 
-    /// Pre-norm, attention or a recurrent block, optional post-norm, residual. Returns the normalised input.
+    /// Pre-norm, attention or a recurrent block, optional post-norm, residual. Returns what a feed-forward network beside
+    /// it reads: the normalised input.
     fn mixer_block(&mut self, i: usize, layer: &LayerConfig, x: BufId) -> Result<BufId> {
         let d = self.config.d_model;
-        let input = self.pre_norm(i, "attn_norm", x)?;
+        let mut input = self.pre_norm(i, "attn_norm", x)?;
         let out = self.scratch("block", d);
         match layer.mixer {
             Mixer::Attention => self.attention(i, layer, input, out)?,
@@ -95,6 +96,9 @@ impl Builder<'_> {
         }
         if self.config.arch.ffn_norm != "post_attention_norm" {
             self.optional_norm(i, "post_attention_norm", "attn_post_norm", out)?;
+        }
+        if self.config.parallel {
+            input = self.pre_norm(i, self.config.arch.ffn_norm, x)?;
         }
         self.add_residual(&format!("ffn_inp-{i}"), x, out);
         self.optional_norm(i, "attn_output_norm", "attn_out_norm", x)?;

@@ -8,7 +8,7 @@ use crate::{Error, Result};
 impl Builder<'_> {
     /// Pre-norm, dense network or experts, optional post-norm, residual.
     ///
-    /// Without a norm of its own the network runs beside the mixer, on the mixer's normalised input (`mixer_input`; in
+    /// Without a norm of its own, or where the family wants that, the network runs beside the mixer, on `mixer_input` (in
     /// post-norm models that is `x`, which by now has the mixer's output in it).
     pub(super) fn feed_forward_block(
         &mut self,
@@ -17,8 +17,12 @@ impl Builder<'_> {
         mixer_input: BufId,
         x: BufId,
     ) -> Result<()> {
-        let arch = self.config.arch;
-        let normed = self.pre_norm(i, arch.ffn_norm, x)?;
+        let config = self.config;
+        let normed = if config.parallel {
+            x
+        } else {
+            self.pre_norm(i, config.arch.ffn_norm, x)?
+        };
         let input = if normed == x { mixer_input } else { normed };
         let out = self.scratch("block", self.config.d_model);
         if self.has(&format!("blk.{i}.ffn_gate_inp.weight")) {

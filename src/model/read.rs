@@ -74,6 +74,8 @@ impl ModelConfig {
                 .opt_count("embedding_length_per_layer_input", MAX_WIDTH)?
                 .filter(|width| *width > 0),
             experts: read_experts(&keys, arch)?,
+            parallel: arch.parallel_switch
+                && meta.opt_bool(&keys.full("use_parallel_residual"))? != Some(false),
             mask: read_mask(&keys, arch)?,
             pooling: read_pooling(&keys, arch)?,
             activation: read_activation(&keys, arch)?,

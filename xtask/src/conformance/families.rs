@@ -22,7 +22,7 @@ const fn family(
     }
 }
 
-pub const FAMILIES: [Family; 34] = [
+pub const FAMILIES: [Family; 40] = [
     family(
         "`llama`",
         "Llama 2 and 3, Mistral, SmolLM 2, TinyLlama, Falcon 3",
@@ -59,6 +59,11 @@ pub const FAMILIES: [Family; 34] = [
         "Qwen 3 Embedding, Qwen 3 Reranker",
         &["qwen3-embedding", "qwen3-rerank"],
     ),
+    family(
+        "`qwen2vl`, `qwen3vl`",
+        "Qwen 2 VL, 2.5 VL and 3 VL, text only",
+        &["qwen2vl", "qwen3vl"],
+    ),
     family("`qwen35`", "Qwen 3.5 (gated delta net)", &["qwen35"]),
     family(
         "`qwen2moe`, `qwen3moe`",
@@ -70,6 +75,7 @@ pub const FAMILIES: [Family; 34] = [
         "the same, quantized",
         &["qwen3moe-q-Q4_0"],
     ),
+    family("`gemma`", "Gemma 1", &["gemma"]),
     family(
         "`gemma2`, `gemma3`",
         "Gemma 2, Gemma 3",
@@ -91,8 +97,19 @@ pub const FAMILIES: [Family; 34] = [
         "Phi 3, Phi 3.5, Phi 4 mini",
         &["phi3", "phi3-longrope"],
     ),
+    family(
+        "`phi2`, `gptneox`",
+        "Phi 1, 1.5 and 2; Pythia and other GPT-NeoX",
+        &["phi2", "gptneox"],
+    ),
     family("`gpt2`", "GPT-2", &["gpt2"]),
-    family("`starcoder2`", "StarCoder 2", &["starcoder2"]),
+    family(
+        "`starcoder`, `starcoder2`",
+        "StarCoder 1 and 2",
+        &["starcoder", "starcoder2"],
+    ),
+    family("`openelm`", "OpenELM", &["openelm"]),
+    family("`internlm2`", "InternLM 2", &["internlm2"]),
     family(
         "`lfm2`, `lfm2moe`",
         "LFM 2, with experts too",
@@ -116,7 +133,11 @@ pub const FAMILIES: [Family; 34] = [
         &["mistral3"],
     ),
     family("`minicpm`", "MiniCPM 1 and 2", &["minicpm"]),
-    family("`exaone4`", "EXAONE 4", &["exaone4"]),
+    family(
+        "`exaone`, `exaone4`",
+        "EXAONE 3 to 4",
+        &["exaone", "exaone4"],
+    ),
     family("`ernie4_5`", "ERNIE 4.5 (dense)", &["ernie4_5"]),
     family("`hunyuan-dense`", "Hunyuan (dense)", &["hunyuan-dense"]),
     family(
@@ -135,6 +156,7 @@ pub const FAMILIES: [Family; 34] = [
         "MiniLM, BGE, E5, … and rerankers",
         &["bert", "bert-rank"],
     ),
+    family("`eurobert`", "EuroBERT", &["eurobert"]),
     family(
         "`nomic-bert`, `nomic-bert-moe`",
         "Nomic Embed 1.5 and 2",
