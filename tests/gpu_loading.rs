@@ -4,15 +4,18 @@
 #![cfg(feature = "webgpu")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::cell::RefCell;
 use std::path::Path;
+use std::rc::Rc;
 
 use inkling::Error;
 use inkling::backend::Backend;
 use inkling::backend::gpu::Software;
 use inkling::engine::{
-    BackendChoice, Engine, LoadOptions, LoadPhase, LoadProgress, MemorySource, check_room,
-    read_header,
+    BackendChoice, CompletionRequest, Engine, FinishReason, Generation, GenerationEvent,
+    LoadOptions, LoadPhase, LoadProgress, MemorySource, check_room, read_header,
 };
+use inkling::sampling::SamplingParams;
 use pollster::block_on;
 
 fn fixture(name: &str) -> MemorySource {
@@ -130,4 +133,76 @@ fn every_call_survives_a_lost_device() {
         assert!(engine.info().backend.starts_with("cpu"), "{name}");
         assert_eq!(again.len(), want.len());
     }
+}
+
+#[test]
+fn a_recovery_tells_how_far_it_is_and_may_be_given_up() {
+    let Some(engine) = load("llama-gqa", &on(BackendChoice::Gpu), |_| true) else {
+        return;
+    };
+    let mut engine = engine.unwrap();
+    let request = CompletionRequest {
+        prompt_tokens: Some(vec![3, 5, 7]),
+        sampling: SamplingParams {
+            temperature: 0.0,
+            max_tokens: Some(40),
+            ignore_eos: true,
+            ..SamplingParams::default()
+        },
+        ..CompletionRequest::default()
+    };
+    let step = |engine: &mut Engine, generation: &mut Generation| {
+        block_on(generation.step(engine)).unwrap()
+    };
+    let mut generation = engine.start_completion(&request).unwrap();
+    let mut tokens = 0;
+    while tokens < 3 {
+        let event = step(&mut engine, &mut generation);
+        tokens += usize::from(matches!(event, GenerationEvent::Token { .. }));
+    }
+    lose(&mut engine);
+    // Given up in the middle: the answer ends as it is.
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let heard = Rc::clone(&told);
+    engine.on_recovery(move |progress| {
+        heard.borrow_mut().push(progress);
+        progress.phase != LoadPhase::Compile
+    });
+    // Tokens that were read before the loss still come.
+    let (reason, usage) = loop {
+        match step(&mut engine, &mut generation) {
+            GenerationEvent::Done {
+                finish_reason,
+                usage,
+                ..
+            } => break (finish_reason, usage),
+            _ => tokens += 1,
+        }
+    };
+    assert_eq!(reason, FinishReason::Cancelled);
+    assert_eq!(usage.completion_tokens, tokens);
+    assert_eq!(told.borrow()[0].total, 0);
+    assert_eq!(engine.replaced(), 0);
+    engine.check_in(generation.into_session());
+    // The next call takes it up again, on the GPU still.
+    let heard = Rc::clone(&told);
+    engine.on_recovery(move |progress| {
+        heard.borrow_mut().push(progress);
+        true
+    });
+    let mut generation = engine.start_completion(&request).unwrap();
+    while !matches!(
+        step(&mut engine, &mut generation),
+        GenerationEvent::Done { .. }
+    ) {}
+    assert_eq!(engine.replaced(), 1);
+    assert!(engine.info().backend.starts_with("webgpu"));
+    let whole = |progress: &LoadProgress| {
+        progress.phase == LoadPhase::Weights && progress.loaded == progress.total
+    };
+    assert!(
+        told.borrow()
+            .iter()
+            .any(|progress| progress.total > 0 && whole(progress))
+    );
 }

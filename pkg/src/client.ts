@@ -37,6 +37,8 @@ export class Client {
   readonly #pending = new Map<number, Pending>();
   /** Called when something new is known of the model. */
   onInfo: (info: ModelInfo) => void = () => undefined;
+  /** Called while a lost GPU is replaced, with null at the end of it. */
+  onRecovery: (progress: LoadProgress | null) => void = () => undefined;
   #heard = false;
   #closed: EngineError | undefined;
 
@@ -114,6 +116,7 @@ export class Client {
   #receive(event: Event): void {
     this.#heard = true;
     if (event.kind === 'info') return this.onInfo(event.info);
+    if (event.kind === 'recovery') return this.onRecovery(event.progress);
     const pending = this.#pending.get(event.id);
     if (!pending) return;
     switch (event.kind) {

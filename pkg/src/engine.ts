@@ -55,13 +55,14 @@ export class Engine {
   #info: ModelInfo;
   #disposing: Promise<void> | undefined;
 
-  private constructor(client: Client, info: ModelInfo, onInfo: LoadOptions['onInfo']) {
+  private constructor(client: Client, info: ModelInfo, { onInfo, onRecovery }: LoadOptions) {
     this.#client = client;
     this.#info = info;
     client.onInfo = (news) => {
       this.#info = news;
       if (onInfo) shielded(() => onInfo(news));
     };
+    if (onRecovery) client.onRecovery = (progress) => shielded(() => onRecovery(progress));
     const create = (
       params: ChatCompletionParams,
     ): CompletionStream<ChatCompletionChunk> | Promise<ChatCompletion> =>
@@ -90,7 +91,7 @@ export class Engine {
     };
     const client = new Client(createWorker(options.worker));
     try {
-      return new Engine(client, await client.call('load', call, { signal, onProgress }), options.onInfo);
+      return new Engine(client, await client.call('load', call, { signal, onProgress }), options);
     } catch (thrown) {
       const error = toEngineError(thrown);
       // A busy worker belongs to another engine.

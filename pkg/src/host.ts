@@ -51,6 +51,10 @@ class Host {
   #crashed: unknown;
   /** How often the engine had replaced what computes when the page was last told. */
   #replaced = 0;
+  /** Whether the page thinks that a lost GPU is being replaced. */
+  #recovering = false;
+  /** Of the request that the engine works for. */
+  #wanted: AbortSignal | undefined;
 
   constructor(port: HostPort, loadWasm: WasmLoader, verdicts: Verdicts | undefined) {
     this.#port = port;
@@ -97,9 +101,8 @@ class Host {
       case 'detokenize':
         return this.#enter((engine) => engine.detokenize(request.tokens, request.skipSpecial));
       case 'logits':
-        return this.#queue.run(
-          () => this.#enter((engine) => engine.logits(request.tokens, request.source)),
-          signal,
+        return this.#takeTurn(signal, () =>
+          this.#enter((engine) => engine.logits(request.tokens, request.source)),
         );
       case 'embed':
         return this.#texts(request.id, signal, (loop) => embedAll(request, loop));
@@ -145,6 +148,12 @@ class Host {
       if (signal.aborted) engine.free();
       else this.#engine = engine;
       signal.throwIfAborted();
+      const reportRecovery = throttled((progress) => this.#post({ kind: 'recovery', progress }));
+      engine.onRecovery((json) => {
+        this.#recovering = true;
+        reportRecovery(JSON.parse(json) as LoadProgress);
+        return this.#wanted?.aborted !== true;
+      });
       const info = parseInfo(engine.info());
       // Nobody waits for it: it is for the next load.
       if (info.gpu?.verdict) void this.#verdicts?.write(model, info.gpu.adapter, info.gpu.verdict);
@@ -179,7 +188,7 @@ class Host {
       await runGeneration(generation, (step) => this.#enter(step), emit, signal);
     };
     try {
-      await this.#queue.run(generate, signal);
+      await this.#takeTurn(signal, generate);
     } catch (error) {
       if (started || !signal.aborted) throw error;
       emit([CANCELLED_BEFORE_START]);
@@ -189,7 +198,16 @@ class Host {
 
   #texts<T>(id: number, signal: AbortSignal, answer: (loop: TextLoop) => Promise<T>): Promise<T> {
     const report = (done: number, total: number): void => this.#post({ kind: 'texts', id, done, total });
-    return this.#queue.run(() => answer({ enter: (call) => this.#enter(call), report, signal }), signal);
+    return this.#takeTurn(signal, () => answer({ enter: (call) => this.#enter(call), report, signal }));
+  }
+
+  /** Long work, one request after the other. */
+  #takeTurn<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    const turn = (): Promise<T> => {
+      this.#wanted = signal;
+      return work();
+    };
+    return this.#queue.run(turn, signal);
   }
 
   async #renderTemplate(template: string, context: string): Promise<string> {
@@ -217,7 +235,7 @@ class Host {
     });
   }
 
-  /** The same; a GPU that was lost meanwhile is told first. */
+  /** The same; what became of a GPU that was lost meanwhile is told first. */
   async #telling<T>(result: T | Promise<T>): Promise<T> {
     try {
       return await result;
@@ -231,6 +249,8 @@ class Host {
         this.#replaced = replaced;
         this.#post({ kind: 'info', info: parseInfo(engine.info()) });
       }
+      if (this.#recovering) this.#post({ kind: 'recovery', progress: null });
+      this.#recovering = false;
     }
   }
 
@@ -271,7 +291,8 @@ function throttled(report: (progress: LoadProgress) => void): (progress: LoadPro
   return (progress) => {
     const now = performance.now();
     const complete = progress.total > 0 && progress.loaded >= progress.total;
-    if (progress.phase === phase && !complete && now - last < 50) return;
+    const between = progress.phase === phase && progress.loaded > 0 && !complete;
+    if (between && now - last < 50) return;
     phase = progress.phase;
     last = now;
     report(progress);

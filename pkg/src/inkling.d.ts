@@ -27,6 +27,8 @@ export class WasmEngine {
     optionsJson: string,
     onProgress: (json: string) => boolean,
   ): Promise<WasmEngine>;
+  /** Has `onProgress` called in the same way whenever a lost GPU is replaced. */
+  onRecovery(onProgress: (json: string) => boolean): void;
   info(): string;
   /** How often what computes was replaced; `info()` tells something new when this changes. */
   replaced(): number;

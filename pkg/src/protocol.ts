@@ -132,5 +132,7 @@ export type Event =
   | { kind: 'generation'; id: number; events: GenerationEvent[] }
   /** What is known of the model has changed: another backend computes. Belongs to no request. */
   | { kind: 'info'; info: ModelInfo }
+  /** How far the replacement of a lost GPU has come; null when that is over. Belongs to no request either. */
+  | { kind: 'recovery'; progress: LoadProgress | null }
   | { kind: 'result'; id: number; value: Results[CallKind] }
   | { kind: 'error'; id: number; error: WireError };

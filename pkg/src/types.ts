@@ -73,6 +73,12 @@ export interface LoadOptions {
    * one and goes on, or goes on with the CPU where that happens again within a minute (`info.gpu.reason` tells why).
    */
   onInfo?: ((info: ModelInfo) => void) | undefined;
+  /**
+   * Called while a lost GPU is replaced, as `onProgress` is while loading (the first time with a total of 0, then in the
+   * phases `weights`, `compile` and `check`), and with null when that is over. A request that is stopped meanwhile ends
+   * as ever, an answer with its text so far; the next request starts the replacement again.
+   */
+  onRecovery?: ((progress: LoadProgress | null) => void) | undefined;
   /** Stops loading; the promise rejects with code `aborted`. Has no effect once the engine is there. */
   signal?: AbortSignal | undefined;
   /** Context window in tokens; more takes more memory. Default: 4096, or the model's own where that is less. */

@@ -48,6 +48,29 @@ test('tells when something else computes than at first', async () => {
   assert.deepEqual([engine.info.backend, news], ['cpu-simd', ['cpu-simd']]);
 });
 
+test('tells how far the replacement of a lost GPU is, and gives it up when the answer is stopped', async () => {
+  const told: string[] = [];
+  let stop = (): void => undefined;
+  const { engine } = await loadFake({ answer: WORDS, replacement: 'webgpu', stepMs: 5 }, modelBytes(), {
+    onInfo: ({ backend }) => told.push(backend),
+    onRecovery: (progress) => {
+      told.push(progress ? `${progress.phase} ${progress.loaded}/${progress.total}` : 'over');
+      stop();
+    },
+  });
+  open.push(engine);
+  const stopped = engine.complete({ prompt: 'Hello', stream: true });
+  stop = () => stopped.stop();
+  const chunks = await collect(stopped);
+  assert.equal(chunks.map((chunk) => chunk.choices[0].text).join(''), 'one two');
+  assert.equal(chunks.at(-1)?.choices[0].finish_reason, 'cancelled');
+  assert.deepEqual(told, ['weights 0/0', 'over']);
+  stop = () => undefined;
+  assert.equal((await engine.complete({ prompt: 'Hello' })).choices[0].text, WORDS);
+  assert.equal(told[2], 'weights 0/0');
+  assert.deepEqual(told.slice(-3), ['weights 20/20', 'webgpu', 'over']);
+});
+
 test('answers as a whole', async () => {
   const { engine } = await start();
   const answer = await engine.chat.completions.create({ messages });

@@ -19,7 +19,7 @@ export interface FakeOptions {
   failLoad?: unknown;
   /** What came of the GPU. */
   gpu?: GpuInfo;
-  /** What computes from the first completion on, as after the loss of a GPU. */
+  /** What computes after a GPU was lost in the first completion; replacing it takes 20 reports of `stepMs` each. */
   replacement?: string;
   /** Told about each call, for tests of order and of freeing. */
   log?: (entry: string) => void;
@@ -119,7 +119,8 @@ async function load(
 class FakeEngine implements WasmEngine {
   readonly #options: FakeOptions;
   readonly #fileSize: number;
-  #generated = false;
+  #replaced = 0;
+  #onRecovery: (json: string) => boolean = () => true;
 
   constructor(options: FakeOptions, fileSize: number) {
     this.#options = options;
@@ -129,12 +130,28 @@ class FakeEngine implements WasmEngine {
   info(): string {
     // As the real one, which writes absent facts as null.
     const gpu = this.#options.gpu ?? null;
-    const backend = (this.replaced() > 0 && this.#options.replacement) || FAKE_INFO.backend;
+    const backend = (this.#replaced > 0 && this.#options.replacement) || FAKE_INFO.backend;
     return JSON.stringify({ ...FAKE_INFO, fileSize: this.#fileSize, license: null, gpu, backend });
   }
 
   replaced(): number {
-    return this.#options.replacement !== undefined && this.#generated ? 1 : 0;
+    return this.#replaced;
+  }
+
+  onRecovery(onProgress: (json: string) => boolean): void {
+    this.#onRecovery = onProgress;
+  }
+
+  /** Replaces the GPU if it is lost; false when that is not wanted any more. */
+  async #recover(): Promise<boolean> {
+    if (this.#options.replacement === undefined || this.#replaced > 0) return true;
+    for (let part = 0; part <= 20; part += 1) {
+      const report = { phase: 'weights', loaded: part, total: part && 20 };
+      if (!this.#onRecovery(JSON.stringify(report))) return false;
+      await sleep(this.#options.stepMs ?? 0);
+    }
+    this.#replaced = 1;
+    return true;
   }
 
   tokenize(text: string): Uint32Array {
@@ -185,8 +202,8 @@ class FakeEngine implements WasmEngine {
   startCompletion(requestJson: string): WasmGeneration {
     const { prompt, promptTokens, maxTokens } = JSON.parse(requestJson) as CoreCompletionRequest;
     this.#options.log?.(`completion ${requestJson}`);
-    this.#generated = true;
-    return new FakeGeneration(this.#options, (prompt ?? promptTokens ?? '').length, maxTokens);
+    const recover = (): Promise<boolean> => this.#recover();
+    return new FakeGeneration(this.#options, (prompt ?? promptTokens ?? '').length, maxTokens, recover);
   }
 
   free(): void {
@@ -199,6 +216,7 @@ class FakeGeneration implements WasmGeneration {
   readonly #promptTokens: number;
   readonly #maxTokens: number;
   readonly #words: string[];
+  readonly #recover: () => Promise<boolean>;
   readonly #start = performance.now();
   #prefilled = 0;
   #firstTokenAt = 0;
@@ -206,8 +224,14 @@ class FakeGeneration implements WasmGeneration {
   #step = 0;
   #cancelled = false;
 
-  constructor(options: FakeOptions, promptTokens: number, maxTokens = Infinity) {
+  constructor(
+    options: FakeOptions,
+    promptTokens: number,
+    maxTokens = Infinity,
+    recover: () => Promise<boolean> = () => Promise.resolve(true),
+  ) {
     this.#options = options;
+    this.#recover = recover;
     this.#promptTokens = Math.max(1, promptTokens);
     this.#maxTokens = maxTokens;
     this.#words = (options.answer ?? DEFAULT_ANSWER).match(/\s*\S+/g) ?? [];
@@ -217,6 +241,7 @@ class FakeGeneration implements WasmGeneration {
     if (this.#options.stepMs) await sleep(this.#options.stepMs);
     const fail = this.#options.failAtStep;
     if (fail?.step === this.#step) throw fail.error;
+    if (this.#written === 2 && !(await this.#recover())) this.#cancelled = true;
     this.#step += 1;
     return JSON.stringify(this.#next());
   }

@@ -73,11 +73,11 @@ pub struct Timings {
     rename_all_fields = "camelCase"
 )]
 pub enum GenerationEvent {
-    /// A chunk of the prompt was run.
+    /// A chunk of the prompt was run, or of prompt and answer again after a GPU was lost.
     Prefill {
-        /// Prompt tokens in the cache.
+        /// Tokens in the cache.
         done: usize,
-        /// Prompt tokens.
+        /// Tokens that will be there.
         total: usize,
         /// Of them, in the cache before.
         reused: usize,
@@ -252,14 +252,17 @@ impl Generation {
     }
 
     /// Runs one chunk of the prompt or makes one token. After [`GenerationEvent::Done`] it only repeats that. A GPU that is
-    /// lost meanwhile is replaced, which takes a while and changes nothing else.
+    /// lost meanwhile is replaced, which takes a while; then the prompt is run again, with the answer so far.
     ///
     /// # Errors
     /// Those of [`Backend::forward`](crate::backend::Backend::forward).
     pub async fn step(&mut self, engine: &mut Engine) -> Result<GenerationEvent> {
         loop {
             match self.try_step(engine).await {
-                Err(Error::GpuLost(reason)) => engine.recover(reason).await?,
+                Err(Error::GpuLost(reason)) => match engine.recover(reason).await {
+                    Err(Error::Cancelled) => self.cancel(),
+                    recovered => recovered?,
+                },
                 other => return other,
             }
         }
@@ -274,13 +277,14 @@ impl Generation {
             return Ok(self.finish(reason));
         }
         if self.session.backend() != engine.backends {
-            self.replay(engine).await?;
+            self.session = engine.new_session()?;
+            self.encoded = false;
         }
         if let Some(source) = self.source.as_ref().filter(|_| !self.encoded) {
             self.session.encode(engine.backend()?, source).await?;
             self.encoded = true;
         }
-        if self.session.tokens().len() < self.prompt.len() {
+        if self.session.tokens().len() < self.known().len() {
             return self.prefill_step(engine).await;
         }
         if let Some(token) = self.pending {
@@ -293,17 +297,9 @@ impl Generation {
         Ok(self.report(engine, token))
     }
 
-    /// Puts what the session held into the cache of the backend that took the place of a lost one.
-    async fn replay(&mut self, engine: &mut Engine) -> Result<()> {
-        let mut session = engine.new_session()?;
-        let backend = engine.backend()?;
-        if let Some(source) = self.source.as_ref().filter(|_| self.encoded) {
-            session.encode(backend, source).await?;
-        }
-        let held = self.session.tokens();
-        session.prefill(backend, held, LogitRows::None).await?;
-        self.session = session;
-        self.start_run(engine)
+    /// What has to be in the cache before the next token: the prompt and, where a GPU was lost, the answer so far.
+    fn known(&self) -> &[u32] {
+        &self.history[..self.history.len() - usize::from(self.pending.is_some())]
     }
 
     /// Lets the backend choose tokens from the second one on, if it can.
@@ -317,23 +313,27 @@ impl Generation {
     async fn prefill_step(&mut self, engine: &mut Engine) -> Result<GenerationEvent> {
         let backend = engine.backend()?;
         let from = self.session.tokens().len();
-        let to = from + backend.chunk(self.prompt.len() - from);
-        let last = to == self.prompt.len();
-        let rows = if last {
+        let total = self.known().len();
+        let to = from + backend.chunk(total - from);
+        let last = to == total;
+        // Not where a cache is filled again: the next token was chosen before.
+        let chooses = last && self.pending.is_none() && self.queued.is_none();
+        let rows = if chooses {
             LogitRows::Last
         } else {
             LogitRows::None
         };
-        self.session
-            .forward(backend, &self.prompt[from..to], rows)
-            .await?;
-        if last {
+        let chunk = self.known()[from..to].to_vec();
+        self.session.forward(backend, &chunk, rows).await?;
+        if chooses {
             self.choose(engine)?;
+        }
+        if last {
             self.start_run(engine)?;
         }
         Ok(GenerationEvent::Prefill {
             done: to,
-            total: self.prompt.len(),
+            total,
             reused: self.reused,
             dropped_messages: self.dropped_messages,
         })

@@ -110,6 +110,9 @@ pub struct LoadProgress {
     pub total: u64,
 }
 
+/// Is told how far loading has come, and answers whether to go on.
+pub type Progress<'a> = dyn FnMut(LoadProgress) -> bool + 'a;
+
 /// First prefix that is read; most headers of small models fit.
 const FIRST_READ: u64 = 1 << 20;
 
@@ -121,7 +124,7 @@ const ROW_GROUP: usize = 8;
 
 /// Tells the caller and learns whether to go on.
 pub(super) fn report(
-    progress: &mut impl FnMut(LoadProgress) -> bool,
+    progress: &mut Progress<'_>,
     phase: LoadPhase,
     loaded: u64,
     total: u64,
@@ -165,7 +168,7 @@ pub async fn read_header(source: &impl WeightSource) -> Result<GgufFile> {
 /// Reads and joins the headers of all shards.
 pub(super) async fn read_headers(
     sources: &[impl WeightSource],
-    progress: &mut impl FnMut(LoadProgress) -> bool,
+    progress: &mut Progress<'_>,
 ) -> Result<GgufFile> {
     let total = sources.len() as u64;
     let mut shards = Vec::new();
@@ -182,7 +185,7 @@ pub(super) async fn load_weights(
     sources: &[impl WeightSource],
     file: &GgufFile,
     backend: &mut Backend,
-    progress: &mut impl FnMut(LoadProgress) -> bool,
+    progress: &mut Progress<'_>,
 ) -> Result<()> {
     let mut jobs = Vec::new();
     for (index, spec) in backend.plan().weights.iter().enumerate() {

@@ -26,7 +26,7 @@ pub use embed::{Embedding, EmbeddingRequest, PoolingChoice};
 pub use generate::{CompletionRequest, FinishReason, Generation, GenerationEvent, Timings, Usage};
 pub use info::{GpuInfo, ModelInfo, check_header, describe};
 pub use kind::ModelKind;
-pub use loader::{LoadPhase, LoadProgress, MemorySource, WeightSource, read_header};
+pub use loader::{LoadPhase, LoadProgress, MemorySource, Progress, WeightSource, read_header};
 pub use options::{BackendChoice, KvChoice, LoadOptions};
 pub use rank::{Rank, RankRequest};
 pub use room::check_room;
@@ -62,6 +62,8 @@ pub struct Engine {
     sessions: Vec<Session>,
     /// How many backends there were before this one.
     backends: usize,
+    /// Is told how far the replacement of a lost one has come.
+    on_recovery: Box<Progress<'static>>,
     /// When a GPU was last lost.
     lost_at: Option<Instant>,
 }
@@ -92,6 +94,7 @@ impl Engine {
             weights: None,
             sessions: Vec::new(),
             backends: 0,
+            on_recovery: Box::new(|_| true),
             lost_at: None,
         };
         if options.vocab_only {

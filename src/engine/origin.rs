@@ -1,6 +1,6 @@
 //! From a file to a backend with its weights: which backend it is, and what happens when the GPU will not do.
 
-use super::loader::{self, LoadProgress, Source};
+use super::loader::{self, Progress, Source};
 use super::{BackendChoice, GpuInfo, KvChoice, LoadOptions};
 use crate::backend::{Backend, CpuBackend, CpuOptions, KvType, Precision};
 use crate::gguf::{GgufFile, Metadata};
@@ -53,7 +53,7 @@ impl Origin {
     /// Those of the file and its source; those of the GPU when it is the only choice.
     pub(super) async fn open(
         &self,
-        progress: &mut impl FnMut(LoadProgress) -> bool,
+        progress: &mut Progress<'_>,
     ) -> Result<(Backend, Option<GpuInfo>)> {
         let auto = self.options.backend == BackendChoice::Auto;
         let wants_gpu = match self.options.backend {
@@ -85,20 +85,24 @@ impl Origin {
     /// `info` is what is known of the lost one.
     ///
     /// # Errors
-    /// Those of the file and its source.
-    pub(super) async fn reopen(&self, soon: bool, mut info: GpuInfo) -> Result<(Backend, GpuInfo)> {
-        let quiet = &mut |_| true;
+    /// Those of the file and its source, [`Error::Cancelled`].
+    pub(super) async fn reopen(
+        &self,
+        soon: bool,
+        mut info: GpuInfo,
+        progress: &mut Progress<'_>,
+    ) -> Result<(Backend, GpuInfo)> {
         let verdict = (!info.verdict.is_empty()).then(|| info.verdict.clone());
         let tried = if soon {
             Err(Error::GpuLost("it was lost again within a minute".into()))
         } else {
-            self.open_gpu(verdict.as_deref(), &mut info, quiet).await
+            self.open_gpu(verdict.as_deref(), &mut info, progress).await
         };
         match tried {
             Ok(backend) => Ok((backend, info)),
             Err(error) if cpu_may_do(&error) => {
                 info.reason = Some(error.to_string());
-                Ok((self.open_cpu(quiet).await?, info))
+                Ok((self.open_cpu(progress).await?, info))
             }
             Err(error) => Err(error),
         }
@@ -108,10 +112,7 @@ impl Origin {
     ///
     /// # Errors
     /// Those of the file and its source, [`Error::OutOfMemory`].
-    pub(super) async fn open_cpu(
-        &self,
-        progress: &mut impl FnMut(LoadProgress) -> bool,
-    ) -> Result<Backend> {
+    pub(super) async fn open_cpu(&self, progress: &mut Progress<'_>) -> Result<Backend> {
         let options = cpu_options(&self.options);
         let mut backend = Backend::Cpu(CpuBackend::new(self.plan.clone(), options));
         loader::load_weights(&self.sources, &self.file, &mut backend, progress).await?;
@@ -123,7 +124,7 @@ impl Origin {
         &self,
         _verdict: Option<&str>,
         _info: &mut GpuInfo,
-        _progress: &mut impl FnMut(LoadProgress) -> bool,
+        _progress: &mut Progress<'_>,
     ) -> Result<Backend> {
         let reason = "this build of the engine runs on the CPU only";
         Err(Error::GpuUnavailable(reason.into()))
@@ -135,7 +136,7 @@ impl Origin {
         &self,
         verdict: Option<&str>,
         info: &mut GpuInfo,
-        progress: &mut impl FnMut(LoadProgress) -> bool,
+        progress: &mut Progress<'_>,
     ) -> Result<Backend> {
         let gpu = Gpu::open(self.options.gpu.restrictions).await?;
         info.adapter.clone_from(&gpu.adapter);
@@ -159,7 +160,7 @@ impl Origin {
         gpu: Gpu,
         verdict: Option<&str>,
         info: &mut GpuInfo,
-        progress: &mut impl FnMut(LoadProgress) -> bool,
+        progress: &mut Progress<'_>,
     ) -> Result<Backend> {
         use super::LoadPhase;
         use crate::backend::check;

@@ -43,6 +43,18 @@ fn from_json<T: DeserializeOwned>(json: &str) -> Result<T> {
     serde_json::from_str(json).map_err(|error| Error::InvalidRequest(error.to_string()))
 }
 
+/// Tells a JS function and learns from it whether to go on: it says so unless it returns `false` or throws.
+fn reporter(on_progress: Function) -> impl FnMut(LoadProgress) -> bool {
+    move |progress| {
+        let json = to_json(&progress).unwrap_or_default();
+        let answer = on_progress.call1(&JsValue::NULL, &json.into());
+        !matches!(
+            answer.map(|value| value.as_bool()),
+            Ok(Some(false)) | Err(_)
+        )
+    }
+}
+
 /// What the first bytes of a file tell.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -109,18 +121,17 @@ impl WasmEngine {
     ) -> Result<WasmEngine, JsValue> {
         let options: LoadOptions = from_json(&options_json)?;
         let sources = sources.into_iter().map(JsSource).collect();
-        let report = |progress: LoadProgress| {
-            let json = to_json(&progress).unwrap_or_default();
-            let answer = on_progress.call1(&JsValue::NULL, &json.into());
-            !matches!(
-                answer.map(|value| value.as_bool()),
-                Ok(Some(false)) | Err(_)
-            )
-        };
-        let engine = Engine::load(sources, &options, report).await?;
+        let engine = Engine::load(sources, &options, reporter(on_progress)).await?;
         Ok(Self {
             engine: Shared::new(engine),
         })
+    }
+
+    /// Has `on_progress` called, as by [`WasmEngine::load`], while a lost GPU is replaced.
+    #[wasm_bindgen(js_name = onRecovery)]
+    pub fn on_recovery(&self, on_progress: Function) -> Result<(), JsValue> {
+        self.engine.lease()?.on_recovery(reporter(on_progress));
+        Ok(())
     }
 
     /// Facts about the model, as JSON.

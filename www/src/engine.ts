@@ -31,6 +31,9 @@ export const loading = signal<Loading | null>(null);
 /** Why the last model could not be opened. */
 export const loadTrouble = signal<(Trouble & { label: string }) | null>(null);
 
+/** How far the engine has come in replacing a GPU that was lost, while it does. */
+export const restoring = signal<LoadProgress | null>(null);
+
 /** True until the first model is there or has failed for good. */
 export const starting = signal(true);
 
@@ -89,6 +92,9 @@ export async function openModel(source: ModelSource, label: string, embedded = f
         if (mine === attempt) loading.value = state(progress);
       },
       onInfo: (info) => learn(source, info),
+      onRecovery: (progress) => {
+        if (model.value?.source === source) restoring.value = progress;
+      },
     });
     if (mine !== attempt) {
       await closeModel({ engine } as OpenModel);
@@ -97,6 +103,7 @@ export async function openModel(source: ModelSource, label: string, embedded = f
     const old = model.value;
     const name = embedded ? __EMBEDDED_MODEL__.name : nameOf(engine.info, label);
     model.value = { engine, info: engine.info, name, embedded, source };
+    restoring.value = null;
     loading.value = null;
     await closeModel(old);
     return true;

@@ -128,7 +128,10 @@ async function stream(
     stream: true,
     overflow: 'truncate',
     ...sampling(),
-    onPrefill: (progress) => (state.prefill.value = progress),
+    onPrefill: (progress) => {
+      // Later a lost GPU was replaced, and reads the answer too.
+      if (!writer.text) state.prefill.value = progress;
+    },
   });
   // `stop()` rather than the signal: it ends the stream with a last chunk that has the figures.
   const stop = (): void => chunks.stop();

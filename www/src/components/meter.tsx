@@ -1,4 +1,4 @@
-import { loading, model } from '../engine.ts';
+import { loading, model, restoring } from '../engine.ts';
 import { run } from '../generate.ts';
 import { current } from '../state.ts';
 import { backendName, backendStory, megabytes } from '../words.ts';
@@ -70,7 +70,7 @@ export function Meter() {
   return (
     <p class="meter">
       <span class="backend" title={backendStory(open.info)}>
-        {backendName(open.info)}
+        {restoring.value ? 'Restoring the GPU' : backendName(open.info)}
       </span>
       {rate > 0 && (
         <span class="speed">

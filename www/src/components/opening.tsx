@@ -1,4 +1,5 @@
-import { loading, loadTrouble, model, type Loading } from '../engine.ts';
+import { loading, loadTrouble, model, restoring, type Loading } from '../engine.ts';
+import { run } from '../generate.ts';
 import type { Trouble } from '../types.ts';
 import { panel } from '../view.ts';
 import { megabytes } from '../words.ts';
@@ -13,8 +14,13 @@ const phases = {
   check: 'Checking the GPU',
 } as const;
 
+interface LoadingProps {
+  state: Pick<Loading, 'label' | 'progress' | 'cancel'>;
+  cancelLabel?: string;
+}
+
 /** How far a model has come, and the way to give it up. */
-export function LoadingState({ state }: { state: Loading }) {
+export function LoadingState({ state, cancelLabel = 'Cancel' }: LoadingProps) {
   const { label, progress } = state;
   const known = progress !== null && progress.total > 0;
   const phase = progress ? phases[progress.phase] : 'Opening';
@@ -40,7 +46,7 @@ export function LoadingState({ state }: { state: Loading }) {
         {...(known && { max: progress.total, value: progress.loaded })}
       />
       <button type="button" class="plain" onClick={() => state.cancel()}>
-        Cancel
+        {cancelLabel}
       </button>
     </div>
   );
@@ -63,6 +69,19 @@ export function TroubleNote({ trouble }: { trouble: Trouble & { label: string } 
   );
 }
 
+/** Says that the GPU was lost, and how far its replacement has come. */
+function RestoringBar() {
+  const cancel = (): void => run.value?.stop();
+  return (
+    <div class="bar">
+      <LoadingState
+        state={{ label: 'The GPU was lost and is being restored.', progress: restoring.value, cancel }}
+        cancelLabel="Stop"
+      />
+    </div>
+  );
+}
+
 /** The same above the composer, for models that are opened without the dialog. */
 export function OpeningBar() {
   if (panel.value === 'models') return null;
@@ -75,6 +94,7 @@ export function OpeningBar() {
       </div>
     );
   }
+  if (restoring.value && !state) return <RestoringBar />;
   const trouble = loadTrouble.value;
   if (!trouble || state) return null;
   return (
