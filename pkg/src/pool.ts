@@ -6,6 +6,9 @@ export interface JoinMessage {
   memory: WebAssembly.Memory;
 }
 
+/** By its name a worker knows that it is to be a helper. */
+export const HELPER_NAME = 'inkling-helper';
+
 /** A helper that has not said anything by then is not waited for; should it come later, it joins later. */
 const PATIENCE_MS = 5000;
 
@@ -22,8 +25,8 @@ export async function startHelpers(
 function startHelper(message: JoinMessage): Promise<void> {
   return new Promise((resolve) => {
     try {
-      // Bundlers look for exactly this expression.
-      const worker = new Worker(new URL('./pool-worker.js', import.meta.url), { type: 'module' });
+      // The script of this very worker: one of its own would be the same glue once more.
+      const worker = new Worker(globalThis.location.href, { type: 'module', name: HELPER_NAME });
       worker.onmessage = () => resolve();
       worker.onerror = (event) => {
         // Not to be reported as an error of the engine's own worker.

@@ -7,7 +7,8 @@ import { answers, inPage, options, root } from './page.js';
 import type { Package } from './page.js';
 
 const MODEL = '/models/inkling-9m-chat-Q8_0.gguf';
-const HELPER = '/pkg/dist/pool-worker.js';
+/** What helpers run too. */
+const WORKER = '/pkg/dist/worker.js';
 const greedy = JSON.parse(await readFile(`${root}models/inkling-9m-chat-Q8_0.greedy.json`, 'utf8')) as {
   cases: { user: string; text: string }[];
 };
@@ -19,13 +20,15 @@ const script = (text: string) => (response: ServerResponse) =>
 
 const notFound = (response: ServerResponse) => void response.writeHead(404).end();
 
+const good = async () => script(await readFile(`${root}${WORKER}`, 'utf8'));
+
 /** Loads a model on three threads, of which helpers get `first`, `second`; gives the threads that came of it. */
 async function threadsWith(
   first: (response: ServerResponse) => void,
   second: (response: ServerResponse) => void,
 ): Promise<{ threads: number; seconds: number }> {
-  const queue = [first, second];
-  answers.set(HELPER, (response) => (queue.shift() ?? notFound)(response));
+  const queue = [await good(), first, second];
+  answers.set(WORKER, (response) => (queue.shift() ?? notFound)(response));
   const result = await inPage(
     '/isolated',
     async ({ model, content }) => {
@@ -45,7 +48,7 @@ async function threadsWith(
   return result;
 }
 
-after(() => answers.delete(HELPER));
+after(() => answers.delete(WORKER));
 
 const { builds } = options.skip
   ? { builds: {} }
@@ -58,17 +61,18 @@ test('a helper that is not found leaves one thread', needed, async () => {
 });
 
 test('a helper that throws costs its own thread only', needed, async () => {
-  const good = await readFile(`${root}pkg/dist/pool-worker.js`, 'utf8');
-  const { threads, seconds } = await threadsWith(script('throw new Error("no helper");'), script(good));
+  const { threads, seconds } = await threadsWith(script('throw new Error("no helper");'), await good());
   assert.equal(threads, 2);
   assert.ok(seconds < 5, `waited ${seconds} s for it`);
 });
 
 test('a helper that cannot start the module says so', needed, async () => {
-  const good = await readFile(`${root}pkg/dist/pool-worker.js`, 'utf8');
-  const broken = good.replace('memory,', 'memory: 1,');
-  assert.notEqual(broken, good);
-  const { threads, seconds } = await threadsWith(script(broken), script(good));
+  const broken = script(`
+    import { help } from './pool-helper.js';
+    addEventListener('message', ({ data }) => (data.memory = 1));
+    help();
+  `);
+  const { threads, seconds } = await threadsWith(broken, await good());
   assert.equal(threads, 2);
   assert.ok(seconds < 5, `waited ${seconds} s for it`);
 });

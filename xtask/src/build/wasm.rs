@@ -76,6 +76,10 @@ const VARIANTS: [Variant; 4] = [
     },
 ];
 
+/// A third of the compiler's usual limit for calls that it replaces by what they call. Kernels say themselves what has to
+/// be inlined, and stay as they were; the rest takes 30 kB less of the download.
+const COMMON_FLAGS: [&str; 1] = ["-Cllvm-args=-inline-threshold=75"];
+
 /// What every browser with SIMD has, and what rustc uses without being told.
 const WASM_FEATURES: [&str; 6] = [
     "--enable-bulk-memory",
@@ -216,6 +220,7 @@ fn cargo(
     let mut flags: Vec<String> = variant
         .rust_flags
         .iter()
+        .chain(&COMMON_FLAGS)
         .map(|&flag| flag.to_owned())
         .collect();
     // Panic messages name source files: without the folders of whoever built it.

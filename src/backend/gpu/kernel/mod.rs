@@ -5,6 +5,7 @@
 
 mod shape;
 mod source;
+mod text;
 
 pub use super::format::Format;
 use crate::backend::KvType;

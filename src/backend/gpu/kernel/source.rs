@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::super::format::{Format, Plane, Scale};
+use super::text::{as_text, strip, stripped_len};
 use super::{
     Arithmetic, Dialect, Epilogue, Kernel, MAX_EXPERTS, MAX_HEAD, MAX_TOKENS, Reduce, ScoreExtra,
     Tile,
@@ -11,9 +12,11 @@ use crate::backend::KvType;
 use crate::model::{Activation, NormKind, Pairing, RelativeBuckets};
 
 macro_rules! shader {
-    ($path:literal) => {
-        include_str!(concat!("../../../../shaders/", $path))
-    };
+    ($path:literal) => {{
+        const TEXT: &str = include_str!(concat!("../../../../shaders/", $path));
+        const STRIPPED: [u8; stripped_len(TEXT)] = strip(TEXT);
+        as_text(&STRIPPED)
+    }};
 }
 
 impl Kernel {
