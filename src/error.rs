@@ -109,9 +109,9 @@ pub enum Error {
         /// Size of the allocation that failed.
         bytes: u64,
     },
-    /// The GPU has not enough memory for the model.
+    /// The GPU, or nothing here, has enough memory for the model.
     #[error("not enough memory: {0}; try a smaller model or a shorter context")]
-    GpuMemory(String),
+    NoRoom(String),
     /// There is no GPU to be had: use the CPU.
     #[error("no usable GPU: {0}")]
     GpuUnavailable(String),
@@ -150,7 +150,7 @@ impl Error {
             Self::TemplateRaised(_) => "template_raised",
             Self::ContextFull { .. } | Self::TextTooLong { .. } => "context_full",
             Self::InvalidRequest(_) => "invalid_request",
-            Self::OutOfMemory { .. } | Self::GpuMemory(_) => "out_of_memory",
+            Self::OutOfMemory { .. } | Self::NoRoom(_) => "out_of_memory",
             Self::GpuUnavailable(_) => "gpu_unavailable",
             Self::Gpu(_) => "gpu",
             Self::GpuLost(_) => "gpu_lost",

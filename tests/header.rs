@@ -6,19 +6,33 @@ mod common;
 
 use common::fixtures;
 use inkling::engine::{LoadOptions, check_header};
-use inkling::gguf::{self, Parsed};
+use inkling::gguf::{self, ParsedFiles};
 
 /// Checks a file by as few of its first bytes as will do; says how many these were.
 fn check(bytes: &[u8], options: &LoadOptions) -> (usize, inkling::Result<()>) {
-    let mut len = 64;
-    loop {
-        let prefix = &bytes[..len.min(bytes.len())];
-        match gguf::parse(prefix, bytes.len() as u64) {
-            Ok(Parsed::NeedMore(more)) => len = more as usize,
-            Ok(Parsed::Done(file)) => return (prefix.len(), check_header(&file, options)),
-            Err(error) => return (prefix.len(), Err(error)),
+    let (read, result) = check_files(&[bytes.to_vec()], options);
+    (read[0], result)
+}
+
+/// The same for all files of a model.
+fn check_files(files: &[Vec<u8>], options: &LoadOptions) -> (Vec<usize>, inkling::Result<()>) {
+    let mut prefixes: Vec<_> = files
+        .iter()
+        .map(|bytes| (Vec::new(), bytes.len() as u64))
+        .collect();
+    let result = loop {
+        match gguf::parse_files(&prefixes) {
+            Ok(ParsedFiles::NeedMore { file, bytes }) => {
+                prefixes[file].0 = files[file][..bytes as usize].to_vec();
+            }
+            Ok(ParsedFiles::Done(file)) => break check_header(&file, options),
+            Err(error) => break Err(error),
         }
-    }
+    };
+    (
+        prefixes.iter().map(|(prefix, _)| prefix.len()).collect(),
+        result,
+    )
 }
 
 fn model(name: &str) -> Vec<u8> {
@@ -41,9 +55,8 @@ fn every_fixture_passes_by_its_header() {
     let mut count = 0;
     for entry in std::fs::read_dir(fixtures().join("models")).unwrap() {
         let path = entry.unwrap().path();
-        let later_shard = path.to_string_lossy().contains("-of-")
-            && !path.to_string_lossy().contains("-00001-of-");
-        if path.extension().is_some_and(|e| e == "gguf") && !later_shard {
+        let is_shard = path.to_string_lossy().contains("-of-");
+        if path.extension().is_some_and(|e| e == "gguf") && !is_shard {
             let bytes = std::fs::read(&path).unwrap();
             let (_, result) = check(&bytes, &LoadOptions::default());
             assert_eq!(result, Ok(()), "{}", path.display());
@@ -94,6 +107,32 @@ fn what_is_unknown_is_named_before_any_weight_is_read() {
         assert!(error.to_string().contains(supported), "{error}");
         assert!(read <= header, "{code}: {read} bytes");
     }
+}
+
+#[test]
+fn a_split_model_is_checked_by_the_headers_of_all_shards() {
+    let shard = |number| model(&format!("container-split-0000{number}-of-00003"));
+    let good: Vec<_> = (1..=3).map(shard).collect();
+    let options = LoadOptions::default();
+    assert_eq!(check_files(&good, &options).1, Ok(()));
+    let turned: Vec<_> = good.iter().rev().cloned().collect();
+    assert_eq!(check_files(&turned, &options).1, Ok(()));
+    let error = check_files(&good[..2], &options).1.unwrap_err();
+    assert!(
+        error.to_string().contains("split into 3 files but 2"),
+        "{error}"
+    );
+    // In a later shard, by its header alone.
+    let mut odd = good.clone();
+    let name = b"output_norm.weight";
+    let at = odd
+        .iter()
+        .position(|bytes| bytes.windows(name.len()).any(|window| window == name))
+        .unwrap();
+    odd[at] = changed(&good[at], b"output_norm.", 0, b"x");
+    let error = check_files(&odd, &options).1.unwrap_err();
+    assert_eq!(error.code(), "missing_tensor", "{error}");
+    assert!(error.to_string().contains("output_norm.weight"), "{error}");
 }
 
 #[test]

@@ -1,14 +1,20 @@
 // The worker's side of model sources: whatever the model comes as, the engine reads it by byte range.
-import { download } from './download.js';
-import type { Inspector } from './download.js';
+import { download, fetchPrefix, FIRST_INSPECTION_BYTES, MAX_HEADER_BYTES } from './download.js';
+import type { FilePrefix, Inspector } from './download.js';
 import type { ByteSource } from './inkling.js';
 import type { SourceSpec } from './protocol.js';
-import type { DownloadOptions, LoadProgress } from './types.js';
+import type { DownloadOptions, LoadProgress, ModelInfo } from './types.js';
+
+/** What the first bytes of a model's files tell: of which file more are needed, or what the model is. */
+export type ModelInspection = { needMore: { file: number; bytes: number } } | { info: ModelInfo };
+
+/** Looks at the first bytes of a model's files; throws when it is none that can run. */
+export type ModelInspector = (files: readonly FilePrefix[]) => Promise<ModelInspection>;
 
 /** What `openSources` needs besides the sources. */
 export interface OpenContext {
   download: DownloadOptions;
-  inspect: Inspector;
+  inspect: ModelInspector;
   signal: AbortSignal;
   onProgress: (progress: LoadProgress) => void;
 }
@@ -19,7 +25,9 @@ export async function openSources(specs: readonly SourceSpec[], context: OpenCon
   await tally.learnSizes(specs, context);
   const sources: ByteSource[] = [];
   for (const [index, spec] of specs.entries()) {
-    const blob = spec.kind === 'blob' ? spec.blob : await fetchFile(spec.url, index, tally, context);
+    // By the first shard, the header of the others is asked for: before any weight is fetched.
+    const inspect = index === 0 ? inspector(specs.slice(1), context) : undefined;
+    const blob = spec.kind === 'blob' ? spec.blob : await fetchFile(spec.url, inspect, tally, context);
     sources.push(blobSource(blob, context.signal));
   }
   return sources;
@@ -36,15 +44,43 @@ export function blobSource(blob: Blob, signal: AbortSignal): ByteSource {
   };
 }
 
-function fetchFile(url: string, index: number, tally: DownloadTally, context: OpenContext): Promise<Blob> {
-  const { signal } = context;
-  return download(url, {
-    ...context.download,
-    signal,
-    onBytes: (loaded, total) => tally.report(url, loaded, total),
-    // Only the first shard of a split model describes the model.
-    ...(index === 0 && { inspect: context.inspect }),
-  });
+function fetchFile(
+  url: string,
+  inspect: Inspector | undefined,
+  tally: DownloadTally,
+  { download: options, signal }: OpenContext,
+): Promise<Blob> {
+  const onBytes = (loaded: number, total: number | undefined): void => tally.report(url, loaded, total);
+  return download(url, { ...options, signal, onBytes, ...(inspect && { inspect }) });
+}
+
+/** Looks at a model by the first file's beginning and, once that file's header is whole, those of the other shards. */
+function inspector(others: readonly SourceSpec[], context: OpenContext): Inspector {
+  const unread = (): FilePrefix => ({ bytes: new Uint8Array(), fileSize: Number.MAX_SAFE_INTEGER });
+  let prefixes = others.map(unread);
+  let begun = false;
+  return async (first) => {
+    for (;;) {
+      const found = await context.inspect([first, ...prefixes]);
+      if ('info' in found) return found;
+      const { file, bytes } = found.needMore;
+      const other = others[file - 1];
+      if (!other || bytes > MAX_HEADER_BYTES) return { needMore: bytes };
+      if (begun) prefixes[file - 1] = await readPrefix(other, bytes, context);
+      else prefixes = await Promise.all(others.map((each) => readPrefix(each, bytes, context)));
+      begun = true;
+    }
+  };
+}
+
+async function readPrefix(spec: SourceSpec, bytes: number, context: OpenContext): Promise<FilePrefix> {
+  const length = Math.max(bytes, FIRST_INSPECTION_BYTES);
+  if (spec.kind === 'url') {
+    const { download: options, signal } = context;
+    return fetchPrefix(spec.url, length, { ...options, signal, onBytes: () => undefined });
+  }
+  const prefix = spec.blob.slice(0, length);
+  return { bytes: new Uint8Array(await prefix.arrayBuffer()), fileSize: spec.blob.size };
 }
 
 /** Sums the progress of several files. */

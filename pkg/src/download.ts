@@ -7,7 +7,14 @@ import type { DownloadOptions, ModelInfo } from './types.js';
 export type Inspection = { needMore: number } | { info: ModelInfo };
 
 /** Looks at the first bytes of a file; throws when it is no model that can run. */
-export type Inspector = (prefix: Uint8Array, fileSize: number) => Promise<Inspection>;
+export type Inspector = (prefix: FilePrefix) => Promise<Inspection>;
+
+/** The first bytes of a file. */
+export interface FilePrefix {
+  bytes: Uint8Array;
+  /** Size of the whole file; `Number.MAX_SAFE_INTEGER` when the server has not told. */
+  fileSize: number;
+}
 
 /** How to download. */
 export interface DownloadContext extends DownloadOptions {
@@ -22,9 +29,9 @@ export interface DownloadContext extends DownloadOptions {
 /** Bytes collected in memory before they move into a Blob. */
 const PART_BYTES = 8 * 1024 * 1024;
 /** A header larger than this is left to the loader. */
-const MAX_HEADER_BYTES = 64 * 1024 * 1024;
+export const MAX_HEADER_BYTES = 64 * 1024 * 1024;
 /** Bytes before the first inspection. */
-const FIRST_INSPECTION_BYTES = 256 * 1024;
+export const FIRST_INSPECTION_BYTES = 256 * 1024;
 /** Attempts to resume that bring less than `PROGRESS_BYTES` each, before giving up. */
 const MAX_RESUMES = 3;
 const PROGRESS_BYTES = 1024 * 1024;
@@ -33,6 +40,11 @@ const RETRY_MS = 300;
 /** Downloads one GGUF file. Rejects with `network`, `http_status`, `truncated`, or what `inspect` throws. */
 export function download(url: string, context: DownloadContext): Promise<Blob> {
   return new Download(url, context).run();
+}
+
+/** Fetches the first `length` bytes of a file, fewer if it is shorter. Rejects as `download` does. */
+export function fetchPrefix(url: string, length: number, context: DownloadContext): Promise<FilePrefix> {
+  return new Download(url, context).prefix(length);
 }
 
 class Download {
@@ -67,8 +79,19 @@ class Download {
     return this.#finish();
   }
 
-  async #start(): Promise<Response> {
-    const response = await this.#fetch({});
+  async prefix(length: number): Promise<FilePrefix> {
+    // Nothing moves into a Blob.
+    this.#inspectAt = Infinity;
+    const response = await this.#start({ range: `bytes=0-${length - 1}` });
+    const whole = /\/(\d+)$/.exec(response.headers.get('content-range') ?? '')?.[1];
+    const fileSize = response.status === 206 ? Number(whole ?? Number.MAX_SAFE_INTEGER) : this.#size();
+    const broken = await this.#consume(response, length);
+    if (broken) throw broken;
+    return { bytes: this.#prefix(length), fileSize };
+  }
+
+  async #start(extraHeaders: Record<string, string> = {}): Promise<Response> {
+    const response = await this.#fetch(extraHeaders);
     if (response instanceof EngineError) throw response;
     if (!response.ok) {
       void response.body?.cancel();
@@ -121,8 +144,8 @@ class Download {
     }
   }
 
-  /** Reads a body to its end. Gives an error instead of throwing it where a resume may help. */
-  async #consume(response: Response): Promise<EngineError | undefined> {
+  /** Reads a body to its end or `limit`. Gives an error instead of throwing it where a resume may help. */
+  async #consume(response: Response, limit = Infinity): Promise<EngineError | undefined> {
     const reader = response.body?.getReader();
     if (!reader) return this.#cutShort();
     try {
@@ -136,6 +159,7 @@ class Download {
         }
         if (piece.done) break;
         await this.#take(piece.value, response);
+        if (this.#received >= limit) return undefined;
       }
     } finally {
       // Ends the transfer when the loop was left by an error; no effect after the end.
@@ -157,10 +181,14 @@ class Download {
   }
 
   async #inspect(): Promise<void> {
-    const prefix = this.#prefix(this.#received);
-    const found = await this.#context.inspect?.(prefix, this.#total ?? Number.MAX_SAFE_INTEGER);
+    const bytes = this.#prefix(this.#received);
+    const found = await this.#context.inspect?.({ bytes, fileSize: this.#size() });
     const again = found && 'needMore' in found ? Math.max(found.needMore, this.#received * 1.25) : undefined;
     this.#inspectAt = again !== undefined && again <= MAX_HEADER_BYTES ? again : undefined;
+  }
+
+  #size(): number {
+    return this.#total ?? Number.MAX_SAFE_INTEGER;
   }
 
   #checkMagic(contentType: string | null): void {

@@ -1,7 +1,7 @@
 // The worker's side: turns Requests into calls of the wasm module. Knows neither Worker nor wasm files; tests run it
 // over a MessageChannel with a fake module.
 import { openSources } from './byte-source.js';
-import type { Inspection } from './download.js';
+import type { ModelInspection, ModelInspector } from './byte-source.js';
 import { abortError, EngineError, isTrap, toWireError } from './errors.js';
 import { runGeneration } from './generation-loop.js';
 import type { Verdicts } from './gpu-verdicts.js';
@@ -125,11 +125,13 @@ class Host {
     try {
       // The download starts while the wasm module is still on its way.
       const wasm = this.#bringUp({ threads, wasmUrl });
-      const inspect = async (prefix: Uint8Array, fileSize: number): Promise<Inspection> => {
+      const inspect: ModelInspector = async (files) => {
         const { inspect, checkRoom } = await wasm;
-        const found = JSON.parse(inspect(prefix, fileSize, JSON.stringify(options))) as Inspection;
+        const prefixes = files.map(({ bytes }) => bytes);
+        const sizes = Float64Array.from(files, ({ fileSize }) => fileSize);
+        const found = JSON.parse(inspect(prefixes, sizes, JSON.stringify(options))) as ModelInspection;
         // What does not fit is told before the weights travel.
-        if ('info' in found) await checkRoom(prefix, fileSize, JSON.stringify(options));
+        if ('info' in found) await checkRoom(prefixes, sizes, JSON.stringify(options));
         return found;
       };
       const [module, bytes] = await Promise.all([

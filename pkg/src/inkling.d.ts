@@ -10,11 +10,18 @@ export interface ByteSource {
   read(offset: number, length: number): Promise<Uint8Array>;
 }
 
-/** Reads the first bytes of a file that is to be loaded with these options: JSON `{"needMore": bytes}` or `{"info": ModelInfo}`. */
-export function inspect(prefix: Uint8Array, fileSize: number, optionsJson: string): string;
+/**
+ * Reads the first bytes of the files of a model that is to be loaded with these options: JSON
+ * `{"needMore": {"file": index, "bytes": count}}` or `{"info": ModelInfo}`.
+ */
+export function inspect(prefixes: Uint8Array[], fileSizes: Float64Array, optionsJson: string): string;
 
-/** Throws when this device cannot hold the model, as far as its header tells. Asks the GPU for the memory. */
-export function checkRoom(prefix: Uint8Array, fileSize: number, optionsJson: string): Promise<void>;
+/** Throws when this device cannot hold the model, as far as its headers tell. Asks the GPU for the memory. */
+export function checkRoom(
+  prefixes: Uint8Array[],
+  fileSizes: Float64Array,
+  optionsJson: string,
+): Promise<void>;
 
 /** Renders a chat template as Hugging Face does; the context is JSON. */
 export function renderTemplate(template: string, contextJson: string): string;

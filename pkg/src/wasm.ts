@@ -12,8 +12,8 @@ import { startHelpers } from './pool.js';
 
 /** The part of the generated module that the host uses; tests give a fake one. */
 export interface WasmModule {
-  inspect(prefix: Uint8Array, fileSize: number, optionsJson: string): string;
-  checkRoom(prefix: Uint8Array, fileSize: number, optionsJson: string): Promise<void>;
+  inspect(prefixes: Uint8Array[], fileSizes: Float64Array, optionsJson: string): string;
+  checkRoom(prefixes: Uint8Array[], fileSizes: Float64Array, optionsJson: string): Promise<void>;
   renderTemplate(template: string, contextJson: string): string;
   WasmEngine: {
     load(

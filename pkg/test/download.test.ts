@@ -5,6 +5,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
 import { openSources } from '../src/byte-source.js';
+import type { ModelInspection, ModelInspector } from '../src/byte-source.js';
 import { download } from '../src/download.js';
 import type { DownloadContext, Inspector } from '../src/download.js';
 import { Engine } from '../src/engine.js';
@@ -64,7 +65,15 @@ async function assertSame(blob: Blob, bytes: Uint8Array = FILE): Promise<void> {
   assert.ok(Buffer.from(await blob.arrayBuffer()).equals(bytes));
 }
 
-const inspector: Inspector = async (prefix, size) => JSON.parse(fakeWasm().inspect(prefix, size, '{}'));
+const modelInspector: ModelInspector = async (files) => {
+  const sizes = Float64Array.from(files, ({ fileSize }) => fileSize);
+  const prefixes = files.map(({ bytes }) => bytes);
+  return JSON.parse(fakeWasm().inspect(prefixes, sizes, '{}')) as ModelInspection;
+};
+const inspector: Inspector = async (file) => {
+  const found = await modelInspector([file]);
+  return 'info' in found ? found : { needMore: found.needMore.bytes };
+};
 
 test('downloads with progress', async () => {
   serveFile('/model.gguf', FILE);
@@ -128,9 +137,9 @@ test('inspects again when the header is longer', async () => {
   const bytes = modelBytes(3_000_000, 'long-header');
   serveFile('/long.gguf', bytes);
   const lengths: number[] = [];
-  const inspect: Inspector = (prefix, size) => {
-    lengths.push(prefix.length);
-    return inspector(prefix, size);
+  const inspect: Inspector = (file) => {
+    lengths.push(file.bytes.length);
+    return inspector(file);
   };
   await assertSame(await fetchModel('/long.gguf', { inspect }), bytes);
   assert.equal(lengths.length, 2);
@@ -203,7 +212,7 @@ test('shards count as one download and are read by range', async () => {
   const reports: LoadProgress[] = [];
   const sources = await openSources(specs, {
     download: {},
-    inspect: inspector,
+    inspect: modelInspector,
     signal: new AbortController().signal,
     onProgress: (progress) => reports.push(progress),
   });
@@ -219,6 +228,32 @@ test('shards count as one download and are read by range', async () => {
     total: 6000,
     file: 'm-00003-of-00003.gguf',
   });
+});
+
+test('the headers of all shards are looked at before any weight is fetched', async () => {
+  const bad = modelBytes(3_000_000, 'long-header bad-architecture');
+  for (const [shard, bytes] of [FILE, FILE, bad].entries()) serveFile(`/s-0000${shard + 1}.gguf`, bytes);
+  const specs = [1, 2, 3].map((shard) => ({ kind: 'url', url: `${base}/s-0000${shard}.gguf` }) as const);
+  const seen: number[][] = [];
+  const inspect: ModelInspector = (files) => {
+    seen.push(files.map(({ bytes }) => bytes.length));
+    assert.ok(files.every(({ fileSize }) => fileSize === 3_000_000 || fileSize > 1e15));
+    return modelInspector(files);
+  };
+  let loaded = 0;
+  const onProgress = (progress: LoadProgress): void => void (loaded = progress.loaded);
+  const { signal } = new AbortController();
+  requests.length = 0;
+  await assert.rejects(openSources(specs, { download: {}, inspect, signal, onProgress }), {
+    code: 'unsupported_architecture',
+  });
+  assert.ok(loaded < 1_000_000, `${loaded} bytes were taken`);
+  const [first = 0] = seen[0] ?? [];
+  assert.deepEqual(seen[0], [first, 0, 0]);
+  assert.ok(seen[1]?.every((length) => length >= 256 * 1024));
+  assert.ok((seen.at(-1)?.[2] ?? 0) >= 256 * 1024);
+  const later = requests.filter(({ method, url }) => method === 'GET' && !url.includes('00001'));
+  assert.ok(later.length >= 2 && later.every(({ range }) => range?.startsWith('bytes=0-')));
 });
 
 test('Engine.load from an address: progress, abort, errors', async () => {

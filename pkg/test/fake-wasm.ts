@@ -68,22 +68,23 @@ That is all for now.`;
 /** Makes a fake wasm module. */
 export function fakeWasm(options: FakeOptions = {}): WasmModule {
   return {
-    inspect: (prefix, fileSize) => {
-      options.log?.(`inspect ${prefix.length}`);
-      const text = new TextDecoder('latin1').decode(prefix);
-      if (text.includes('bad-architecture')) {
+    inspect: (prefixes, [fileSize = 0]) => {
+      const unread = prefixes.findIndex((each) => each.length === 0);
+      if (unread >= 0) return JSON.stringify({ needMore: { file: unread, bytes: 64 } });
+      options.log?.(`inspect ${prefixes.map((each) => each.length).join(' ')}`);
+      const texts = prefixes.map((each) => new TextDecoder('latin1').decode(each));
+      if (texts.some((text) => text.includes('bad-architecture'))) {
         throw coreError(
           'unsupported_architecture',
           'model architecture `bad` is not supported; supported: llama',
         );
       }
-      if (text.includes('long-header') && prefix.length < 1_000_000) {
-        return JSON.stringify({ needMore: 1_000_000 });
-      }
+      const long = texts.findIndex((text) => text.includes('long-header') && text.length < 1_000_000);
+      if (long >= 0) return JSON.stringify({ needMore: { file: long, bytes: 1_000_000 } });
       return JSON.stringify({ info: { ...FAKE_INFO, fileSize } });
     },
-    checkRoom: (_, fileSize, optionsJson) => {
-      options.log?.(`room ${fileSize} ${optionsJson}`);
+    checkRoom: (_, sizes, optionsJson) => {
+      options.log?.(`room ${sizes.join(' ')} ${optionsJson}`);
       return Promise.resolve();
     },
     renderTemplate: (template, context) => `${template}|${context}`,

@@ -69,7 +69,7 @@ pub struct GpuInfo {
     pub reason: Option<String>,
 }
 
-/// Whether a model runs, as far as its first header tells: architecture, types, tokenizer and, unless the model is split,
+/// Whether a model runs, as far as its header (of a split model the joined one) tells: architecture, types, tokenizer and
 /// every tensor.
 ///
 /// # Errors
@@ -77,7 +77,7 @@ pub struct GpuInfo {
 pub fn check_header(file: &GgufFile, options: &LoadOptions) -> Result<()> {
     Architecture::by_name(file.metadata.str("general.architecture")?)?;
     Tokenizer::check(&file.metadata, options.pre_tokenizer.as_deref())?;
-    if !options.vocab_only && file.split_count()? == 1 {
+    if !options.vocab_only {
         let config = ModelConfig::from_gguf(file, None)?;
         model::build(&config, file)?;
     }

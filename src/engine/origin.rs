@@ -1,6 +1,7 @@
 //! From a file to a backend with its weights: which backend it is, and what happens when the GPU will not do.
 
 use super::loader::{self, Progress, Source};
+use super::room;
 use super::{BackendChoice, GpuInfo, KvChoice, LoadOptions};
 use crate::backend::{Backend, CpuBackend, CpuOptions, KvType, Precision};
 use crate::gguf::{GgufFile, Metadata};
@@ -74,6 +75,10 @@ impl Origin {
         match opened {
             Ok(backend) => Ok((backend, Some(info))),
             Err(error) if auto && cpu_may_do(&error) => {
+                let bytes = room::weight_bytes(&self.file);
+                if room::addressable(bytes).is_err() {
+                    return Err(room::neither(bytes, error));
+                }
                 info.reason = Some(error.to_string());
                 Ok((self.open_cpu(progress).await?, Some(info)))
             }
@@ -270,7 +275,7 @@ fn cpu_may_do(error: &Error) -> bool {
             | Error::Gpu(_)
             | Error::GpuLost(_)
             | Error::OutOfMemory { .. }
-            | Error::GpuMemory(_)
+            | Error::NoRoom(_)
             | Error::BadTensor { .. }
     )
 }

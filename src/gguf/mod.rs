@@ -23,6 +23,7 @@ mod tensor;
 mod value;
 
 pub use metadata::Metadata;
+pub use split::{ParsedFiles, parse_files};
 pub use tensor::TensorInfo;
 pub use value::{Array, Value};
 

@@ -1,13 +1,40 @@
 //! Models split into several files, as `gguf-split` of llama.cpp writes them: each shard is a whole GGUF with its share of
 //! the tensors and the keys `split.no`, `split.count`, `split.tensors.count`; the first one has all other metadata too.
 
-use super::GgufFile;
 use super::tensor::sorted_by_name;
+use super::{GgufFile, Parsed, parse};
 use crate::{Error, Result};
 
 const COUNT: &str = "split.count";
 const NUMBER: &str = "split.no";
 const TENSORS: &str = "split.tensors.count";
+
+/// What [`parse_files`] made of prefixes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ParsedFiles {
+    /// As [`Parsed::NeedMore`], of one of the files.
+    NeedMore {
+        /// Its index.
+        file: usize,
+        /// So many bytes from its start.
+        bytes: u64,
+    },
+    /// The headers of all files, joined.
+    Done(GgufFile),
+}
+
+/// Reads and joins the headers of a model's files from a prefix and the size of each, in any order. More of a file is only
+/// asked for when the headers before it are whole.
+pub fn parse_files(files: &[(Vec<u8>, u64)]) -> Result<ParsedFiles> {
+    let mut shards = Vec::with_capacity(files.len());
+    for (file, (prefix, size)) in files.iter().enumerate() {
+        match parse(prefix, *size)? {
+            Parsed::NeedMore(bytes) => return Ok(ParsedFiles::NeedMore { file, bytes }),
+            Parsed::Done(shard) => shards.push(shard),
+        }
+    }
+    GgufFile::join(shards).map(ParsedFiles::Done)
+}
 
 impl GgufFile {
     /// In how many files the model comes; 1 if it is not split.

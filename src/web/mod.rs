@@ -6,14 +6,14 @@ mod lease;
 mod source;
 mod texts;
 
-use js_sys::{Float32Array, Function, Reflect, Uint32Array};
+use js_sys::{Float32Array, Function, Reflect, Uint8Array, Uint32Array};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::prelude::*;
 
 use crate::chat;
 use crate::engine::{self, Engine, Generation, LoadOptions, LoadProgress};
-use crate::gguf::{self, Parsed};
+use crate::gguf::{self, ParsedFiles};
 use crate::{Error, Result};
 
 use lease::Shared;
@@ -55,21 +55,31 @@ fn reporter(on_progress: Function) -> impl FnMut(LoadProgress) -> bool {
     }
 }
 
-/// What the first bytes of a file tell.
+/// What the first bytes of a model's files tell.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 enum Inspection {
-    NeedMore(u64),
+    NeedMore { file: usize, bytes: u64 },
     Info(engine::ModelInfo),
 }
 
-/// Reads a byte prefix of a GGUF file: `{"needMore": bytes}` or `{"info": ModelInfo}`. Throws as early as the bytes
-/// allow when the file is not one that runs with these [`LoadOptions`].
+fn parse_files(prefixes: &[Uint8Array], file_sizes: &[f64]) -> Result<ParsedFiles> {
+    let sizes = file_sizes.iter().map(|size| *size as u64);
+    let prefixes = prefixes.iter().map(Uint8Array::to_vec);
+    gguf::parse_files(&prefixes.zip(sizes).collect::<Vec<_>>())
+}
+
+/// Reads a byte prefix of each file of a model: `{"needMore": {"file": index, "bytes": count}}` or `{"info": ModelInfo}`.
+/// Throws as early as the bytes allow when the model is not one that runs with these [`LoadOptions`].
 #[wasm_bindgen]
-pub fn inspect(prefix: &[u8], file_size: f64, options_json: &str) -> Result<String, JsValue> {
-    let inspection = match gguf::parse(prefix, file_size as u64)? {
-        Parsed::NeedMore(bytes) => Inspection::NeedMore(bytes),
-        Parsed::Done(file) => {
+pub fn inspect(
+    prefixes: Vec<Uint8Array>,
+    file_sizes: Vec<f64>,
+    options_json: &str,
+) -> Result<String, JsValue> {
+    let inspection = match parse_files(&prefixes, &file_sizes)? {
+        ParsedFiles::NeedMore { file, bytes } => Inspection::NeedMore { file, bytes },
+        ParsedFiles::Done(file) => {
             engine::check_header(&file, &from_json(options_json)?)?;
             Inspection::Info(engine::describe(&file)?)
         }
@@ -77,16 +87,15 @@ pub fn inspect(prefix: &[u8], file_size: f64, options_json: &str) -> Result<Stri
     Ok(to_json(&inspection)?)
 }
 
-/// Throws when a model of which `prefix` is the header cannot be held by this device, so that its weights need not be
+/// Throws when a model of which `prefixes` have the headers cannot be held by this device, so that its weights need not be
 /// fetched in vain. Where only the GPU may run it, or could, the memory is asked for and given back.
 #[wasm_bindgen(js_name = checkRoom)]
 pub async fn check_room(
-    prefix: Vec<u8>,
-    file_size: f64,
+    prefixes: Vec<Uint8Array>,
+    file_sizes: Vec<f64>,
     options_json: String,
 ) -> Result<(), JsValue> {
-    if let Parsed::Done(file) = gguf::parse(&prefix, file_size as u64)? {
-        drop(prefix);
+    if let ParsedFiles::Done(file) = parse_files(&prefixes, &file_sizes)? {
         engine::check_room(&file, &from_json(&options_json)?).await?;
     }
     Ok(())

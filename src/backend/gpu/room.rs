@@ -35,7 +35,7 @@ impl Need {
     /// The error for a GPU that gave no more than `granted`.
     pub fn refused(&self, granted: u64) -> Error {
         let gb = |bytes: u64| format!("{:.1} GB", bytes as f64 / 1e9);
-        Error::GpuMemory(format!(
+        Error::NoRoom(format!(
             "this model needs {} on the GPU (weights {}, cache for {} tokens {}, work {}), and it refused more than {}",
             gb(self.total()),
             gb(self.weights),
@@ -51,7 +51,7 @@ impl GpuBackend {
     /// What a model will take on the device.
     ///
     /// # Errors
-    /// [`Error::Gpu`] for what no kernel takes, [`Error::GpuMemory`] for a context that is too long for one buffer.
+    /// [`Error::Gpu`] for what no kernel takes, [`Error::NoRoom`] for a context that is too long for one buffer.
     pub fn need(
         gpu: &Gpu,
         plan: &Plan,
@@ -84,7 +84,7 @@ impl Gpu {
     /// Whether the device gives so much memory: asks for it and returns it. Not for a device that is needed afterwards.
     ///
     /// # Errors
-    /// [`Error::GpuMemory`] with what is needed.
+    /// [`Error::NoRoom`] with what is needed.
     pub async fn check_room(&self, need: &Need) -> Result<()> {
         let mut held = Vec::new();
         let mut granted = 0;
