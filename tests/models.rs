@@ -163,6 +163,7 @@ fn prefill_chunks_and_single_steps_agree() {
         "lfm2",
         "qwen35",
         "granitehybrid",
+        "falcon-h1",
     ] {
         let expected = json(&format!("models/{name}.expected.json"));
         let prompt = tokens(&expected["sequences"][3]["tokens"]);

@@ -322,6 +322,10 @@ const ARCHITECTURES: &[Architecture] = &[
         ..GRANITE
     },
     Architecture {
+        name: "falcon-h1",
+        ..QWEN2
+    },
+    Architecture {
         name: "olmo2",
         window: WindowPattern::AllButEvery(4, 0),
         local_rope: LocalRope::Unscaled(None),

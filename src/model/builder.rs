@@ -114,13 +114,15 @@ impl<'a> Builder<'a> {
         width: usize,
         out: BufId,
     ) -> Result<()> {
-        let weight = Some(self.vector(&format!("{name}.weight"), width)?);
-        let bias_name = format!("{name}.bias");
-        let bias = if self.has(&bias_name) {
-            Some(self.vector(&bias_name, width)?)
+        // Falcon H1's files leave the end of the name off.
+        let bare = self.has(name);
+        let tensor = if bare {
+            name
         } else {
-            None
+            &format!("{name}.weight")
         };
+        let weight = Some(self.vector(tensor, width)?);
+        let bias = self.optional_vector(&format!("{name}.bias"), width)?;
         // Norms of queries, keys and the output share the architecture's kind and epsilon.
         let (kind, eps) = (self.config.arch.norm, self.config.eps);
         debug_assert!(kind == NormKind::Layer || bias.is_none());

@@ -86,7 +86,10 @@ impl Builder<'_> {
         let mut input = self.pre_norm(i, "attn_norm", x)?;
         let out = self.scratch("block", d);
         match layer.mixer {
-            Mixer::Attention => self.attention(i, layer, input, out)?,
+            Mixer::Attention => {
+                self.attention(i, layer, input, out)?;
+                self.state_space_beside(i, input, out)?;
+            }
             Mixer::ShortConv => self.short_conv(i, input, out)?,
             Mixer::DeltaNet => self.delta_net(i, input, out)?,
             Mixer::Mamba2 => self.mamba2(i, input, out)?,
@@ -108,7 +111,7 @@ impl Builder<'_> {
     /// The norm in front of a block, or `x` itself where the file has none (post-norm models).
     pub(super) fn pre_norm(&mut self, i: usize, name: &str, x: BufId) -> Result<BufId> {
         let tensor = format!("blk.{i}.{name}");
-        if !self.has(&format!("{tensor}.weight")) {
+        if !self.has(&format!("{tensor}.weight")) && !self.has(&tensor) {
             return Ok(x);
         }
         let d = self.config.d_model;

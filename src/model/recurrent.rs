@@ -120,6 +120,24 @@ impl Builder<'_> {
         self.project_layer(i, "ssm_out", "linear_attn_out", y, 0, out)
     }
 
+    /// Adds to `out` what a Mamba 2 gives that the layer has beside its attention (Falcon H1).
+    pub(super) fn state_space_beside(&mut self, i: usize, x: BufId, out: BufId) -> Result<()> {
+        if !self.has(&format!("blk.{i}.ssm_in.weight")) {
+            return Ok(());
+        }
+        let beside = self.scratch("block_beside", self.config.d_model);
+        self.mamba2(i, x, beside)?;
+        self.push(
+            &format!("layer_out-{i}"),
+            Op::Add {
+                a: out,
+                b: beside,
+                out,
+            },
+        );
+        Ok(())
+    }
+
     /// Mamba 2: projections, convolution, scan, gate, norm per group, output projection.
     pub(super) fn mamba2(&mut self, i: usize, x: BufId, out: BufId) -> Result<()> {
         let StateConfig {

@@ -22,7 +22,7 @@ const fn family(
     }
 }
 
-pub const FAMILIES: [Family; 40] = [
+pub const FAMILIES: [Family; 41] = [
     family(
         "`llama`",
         "Llama 2 and 3, Mistral, SmolLM 2, TinyLlama, Falcon 3",
@@ -124,6 +124,11 @@ pub const FAMILIES: [Family; 40] = [
         "`granitehybrid`",
         "Granite 4 H (Mamba 2)",
         &["granitehybrid"],
+    ),
+    family(
+        "`falcon-h1`",
+        "Falcon H1 (attention and Mamba 2 side by side)",
+        &["falcon-h1"],
     ),
     family("`olmo2`", "OLMo 2, OLMo 3", &["olmo2", "olmo3"]),
     family("`olmoe`", "OLMoE", &["olmoe"]),
