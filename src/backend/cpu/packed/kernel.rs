@@ -132,6 +132,7 @@ fn strip<F: Format>(
         }
         return sums.map(|sum| [sum]);
     }
+    let mut offsets = [F32x4::splat(0.0); 2];
     let runs = acts.blocks.chunks_exact(RUN);
     for ((weights, blocks), acts) in group.iter().zip(runs).zip(acts.sums) {
         let mut inner = [F32x4::splat(0.0); 2];
@@ -139,10 +140,10 @@ fn strip<F: Format>(
             block::<F>(&weights.scales, i, codes, acts, constants, &mut inner);
         }
         if let Some(outer) = weights.scales.outer() {
-            super_block::<F>(&outer, acts, constants.1, inner, &mut sums);
+            super_block::<F>(&outer, acts, constants.1, inner, &mut sums, &mut offsets);
         }
     }
-    sums.map(|sum| [sum])
+    std::array::from_fn(|h| [sums[h] + offsets[h]])
 }
 
 /// Adds the products of a block.
@@ -180,7 +181,7 @@ fn block<F: Format>(
     }
 }
 
-/// Adds the products of a super-block, whose blocks have given `inner`.
+/// Adds the products of a super-block, whose blocks have given `inner`; to `offsets` those of its minima.
 #[inline(always)]
 fn super_block<F: Format>(
     outer: &Outer<'_>,
@@ -188,6 +189,7 @@ fn super_block<F: Format>(
     mask: HalfMask,
     inner: [F32x4; 2],
     sums: &mut [F32x4; 2],
+    offsets: &mut [F32x4; 2],
 ) {
     let d = F32x4::load_f16x8_tiny(outer.d, mask);
     for h in 0..2 {
@@ -196,13 +198,13 @@ fn super_block<F: Format>(
     if let Some((dmin, mins)) = outer.mins {
         let dmin = F32x4::load_f16x8_tiny(dmin, mask);
         let [dots] = if <F::Scales as Scales>::SUBS == 1 {
-            tile::min_dots::<F::Dot, 1, 1, 2>(mins, acts, 0)
+            tile::min_dots::<F::Dot, 1, 1>(mins, acts)
         } else {
-            tile::min_dots::<F::Dot, 2, 1, 2>(mins, acts, 0)
+            tile::min_dots::<F::Dot, 2, 1>(mins, acts)
         };
         let unit = F32x4::splat(acts.unit[0]);
         for h in 0..2 {
-            sums[h] = (dots[h].to_f32() * unit).mul_add(dmin[h], sums[h]);
+            offsets[h] = (dots[h].to_f32() * unit).mul_add(dmin[h], offsets[h]);
         }
     }
 }

@@ -23,26 +23,19 @@ pub fn products<F: Format>(
     group: &ExpandedGroup,
     acts: ActRow<'_, TILE, QuadOf<F>>,
 ) -> [[F32x4; TILE]; 2] {
-    let zero = i32::from(F::ZERO) + <F::Dot as Dot>::BIAS;
     let nested = <F::Scales as Scales>::BLOCKS > 1;
-    match (
-        <F::Scales as Scales>::SUBS,
-        <F::Scales as Scales>::MINS,
-        nested,
-    ) {
-        (1, false, false) => by_steps::<F, 1, false, false>(zero, group, acts),
-        (1, false, true) => by_steps::<F, 1, false, true>(zero, group, acts),
-        (1, true, false) => by_steps::<F, 1, true, false>(zero, group, acts),
-        (1, true, true) => by_steps::<F, 1, true, true>(zero, group, acts),
-        (_, false, false) => by_steps::<F, 2, false, false>(zero, group, acts),
-        (_, false, true) => by_steps::<F, 2, false, true>(zero, group, acts),
-        (_, true, _) => by_steps::<F, 2, true, true>(zero, group, acts),
+    let mins = <F::Scales as Scales>::MINS;
+    match (<F::Scales as Scales>::SUBS, mins, nested) {
+        (1, false, false) => by_steps::<F, 1, false, false>(group, acts),
+        (1, true, false) => by_steps::<F, 1, true, false>(group, acts),
+        (1, _, true) => by_steps::<F, 1, false, true>(group, acts),
+        (_, _, false) => by_steps::<F, 2, false, false>(group, acts),
+        (_, _, true) => by_steps::<F, 2, false, true>(group, acts),
     }
 }
 
 #[inline(always)]
 fn by_steps<F: Format, const SUBS: usize, const MINS: bool, const NESTED: bool>(
-    zero: i32,
     group: &ExpandedGroup,
     acts: ActRow<'_, TILE, QuadOf<F>>,
 ) -> [[F32x4; TILE]; 2] {
@@ -53,16 +46,20 @@ fn by_steps<F: Format, const SUBS: usize, const MINS: bool, const NESTED: bool>(
         1
     };
     let kernel = Kernel {
-        zero,
+        zero: i32::from(F::ZERO) + <F::Dot as Dot>::BIAS,
         // The length of the inner loop is to be unknown, see above.
-        rounds: black_box(QUADS / SUBS / steps),
+        quads: black_box(QUADS / SUBS),
     };
-    match steps {
+    let mut sums = match steps {
         1 => kernel.run::<<F::Dot as Dot>::Expanded, SUBS, MINS, NESTED, 1>(group, acts),
         2 => kernel.run::<<F::Dot as Dot>::Expanded, SUBS, MINS, NESTED, 2>(group, acts),
         4 => kernel.run::<<F::Dot as Dot>::Expanded, SUBS, MINS, NESTED, 4>(group, acts),
         _ => kernel.run::<<F::Dot as Dot>::Expanded, SUBS, MINS, NESTED, 8>(group, acts),
+    };
+    if NESTED && <F::Scales as Scales>::MINS {
+        add_mins::<<F::Dot as Dot>::Expanded, SUBS>(&group.outer, acts.sums, &mut sums);
     }
+    sums
 }
 
 /// What formats differ in.
@@ -70,8 +67,8 @@ fn by_steps<F: Format, const SUBS: usize, const MINS: bool, const NESTED: bool>(
 struct Kernel {
     /// The code of weight zero.
     zero: i32,
-    /// Rounds of `STEPS` quads that share scales.
-    rounds: usize,
+    /// Quads that share scales.
+    quads: usize,
 }
 
 impl Kernel {
@@ -83,16 +80,16 @@ impl Kernel {
         acts: ActRow<'_, TILE, D::Quad>,
     ) -> [[F32x4; TILE]; 2] {
         if D::TILE_HALVES == 2 {
-            self.halves::<D, SUBS, MINS, NESTED, STEPS, 2>(group, acts, 0)
+            self.halves::<D, SUBS, MINS, NESTED, STEPS, 2>(group, acts.blocks, 0)
         } else {
-            let [first] = self.halves::<D, SUBS, MINS, NESTED, STEPS, 1>(group, acts, 0);
-            let [second] = self.halves::<D, SUBS, MINS, NESTED, STEPS, 1>(group, acts, 1);
+            let [first] = self.halves::<D, SUBS, MINS, NESTED, STEPS, 1>(group, acts.blocks, 0);
+            let [second] = self.halves::<D, SUBS, MINS, NESTED, STEPS, 1>(group, acts.blocks, 1);
             [first, second]
         }
     }
 
-    /// `H` halves, beginning with `first`.
-    #[inline(always)]
+    /// Products of `H` halves, beginning with `first`. A function of its own, so that nothing else wants its registers.
+    #[inline(never)]
     fn halves<
         D: Dot,
         const SUBS: usize,
@@ -103,35 +100,45 @@ impl Kernel {
     >(
         self,
         group: &ExpandedGroup,
-        acts: ActRow<'_, TILE, D::Quad>,
+        acts: &[ActBlock<TILE, D::Quad>],
         first: usize,
     ) -> [[F32x4; TILE]; H] {
+        // Hidden, since zeros that are known are written by a call.
+        let zero = [[black_box(F32x4::splat(0.0)); TILE]; H];
+        let mut sums = zero;
         if !NESTED {
-            return self.blocks::<D, SUBS, MINS, STEPS, H>(&group.blocks, acts.blocks, first);
+            self.blocks::<D, SUBS, MINS, STEPS, H>(&group.blocks, acts, first, &mut sums);
+            return sums;
         }
-        let mut sums = [[F32x4::splat(0.0); TILE]; H];
-        let weights = group.blocks.chunks_exact(RUN).zip(&group.outer);
-        let acts = acts.blocks.chunks_exact(RUN).zip(acts.sums);
-        for ((weights, outer), (acts, act_sums)) in weights.zip(acts) {
-            let inner = self.blocks::<D, SUBS, false, STEPS, H>(weights, acts, first);
-            outer.add::<D, SUBS, MINS, H>(&inner, act_sums, first, &mut sums);
+        let runs = group.blocks.chunks_exact(RUN).zip(acts.chunks_exact(RUN));
+        for ((weights, acts), outer) in runs.zip(&group.outer) {
+            let mut inner = zero;
+            self.blocks::<D, SUBS, MINS, STEPS, H>(weights, acts, first, &mut inner);
+            let sums = black_box(&mut sums);
+            for h in 0..H {
+                let d = F32x4::load(&outer.d[first + h]);
+                for t in 0..TILE {
+                    sums[h][t] = inner[h][t].mul_add(d, sums[h][t]);
+                }
+            }
         }
         sums
     }
 
-    /// Products of some blocks. A function of its own, so that nothing else wants its registers.
-    #[inline(never)]
+    /// Adds the products of some blocks.
+    #[inline(always)]
     fn blocks<D: Dot, const SUBS: usize, const MINS: bool, const STEPS: usize, const H: usize>(
         self,
         weights: &[Expanded],
         acts: &[ActBlock<TILE, D::Quad>],
         first: usize,
-    ) -> [[F32x4; TILE]; H] {
-        let mut sums = [[F32x4::splat(0.0); TILE]; H];
+        sums: &mut [[F32x4; TILE]; H],
+    ) {
         for (weights, acts) in weights.iter().zip(acts) {
-            self.block::<D, SUBS, MINS, STEPS, H>(weights, acts, first, &mut sums);
+            // In memory: the inner loop has no registers for them.
+            let sums = black_box(&mut *sums);
+            self.block::<D, SUBS, MINS, STEPS, H>(weights, acts, first, sums);
         }
-        sums
     }
 
     /// Adds the products of a block.
@@ -189,6 +196,7 @@ impl Kernel {
 
     /// Integer products of part `sub` of a block.
     #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // as above
     fn dots<D: Dot, const SUBS: usize, const STEPS: usize, const H: usize>(
         self,
         weights: &Expanded,
@@ -199,59 +207,70 @@ impl Kernel {
         let total = if SUBS == 1 { 2 } else { sub };
         let base = std::array::from_fn(|t| I32x4::splat(self.zero * acts.sums[total][t]));
         let from = QUADS / SUBS * sub;
+        let mut dots = base.map(|base| [D::start(base); H]);
         let (codes, quads) = (&weights.codes[from..], &acts.quads[from..]);
-        dots::<D, TILE, STEPS, H>(codes, quads, base, first, self.rounds)
+        let (codes, _) = codes[..self.quads].as_chunks::<STEPS>();
+        let (quads, _) = quads[..self.quads].as_chunks::<STEPS>();
+        for (codes, quads) in codes.iter().zip(quads) {
+            for (codes, acts) in codes.iter().zip(quads) {
+                let codes: [_; H] =
+                    std::array::from_fn(|h| D::prepare(U8x16::load(&codes[first + h])));
+                for t in 0..TILE {
+                    let acts = D::splat(&acts[t]);
+                    for h in 0..H {
+                        dots[t][h].step(codes[h], acts);
+                    }
+                }
+            }
+            if D::NARROW {
+                dots.iter_mut().flatten().for_each(Dot::flush);
+            }
+        }
+        dots
     }
 }
 
-impl ExpandedOuter {
-    /// Adds the products of `H` halves of a super-block, whose blocks have given `inner`.
-    #[inline(always)]
-    #[allow(clippy::needless_range_loop)] // `t` and `h` name places in several arrays
-    fn add<D: Dot, const SUBS: usize, const MINS: bool, const H: usize>(
-        &self,
-        inner: &[[F32x4; TILE]; H],
-        acts: &ActSums<TILE, D::Quad>,
-        first: usize,
-        sums: &mut [[F32x4; TILE]; H],
-    ) {
-        // First what takes most registers.
-        let mins = if MINS {
-            min_dots::<D, SUBS, TILE, H>(&self.mins[..2 * SUBS], acts, first)
-        } else {
-            [[I32x4::splat(0); H]; TILE]
-        };
-        for h in 0..H {
-            let d = F32x4::load(&self.d[first + h]);
-            let dmin = F32x4::load(&self.dmin[first + h]);
+/// Adds what the minima of super-blocks make, first to one another.
+#[inline(never)]
+#[allow(clippy::needless_range_loop)] // `t` and `h` name places in several arrays
+fn add_mins<D: Dot, const SUBS: usize>(
+    group: &[ExpandedOuter],
+    acts: &[ActSums<TILE, D::Quad>],
+    sums: &mut [[F32x4; TILE]; 2],
+) {
+    let mut offsets = [[F32x4::splat(0.0); TILE]; 2];
+    for (outer, acts) in group.iter().zip(acts) {
+        let offsets = black_box(&mut offsets);
+        let dots = min_dots::<D, SUBS, TILE>(&outer.mins[..2 * SUBS], acts);
+        for h in 0..2 {
+            let dmin = F32x4::load(&outer.dmin[h]);
             for t in 0..TILE {
-                sums[h][t] = inner[h][t].mul_add(d, sums[h][t]);
-                if MINS {
-                    let offset = mins[t][h].to_f32() * F32x4::splat(acts.unit[t]);
-                    sums[h][t] = offset.mul_add(dmin, sums[h][t]);
-                }
+                let offset = dots[t][h].to_f32() * F32x4::splat(acts.unit[t]);
+                offsets[h][t] = offset.mul_add(dmin, offsets[h][t]);
             }
         }
+    }
+    for (sum, offset) in sums.iter_mut().flatten().zip(offsets.as_flattened()) {
+        *sum = *sum + *offset;
     }
 }
 
 /// Products of the minima of a super-block, whose blocks have `SUBS` parts: `[token][half]`.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // as above
-pub fn min_dots<D: Dot, const SUBS: usize, const N: usize, const H: usize>(
+pub fn min_dots<D: Dot, const SUBS: usize, const N: usize>(
     mins: &[[Lane; 2]],
     acts: &ActSums<N, D::Quad>,
-    first: usize,
-) -> [[I32x4; H]; N] {
-    let mut sums = [[I32x4::splat(0); H]; N];
+) -> [[I32x4; 2]; N] {
+    let mut sums = [[I32x4::splat(0); 2]; N];
     for plane in acts.planes::<SUBS>() {
         // The upper bits come first.
         let mut dots = sums.map(|halves| halves.map(|sum| D::start(sum.shl::<7>())));
         for (mins, acts) in mins.iter().zip(plane) {
-            let mins: [_; H] = std::array::from_fn(|h| D::prepare(U8x16::load(&mins[first + h])));
+            let mins = mins.each_ref().map(|lane| D::prepare(U8x16::load(lane)));
             for t in 0..N {
                 let acts = D::splat(&acts[t]);
-                for h in 0..H {
+                for h in 0..2 {
                     dots[t][h].step(mins[h], acts);
                 }
             }
@@ -259,35 +278,4 @@ pub fn min_dots<D: Dot, const SUBS: usize, const N: usize, const H: usize>(
         sums = dots.map(|halves| halves.map(D::finish));
     }
     sums
-}
-
-/// Integer products of `H` halves of eight rows, beginning with `first`, and `N` tokens, from `base` on: `[token][half]`.
-/// `weights` and `acts` are quads of columns, of which `rounds` times `STEPS` are taken.
-#[inline(always)]
-#[allow(clippy::needless_range_loop)] // `t` and `h` name places in several arrays
-pub fn dots<D: Dot, const N: usize, const STEPS: usize, const H: usize>(
-    weights: &[[Lane; 2]],
-    acts: &[[D::Quad; N]],
-    base: [I32x4; N],
-    first: usize,
-    rounds: usize,
-) -> [[D; H]; N] {
-    let mut dots = base.map(|base| [D::start(base); H]);
-    let (weights, _) = weights.as_chunks::<STEPS>();
-    let (acts, _) = acts.as_chunks::<STEPS>();
-    for (weights, acts) in weights.iter().zip(acts).take(rounds) {
-        for (codes, acts) in weights.iter().zip(acts) {
-            let codes: [_; H] = std::array::from_fn(|h| D::prepare(U8x16::load(&codes[first + h])));
-            for t in 0..N {
-                let acts = D::splat(&acts[t]);
-                for h in 0..H {
-                    dots[t][h].step(codes[h], acts);
-                }
-            }
-        }
-        if D::NARROW {
-            dots.iter_mut().flatten().for_each(Dot::flush);
-        }
-    }
-    dots
 }
