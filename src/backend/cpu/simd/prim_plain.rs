@@ -21,6 +21,16 @@ pub(super) fn mul_add(a: v128, b: v128, c: v128) -> v128 {
 }
 
 #[inline(always)]
+pub(super) fn max(a: v128, b: v128) -> v128 {
+    f32x4_pmax(a, b)
+}
+
+#[inline(always)]
+pub(super) fn min(a: v128, b: v128) -> v128 {
+    f32x4_pmin(a, b)
+}
+
+#[inline(always)]
 pub(super) fn swizzle(table: v128, index: v128) -> v128 {
     i8x16_swizzle(table, index)
 }

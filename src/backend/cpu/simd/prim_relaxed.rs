@@ -20,6 +20,19 @@ pub(super) fn mul_add(a: v128, b: v128, c: v128) -> v128 {
     f32x4_relaxed_madd(a, b, c)
 }
 
+/// In this order a NaN in `a` stays: x86 gives the second operand where one is NaN, ARM gives NaN. (The compiler makes a
+/// relaxed maximum of `f32x4_pmax`, in the other order.)
+#[inline(always)]
+pub(super) fn max(a: v128, b: v128) -> v128 {
+    f32x4_relaxed_max(b, a)
+}
+
+/// As [`max`].
+#[inline(always)]
+pub(super) fn min(a: v128, b: v128) -> v128 {
+    f32x4_relaxed_min(b, a)
+}
+
 #[inline(always)]
 pub(super) fn swizzle(table: v128, index: v128) -> v128 {
     i8x16_relaxed_swizzle(table, index)

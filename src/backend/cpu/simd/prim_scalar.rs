@@ -99,7 +99,7 @@ impl F32x4 {
         Self(from_fn(|i| self.0[i] * b.0[i] + c.0[i]))
     }
 
-    /// The larger of each pair; any of the two where one is NaN.
+    /// The larger of each pair; NaN where `self` is, perhaps also where `b` is.
     #[inline(always)]
     pub fn max(self, b: Self) -> Self {
         Self(from_fn(|i| {
@@ -111,7 +111,7 @@ impl F32x4 {
         }))
     }
 
-    /// The smaller of each pair; any of the two where one is NaN.
+    /// The smaller of each pair; NaN where `self` is, perhaps also where `b` is.
     #[inline(always)]
     pub fn min(self, b: Self) -> Self {
         Self(from_fn(|i| {

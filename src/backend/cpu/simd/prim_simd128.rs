@@ -143,16 +143,16 @@ impl F32x4 {
         Self(super::fused::mul_add(self.0, b.0, c.0))
     }
 
-    /// The larger of each pair; any of the two where one is NaN.
+    /// The larger of each pair; NaN where `self` is, perhaps also where `b` is.
     #[inline(always)]
     pub fn max(self, b: Self) -> Self {
-        Self(f32x4_pmax(self.0, b.0))
+        Self(super::fused::max(self.0, b.0))
     }
 
-    /// The smaller of each pair; any of the two where one is NaN.
+    /// The smaller of each pair; NaN where `self` is, perhaps also where `b` is.
     #[inline(always)]
     pub fn min(self, b: Self) -> Self {
-        Self(f32x4_pmin(self.0, b.0))
+        Self(super::fused::min(self.0, b.0))
     }
 
     /// The larger of each pair of numbers that are not negative, NaN where either is: such floats sort as integers.

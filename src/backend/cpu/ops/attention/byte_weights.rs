@@ -27,6 +27,13 @@ impl WeightBytes {
         };
         Self { most, bias }
     }
+
+    /// How much of the sum of weights the largest of a block may be for one plane to do, for all such blocks of a query
+    /// together (the root of the sum of squares): 1/32 with all bits of a byte. What rounding moves the output by is 1/200
+    /// of that.
+    pub fn coarse(self) -> f32 {
+        self.most / (32.0 * 254.0)
+    }
 }
 
 /// Scales of a block's values.

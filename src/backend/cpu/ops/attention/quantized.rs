@@ -28,10 +28,6 @@ use crate::backend::cpu::simd::{
 /// Quads of elements that share a scale.
 const QUADS: usize = SPAN / 4;
 
-/// How much of the sum of weights the largest of a block may be for one plane to do, for all such blocks of a query
-/// together (the root of the sum of squares): what rounding them to a byte moves the output by is 1/200 of that.
-const COARSE: f32 = 1.0 / 32.0;
-
 /// Keys and values of past positions.
 #[derive(Debug, Clone, Copy)]
 pub struct CachedBytes<'a> {
@@ -294,7 +290,7 @@ impl<Q: Quad, const N: usize> Tile<Q, N> {
                 own = Norm::new(block.values.scales, &seen[i], pass.bytes);
                 &own
             };
-            let fine = self.is_fine(i, step);
+            let fine = self.is_fine(i, step, pass.bytes);
             weights.fine |= fine;
             let set = if fine {
                 Weights::set::<true>
@@ -317,10 +313,10 @@ impl<Q: Quad, const N: usize> Tile<Q, N> {
     }
 
     /// Whether the weights of a block need both planes.
-    fn is_fine(&mut self, i: usize, step: &Step) -> bool {
+    fn is_fine(&mut self, i: usize, step: &Step, bytes: WeightBytes) -> bool {
         let before = self.coarse[i] * step.change * step.change;
         let with = before + step.largest * step.largest;
-        let sum = COARSE * self.states[i].sum.max(step.largest);
+        let sum = bytes.coarse() * self.states[i].sum.max(step.largest);
         let fine = with > sum * sum;
         self.coarse[i] = if fine { before } else { with };
         fine
