@@ -360,7 +360,9 @@ impl CpuBackend {
             CpuWeight::Raw(matrix) => {
                 matrix.matmul(&self.buffers[x.0][..rows * n_in], &mut values)?
             }
-            CpuWeight::Packed(matrix) => parallel::matmul(matrix, &self.acts, &mut values),
+            CpuWeight::Packed(matrix) => {
+                parallel::matmul(matrix, &self.acts, &mut values, 0..matrix.rows());
+            }
             CpuWeight::Vector { .. } => {
                 return Err(Error::Internal(
                     "a vector stands where a matrix should".into(),

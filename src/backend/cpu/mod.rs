@@ -68,6 +68,8 @@ pub struct CpuBackend {
     acts_of: Option<BufId>,
     /// Of attention, one for each thread.
     scratch: Vec<ops::Scratch>,
+    /// Of mixtures.
+    experts: moe::Scratch,
     /// Position where the second text of a pair begins.
     second_text: Option<usize>,
     /// While profiling.
@@ -85,6 +87,7 @@ impl CpuBackend {
             acts: QuantizedActs::default(),
             acts_of: None,
             scratch: Vec::new(),
+            experts: moe::Scratch::default(),
             second_text: None,
             clock: None,
             plan,

@@ -3,13 +3,24 @@
 use std::mem::take;
 use std::ops::Range;
 
-use super::{CpuBackend, Precision, ops, reference};
+use super::{CpuBackend, Precision, ops, parallel, reference};
 use crate::backend::cpu::weights::CpuWeight;
-use crate::model::{BufId, Op, WeightId};
+use crate::model::{Op, WeightId};
 use crate::{Error, Result};
 
 /// Rows that packed matrices interleave.
 const GROUP: usize = 8;
+
+/// What products of experts need, kept from use to use.
+#[derive(Default)]
+pub(super) struct Scratch {
+    /// Experts and the places `token * used + j` at which tokens have chosen them, in order.
+    chosen: Vec<(usize, usize)>,
+    /// Rows of the tokens of one expert.
+    inputs: Vec<f32>,
+    /// What it makes of them.
+    products: Vec<f32>,
+}
 
 impl CpuBackend {
     /// Runs one of the operations of mixtures.
@@ -76,32 +87,36 @@ impl CpuBackend {
         else {
             return Ok(());
         };
-        let (cols, n_out) = (
-            self.plan.weights[weight.0].cols,
-            self.plan.buffers[out.0] / used,
-        );
-        let n_experts = self.plan.weights[weight.0].rows / stride;
+        let cols = self.plan.weights[weight.0].cols;
+        let n_out = self.plan.buffers[out.0] / used;
         let shared_input = self.plan.buffers[x.0] == cols;
         let mut values = take(&mut self.buffers[out.0]);
         values.resize(rows * used * n_out, 0.0);
-        for expert in 0..n_experts {
-            let slots = self.slots_of(expert, route, used, rows);
-            if slots.is_empty() {
-                continue;
-            }
-            let mut inputs = Vec::with_capacity(slots.len() * cols);
-            for slot in &slots {
-                let row = if shared_input { slot / used } else { *slot };
-                inputs.extend_from_slice(&self.buffers[x.0][row * cols..][..cols]);
-            }
-            let first = expert * stride + offset;
+        let mut scratch = take(&mut self.experts);
+        scratch.choose(&self.buffers[route.0], used, rows);
+        for slots in scratch.chosen.chunk_by(|a, b| a.0 == b.0) {
+            let first = slots[0].0 * stride + offset;
             // Packed rows come in groups of eight: a product begins with a group.
             let begin = first - first % GROUP;
             let width = first + n_out - begin;
-            let mut products = vec![0.0; slots.len() * width];
-            self.product(weight, &inputs, &mut products, begin..first + n_out)?;
+            scratch.products.resize(slots.len() * width, 0.0);
+            if rows > 1 || !shared_input || self.acts_of != Some(x) {
+                scratch.inputs.clear();
+                for (_, slot) in slots {
+                    let row = if shared_input { slot / used } else { *slot };
+                    let row = &self.buffers[x.0][row * cols..][..cols];
+                    scratch.inputs.extend_from_slice(row);
+                }
+                if self.options.precision == Precision::Fast {
+                    self.acts.quantize(&scratch.inputs, cols);
+                    // All experts of a single token may have the same input.
+                    self.acts_of = (rows == 1 && shared_input).then_some(x);
+                }
+            }
+            let products = &mut scratch.products;
+            self.product(weight, &scratch.inputs, products, begin..first + n_out)?;
             let bias = bias.map(|id| self.vector(id)).transpose()?;
-            for (slot, product) in slots.iter().zip(products.chunks_exact(width)) {
+            for ((_, slot), product) in slots.iter().zip(products.chunks_exact(width)) {
                 let out = &mut values[slot * n_out..][..n_out];
                 out.copy_from_slice(&product[first - begin..]);
                 if let Some(bias) = bias {
@@ -109,25 +124,22 @@ impl CpuBackend {
                 }
             }
         }
+        self.experts = scratch;
         self.put(out, values);
         Ok(())
     }
 
-    /// `out = x * rowsᵀ`
+    /// `out = x * rowsᵀ`, of packed matrices with the activations that were quantized last.
     fn product(
-        &mut self,
+        &self,
         weight: WeightId,
         x: &[f32],
         out: &mut [f32],
         rows: Range<usize>,
     ) -> Result<()> {
-        if self.options.precision == Precision::Fast {
-            self.acts.quantize(x, self.plan.weights[weight.0].cols);
-            self.acts_of = None;
-        }
         match self.weight(weight)? {
             CpuWeight::Raw(matrix) => matrix.matmul_rows(x, out, rows)?,
-            CpuWeight::Packed(matrix) => matrix.matmul_rows(&self.acts, out, rows),
+            CpuWeight::Packed(matrix) => parallel::matmul(matrix, &self.acts, out, rows),
             CpuWeight::Vector { .. } => {
                 return Err(Error::Internal(
                     "a vector stands where a matrix should".into(),
@@ -136,12 +148,17 @@ impl CpuBackend {
         }
         Ok(())
     }
+}
 
-    /// Places `token * used + j` at which tokens have chosen `expert`.
-    fn slots_of(&self, expert: usize, route: BufId, used: usize, rows: usize) -> Vec<usize> {
-        let chosen = |slot: &usize| {
-            self.buffers[route.0][slot / used * 2 * used + slot % used] as usize == expert
-        };
-        (0..rows * used).filter(chosen).collect()
+impl Scratch {
+    /// Takes the experts of `rows` tokens from `route`, `[rows, 2 * used]`.
+    fn choose(&mut self, route: &[f32], used: usize, rows: usize) {
+        self.chosen.clear();
+        for (token, route) in route.chunks_exact(2 * used).take(rows).enumerate() {
+            let slots = route[..used].iter().enumerate();
+            self.chosen
+                .extend(slots.map(|(j, expert)| (*expert as usize, token * used + j)));
+        }
+        self.chosen.sort_unstable();
     }
 }

@@ -17,35 +17,45 @@ struct Share<'a> {
     out: &'a mut [f32],
 }
 
-/// `out[t, r] = dot(matrix[r], acts[t])`, rows split over the threads; `out` is `[tokens, rows]`.
-pub fn matmul(matrix: &PackedMatrix, acts: &QuantizedActs, out: &mut [f32]) {
-    let (rows, tokens) = (matrix.rows(), acts.tokens());
+/// `out[t, r] = dot(matrix[r], acts[t])` for some rows, split over the threads; `out` is `[tokens, rows.len()]`. `rows`
+/// begins at a multiple of 8 and ends at one or at the last row of the matrix or of an expert.
+pub fn matmul(matrix: &PackedMatrix, acts: &QuantizedActs, out: &mut [f32], rows: Range<usize>) {
+    let (width, tokens) = (rows.len(), acts.tokens());
     let threads = pool::threads();
-    if threads == 1 || rows * matrix.cols() * tokens < WORTH_SHARING {
-        return matrix.matmul(acts, out, 0..rows);
+    if threads == 1 || width * matrix.cols() * tokens < WORTH_SHARING {
+        return matrix.matmul_rows(acts, out, rows);
     }
-    let per_thread = rows.div_ceil(GROUP).div_ceil(threads) * GROUP;
+    let per_thread = width.div_ceil(GROUP).div_ceil(threads) * GROUP;
     if tokens == 1 {
-        return share(matrix, acts, per_thread, out);
+        return share(matrix, acts, per_thread, rows.start, out);
     }
     // Each share is computed by itself and then woven into the rows of `out`.
     let mut woven = vec![0.0; out.len()];
-    share(matrix, acts, per_thread, &mut woven);
+    share(matrix, acts, per_thread, rows.start, &mut woven);
     for (i, part) in woven.chunks(per_thread * tokens).enumerate() {
-        let width = part.len() / tokens;
-        for (row, part) in out.chunks_exact_mut(rows).zip(part.chunks_exact(width)) {
-            row[i * per_thread..][..width].copy_from_slice(part);
+        let part_width = part.len() / tokens;
+        for (row, part) in out
+            .chunks_exact_mut(width)
+            .zip(part.chunks_exact(part_width))
+        {
+            row[i * per_thread..][..part_width].copy_from_slice(part);
         }
     }
 }
 
-/// Computes shares of `per_thread` rows, one after the other in `out`, each `[tokens, rows of the share]`.
-fn share(matrix: &PackedMatrix, acts: &QuantizedActs, per_thread: usize, out: &mut [f32]) {
+/// Computes shares of `per_thread` rows from `first` on, one after the other in `out`, each `[tokens, rows of the share]`.
+fn share(
+    matrix: &PackedMatrix,
+    acts: &QuantizedActs,
+    per_thread: usize,
+    first: usize,
+    out: &mut [f32],
+) {
     let tokens = acts.tokens();
     let chunks = out.chunks_mut(per_thread * tokens).enumerate();
     let mut shares: Vec<Share<'_>> = chunks
         .map(|(i, out)| {
-            let start = i * per_thread;
+            let start = first + i * per_thread;
             Share {
                 rows: start..start + out.len() / tokens,
                 out,
@@ -172,11 +182,13 @@ mod tests {
             for tokens in [1, 5, 64] {
                 let mut acts = QuantizedActs::default();
                 acts.quantize(&values[..tokens.min(rows) * cols], cols);
-                let mut alone = vec![0.0; acts.tokens() * rows];
-                let mut shared = alone.clone();
-                matrix.matmul(&acts, &mut alone, 0..rows);
-                matmul(&matrix, &acts, &mut shared);
-                assert_eq!(alone, shared, "{rows} rows, {tokens} tokens");
+                for range in [0..rows, 8..rows, 8..13] {
+                    let mut alone = vec![0.0; acts.tokens() * range.len()];
+                    let mut shared = alone.clone();
+                    matrix.matmul_rows(&acts, &mut alone, range.clone());
+                    matmul(&matrix, &acts, &mut shared, range.clone());
+                    assert_eq!(alone, shared, "{range:?} of {rows} rows, {tokens} tokens");
+                }
             }
         }
     }
