@@ -6,7 +6,7 @@
 // 3. invocations share the quads of the head; groups of them ("slots") share the keys
 // SINKS: each head has a score that takes its share of the softmax and adds nothing.
 // BIAS: as in lib/attention.wgsl.
-// With SPLIT the keys are divided over the grid's z; each part leaves (sum of weighted values, maximum, sum of weights)
+// With several splits the keys are divided over the grid's z; each part leaves (sum of weighted values, maximum, sum of weights)
 // for attention_combine.wgsl.
 var<workgroup> query: array<vec4<f32>, MAX_HEAD_QUADS>;
 var<workgroup> weights: array<f32, WG>;
@@ -38,7 +38,7 @@ fn run(group: vec3<u32>, index: u32) {
     let first_all = first_seen(t);
     var first = first_all;
     var end = end_all;
-    if (SPLIT) {
+    if (params.splits > 1u) {
         let share = (end_all - first_all + params.splits - 1u) / params.splits;
         first = min(first_all + group.z * share, end_all);
         end = min(first + share, end_all);
@@ -83,7 +83,7 @@ fn run(group: vec3<u32>, index: u32) {
     for (var s = 1u; s < slots; s++) {
         sum += slot_sums[s * quads + index];
     }
-    if (SPLIT) {
+    if (params.splits > 1u) {
         let at = (head * params.splits + group.z) * (quads + 1u);
         out[at + index] = sum;
         if (index == 0u) {

@@ -40,7 +40,7 @@ fn run(group: vec3<u32>, index: u32) {
         for (var j = 0u; j < params.taps; j++) {
             sum += weight[channel * params.taps + j] * history(t + j, channel);
         }
-        var value = activate(sum);
+        var value = activate(sum, ACT);
         if (GATED) {
             value *= x[(3u * t + 1u) * params.channels + channel];
         }

@@ -1,10 +1,10 @@
 // Matrix times vector, the whole of decoding: out[r] = epilogue(dot(w[r], norm(x)) + bias[r]).
 // Grid: (groups of ROWS rows in x and y). See lib/rows.wgsl for the product itself.
 //
-// NORM      0 none, 1 RMSNorm, 2 LayerNorm of x, computed anew by every workgroup: x is small and in the cache,
-//           and a dispatch costs more than that. The factor of an RMSNorm is the same for all columns, so its sum of
-//           squares is taken along the way and the products are scaled at the end.
-// EPILOGUE  0 store, 1 add to out (residual), 2 act(row) * row up_offset further on (gated feed-forward)
+// x may be normalised on the way, by every workgroup anew: it is small and in the cache, and a dispatch costs more than that.
+// LAYER_NORM  LayerNorm of x. Otherwise `norm` says whether it is RMSNorm, whose factor is the same for all columns: its sum
+//             of squares is taken along the way and the products are scaled at the end.
+// GATED       act(row) * row up_offset further on (gated feed-forward)
 struct Params {
     units: u32,       // 16-column units per row
     rows: u32,        // outputs
@@ -15,6 +15,8 @@ struct Params {
     groups_x: u32,    // workgroups in the grid's x
     eps: f32,
     quads: u32,       // vectors of four in x; less than units hold where RAGGED
+    norm: u32,        // 1: RMSNorm of x
+    residual: u32,    // 1: the sums are added to out
 }
 @group(0) @binding(1) var<uniform> params: Params;
 @group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;
@@ -31,13 +33,13 @@ fn input_quad(i: u32) -> vec4<f32> {
     if (RAGGED && i >= params.quads) {
         return vec4<f32>(0.0);
     }
-    if (NORM == 1u) {
+    if (LAYER_NORM) {
+        return (x[i] - mean) * inverse * norm_weight[i] + norm_bias[i];
+    }
+    if (params.norm == 1u) {
         let v = x[i];
         squares += dot(v, v);
         return v * norm_weight[i];
-    }
-    if (NORM == 2u) {
-        return (x[i] - mean) * inverse * norm_weight[i] + norm_bias[i];
     }
     return x[i];
 }
@@ -62,13 +64,13 @@ fn run(group: vec3<u32>, index: u32) {
     if (row >= params.rows) {
         return;
     }
-    if (NORM == 2u) {
+    if (LAYER_NORM) {
         prepare_layer_norm(index);
     }
     let first = (params.row_offset + row) * params.units;
     let sums = dot_rows(first, params.up_offset * params.units, params.units, index);
     var mine = workgroup_sums(sums, index);
-    if (NORM == 1u) {
+    if (params.norm == 1u) {
         mine *= inverseSqrt(workgroup_sum(squares) / f32(params.quads * 4u) + params.eps);
     }
     if (index < ROWS && row + index < params.rows) {
@@ -86,12 +88,12 @@ fn finish(row: u32, sum: f32, sum_up: f32) {
         if (HAS_BIAS) {
             up += bias[params.bias_offset + params.up_offset + row];
         }
-        value = gated(value, up);
+        value = gated(value, up, ACT);
     } else {
-        value = activate(value);
+        value = activate(value, ACT);
     }
     let at = params.out_offset + row;
-    if (EPILOGUE == 1u) {
+    if (params.residual == 1u) {
         value += out[at];
     }
     out[at] = value;

@@ -1,13 +1,13 @@
 // RMSNorm or LayerNorm of each run of `width` values. Grid: (runs in a row, tokens).
 // NORM      1 RMSNorm, 2 LayerNorm
 // WEIGHT    whether there are weights; BIAS likewise
-// TARGET    0 out = norm(x), 1 out = norm(out), 2 out += norm(x) (post-norm and residual in one)
 struct Params {
     width: u32,
     stride: u32, // row length of the buffers
     eps: f32,
     tail: u32,   // see row_count
     own: u32,    // runs of a row that have weights of their own; 1 where all share them
+    goal: u32,   // 0 out = norm(x), 1 out = norm(out), 2 out += norm(x) (post-norm and residual in one)
 }
 @group(0) @binding(1) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> x: array<f32>;
@@ -16,7 +16,7 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> out: array<f32>;
 
 fn load(i: u32) -> f32 {
-    if (TARGET == 1u) {
+    if (params.goal == 1u) {
         return out[i];
     }
     return x[i];
@@ -51,7 +51,7 @@ fn run(group: vec3<u32>, index: u32) {
         if (BIAS) {
             value += bias[i];
         }
-        if (TARGET == 2u) {
+        if (params.goal == 2u) {
             value += out[base + i];
         }
         out[base + i] = value;

@@ -3,6 +3,7 @@
 struct Params {
     count: u32, // candidates in the source
     n_vocab: u32,
+    from_logits: u32, // see lib/ranking.wgsl
 }
 @group(0) @binding(1) var<uniform> params: Params;
 

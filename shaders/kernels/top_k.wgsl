@@ -2,6 +2,7 @@
 // Grid: (spans).
 struct Params {
     count: u32, // candidates in the source
+    from_logits: u32, // see lib/ranking.wgsl
 }
 @group(0) @binding(1) var<uniform> params: Params;
 @group(0) @binding(3) var<storage, read_write> out: array<vec2<u32>>;

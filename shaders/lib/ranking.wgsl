@@ -6,7 +6,7 @@ const KEEP = 64u; // most candidates that a request may ask for
 const LOWEST_RANK = 0x007FFFFFu; // of minus infinity
 const HIGHEST_RANK = 0xFF7FFFFFu; // of the largest number
 
-@group(0) @binding(2) var<storage, read> source: array<u32>; // logits, or pairs of rank and token
+@group(0) @binding(2) var<storage, read> source: array<u32>; // `from_logits` 1: logits, 0: pairs of rank and token
 
 var<workgroup> span: array<vec2<u32>, SPAN>;
 
@@ -30,7 +30,7 @@ fn load_span(first: u32, count: u32, index: u32) {
         var candidate = vec2<u32>(0u, 0xFFFFFFFFu);
         let at = first + i;
         if (at < count) {
-            if (FROM_LOGITS) {
+            if (params.from_logits == 1u) {
                 candidate = vec2<u32>(rank_of(source[at]), at);
             } else {
                 candidate = vec2<u32>(source[2u * at], source[2u * at + 1u]);

@@ -70,8 +70,8 @@ pub struct Gpu {
     has_int8: bool,
     /// Name of the adapter.
     pub adapter: String,
-    /// What was compiled on this device: models share kernels, and a page may load one after another.
-    pub(super) compiled: Arc<Mutex<Vec<(Kernel, Pipeline)>>>,
+    /// What was compiled on this device, by the hash of its text: kernels share it, and models, one loaded after another.
+    pub(super) compiled: Arc<Mutex<Vec<(u64, Pipeline)>>>,
     /// Buffers, bind groups and pipelines made so far: a token must not add to them.
     pub(super) created: Arc<AtomicUsize>,
     /// Whether the adapter only imitates a GPU on the CPU.

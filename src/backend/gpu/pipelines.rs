@@ -1,5 +1,6 @@
 //! Kernels on their way to pipelines. In a browser all of a model's are compiled at once, while its weights still come.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
@@ -43,8 +44,8 @@ pub struct Compiling {
 #[cfg(target_arch = "wasm32")]
 struct Ahead {
     calls: super::browser::Ahead,
-    kernels: Vec<Kernel>,
-    parts: Vec<Parts>,
+    /// Of different texts, each with its hash.
+    parts: Vec<(u64, Parts)>,
     /// What the compiler had against a kernel.
     refused: std::pin::Pin<Box<dyn Future<Output = Option<wgpu::Error>>>>,
 }
@@ -55,11 +56,13 @@ impl Gpu {
     /// # Errors
     /// [`Error::Gpu`] with the compiler's message.
     pub async fn compile(&self, kernel: &Kernel, reduce: Reduce) -> Result<Pipeline> {
-        if let Some(pipeline) = self.known(kernel, reduce) {
+        let source = self.source(kernel, reduce);
+        let text = hash(&source);
+        if let Some(pipeline) = self.known(text, reduce) {
             return Ok(pipeline);
         }
-        let pipeline = self.build(kernel, reduce).await?;
-        self.keep(*kernel, pipeline.clone());
+        let pipeline = self.build(kernel, reduce, source).await?;
+        self.keep(text, pipeline.clone());
         Ok(pipeline)
     }
 
@@ -72,45 +75,45 @@ impl Gpu {
         }
     }
 
-    fn known(&self, kernel: &Kernel, reduce: Reduce) -> Option<Pipeline> {
+    fn known(&self, text: u64, reduce: Reduce) -> Option<Pipeline> {
         let compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         let mut known = compiled.iter();
         known
-            .find(|(known, pipeline)| known == kernel && pipeline.reduce == reduce)
+            .find(|(known, pipeline)| *known == text && pipeline.reduce == reduce)
             .map(|(_, pipeline)| pipeline.clone())
     }
 
-    fn keep(&self, kernel: Kernel, pipeline: Pipeline) {
+    fn keep(&self, text: u64, pipeline: Pipeline) {
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        compiled.push((kernel, pipeline));
+        compiled.push((text, pipeline));
     }
 
     #[cfg(target_arch = "wasm32")]
     fn start_ahead(&self, kernels: &[Kernel]) -> Option<Ahead> {
         let calls = super::browser::Ahead::new(&self.device)?;
-        let new = kernels
-            .iter()
-            .filter(|kernel| self.known(kernel, self.reduce).is_none());
-        let kernels: Vec<Kernel> = new.copied().collect();
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let parts: Vec<_> = kernels
-            .iter()
-            .map(|kernel| self.parts(kernel, self.reduce))
-            .collect();
-        for parts in &parts {
+        let mut parts: Vec<(u64, Parts)> = Vec::new();
+        for kernel in kernels {
+            let source = self.source(kernel, self.reduce);
+            let text = hash(&source);
+            let started = parts.iter().any(|(other, _)| *other == text);
+            if !started && self.known(text, self.reduce).is_none() {
+                parts.push((text, self.parts(kernel, source)));
+            }
+        }
+        for (_, parts) in &parts {
             self.pipeline(parts);
         }
         Some(Ahead {
             calls,
-            kernels,
             parts,
             refused: Box::pin(scope.pop()),
         })
     }
 
-    async fn build(&self, kernel: &Kernel, reduce: Reduce) -> Result<Pipeline> {
+    async fn build(&self, kernel: &Kernel, reduce: Reduce, source: String) -> Result<Pipeline> {
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let parts = self.parts(kernel, reduce);
+        let parts = self.parts(kernel, source);
         let pipeline = self.pipeline(&parts);
         let refused = scope.pop().await;
         self.check()?;
@@ -125,8 +128,7 @@ impl Gpu {
     }
 
     /// Text and layouts of a kernel. Layouts are explicit, so that bind groups do not wait for the compiler's.
-    fn parts(&self, kernel: &Kernel, reduce: Reduce) -> Parts {
-        let source = self.source(kernel, reduce);
+    fn parts(&self, kernel: &Kernel, source: String) -> Parts {
         let name = kernel.name();
         let module = self
             .device
@@ -208,27 +210,36 @@ impl Compiling {
 impl Ahead {
     /// Waits, and makes [`Gpu::compile`] know the kernels.
     async fn wait(self, gpu: &Gpu, total: usize, tell: Tell<'_>) -> Result<()> {
-        let before = total - self.kernels.len();
+        let before = total - self.parts.len();
         let mut told = |done| tell(before + done, total);
         if let Some((index, message)) = self.calls.wait(&mut told).await? {
             gpu.check_again().await?;
-            let name = self.kernels.get(index).map_or("a kernel", Kernel::name);
+            let name = self
+                .parts
+                .get(index)
+                .map_or("a kernel", |(_, parts)| parts.name);
             let message = self
                 .refused
                 .await
                 .map_or(message, |error| error.to_string());
             return Err(Error::Gpu(format!("{name}: {message}")));
         }
-        for (kernel, parts) in self.kernels.into_iter().zip(self.parts) {
+        for (text, parts) in self.parts {
             let pipeline = Pipeline {
                 pipeline: gpu.pipeline(&parts),
                 layout: parts.layout,
                 reduce: gpu.reduce,
             };
-            gpu.keep(kernel, pipeline);
+            gpu.keep(text, pipeline);
         }
         gpu.check()
     }
+}
+
+fn hash(source: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    source.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn layout_entry(binding: u32, bind: Bind) -> wgpu::BindGroupLayoutEntry {

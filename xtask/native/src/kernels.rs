@@ -167,7 +167,7 @@ impl Cases {
                         "tokens": 1,
                         "params": [
                             units, matrix.rows, 0, matrix.rows, 0, 0, groups.min(32_768),
-                            1e-5f32.to_bits() as usize, matrix.cols / 4,
+                            1e-5f32.to_bits() as usize, matrix.cols / 4, usize::from(matrix.gated), 0,
                         ],
                         "buffers": [
                             quants, scales, matrix.cols * 4, matrix.cols * 4, 16, 16, matrix.rows * 4,
@@ -198,7 +198,7 @@ impl Cases {
                 Arithmetic::Int8 => "int8",
             };
             let input = tile.arithmetic.row_bytes(matrix.cols);
-            let large = tokens >= Tile::large_from(matrix.rows);
+            let large = Tile::large_from(matrix.rows).is_some_and(|from| tokens >= from);
             let chosen = [(None::<usize>, large == (tile.size == Tile::LARGE))];
             let case = json!({
                 "test": "matmul",

@@ -1,6 +1,7 @@
 //! From the plan to a [`Program`]: each operation becomes dispatches.
 
 mod attention;
+mod elementwise;
 mod mixture;
 mod projections;
 mod recurrent;
@@ -12,7 +13,7 @@ use super::kernel::{Arithmetic, Kernel, NormTarget};
 use super::layout::{Layout, rows_per_part};
 use super::program::{Dispatch, Extent, Params, Program, Slot, When};
 use crate::backend::KvType;
-use crate::model::{Activation, BufId, Op, Plan, Pooling, Step, WeightId};
+use crate::model::{Activation, BufId, Op, Plan, Step, WeightId};
 use crate::quant::DType;
 use crate::{Error, Result};
 
@@ -108,27 +109,30 @@ impl<'a> Compiler<'a> {
             split_from: target.split_from,
             ..Program::default()
         };
+        let first_tail = plan.steps.iter().position(|step| ends_rows(&step.op));
+        let tail_steps = &plan.steps[first_tail.unwrap_or(plan.steps.len())..];
+        let tail_written = tail_steps.iter().map(|step| fuse::written(&step.op));
+        let tail_buffers: Vec<BufId> = tail_written.flatten().collect();
+        let of_tokens =
+            |index: &usize| *index < plan.buffers.len() && !tail_buffers.contains(&BufId(*index));
         let at_once = plan.whole || !plan.encoder.is_empty();
         program.max_tokens = if at_once {
             target.n_ctx
         } else {
-            chunk_limit(&fused.buffers, target.max_chunk.min(target.n_ctx))
+            let indices = (0..fused.buffers.len()).filter(of_tokens);
+            let width = indices.map(|index| fused.buffers[index]).sum();
+            chunk_limit(width, target.max_chunk.min(target.n_ctx))
         };
-        let first_tail = plan.steps.iter().position(|step| ends_rows(&step.op));
-        let tail_steps = &plan.steps[first_tail.unwrap_or(plan.steps.len())..];
         let logit_rows = if plan.whole {
             program.max_tokens
         } else {
             (LOGITS_BYTES / 4 / plan.n_vocab.max(1)).clamp(1, program.max_tokens)
         };
         for (index, width) in fused.buffers.iter().enumerate() {
-            let is_tail = tail_steps
-                .iter()
-                .any(|step| fuse::written(&step.op) == Some(BufId(index)));
             let rows = match index {
                 _ if index >= plan.buffers.len() => 1,
-                _ if is_tail => logit_rows,
-                _ => program.max_tokens,
+                _ if of_tokens(&index) => program.max_tokens,
+                _ => logit_rows,
             };
             program.buffers.push((*width, rows));
         }
@@ -256,111 +260,6 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// The operations on each value by itself.
-    fn simple_op(&mut self, op: &Op) -> Result<()> {
-        let none = Params::new();
-        match *op {
-            Op::GatedAct { act, gate, up, out } if up == out && gate != out => {
-                let share = none.u(self.width(out) / self.width(gate));
-                self.elementwise(Kernel::GatedAct { act }, &[Slot::Buffer(gate)], out, share);
-            }
-            Op::PositionScale { x, factor, length } => {
-                self.elementwise(Kernel::PositionScale, &[], x, none.f(factor).u(length));
-            }
-            Op::MoeSum {
-                x,
-                route,
-                used,
-                out,
-            } => {
-                self.elementwise(
-                    Kernel::MoeSum,
-                    &[Slot::Buffer(x), Slot::Buffer(route)],
-                    out,
-                    none.u(used),
-                );
-            }
-            Op::GatedAct { act, gate, up, out } if up != out && gate != out => {
-                self.copy(up, out);
-                let op = Op::GatedAct {
-                    act,
-                    gate,
-                    up: out,
-                    out,
-                };
-                self.simple_op(&op)?;
-            }
-            Op::ScaleByWeight { x, weight } => {
-                let weight = Slot::Vector(self.layout.vector(weight)?);
-                self.elementwise(Kernel::ScaleByWeight, &[weight], x, none);
-            }
-            Op::Act { act, x } => self.elementwise(Kernel::Act { act }, &[Slot::Unused], x, none),
-            Op::Add { a, b, out } if a == out && b != out => {
-                self.elementwise(Kernel::Add, &[Slot::Buffer(b)], out, none);
-            }
-            Op::Add { a, b, out } if b == out && a != out => {
-                self.elementwise(Kernel::Add, &[Slot::Buffer(a)], out, none);
-            }
-            Op::Add { a, b, out } if a != out && b != out => {
-                self.copy(a, out);
-                self.elementwise(Kernel::Add, &[Slot::Buffer(b)], out, none);
-            }
-            Op::Scale { x, factor } => {
-                self.elementwise(Kernel::Scale, &[Slot::Unused], x, none.f(factor))
-            }
-            Op::SoftCap { x, cap } => {
-                self.elementwise(Kernel::SoftCap, &[Slot::Unused], x, none.f(cap))
-            }
-            Op::Softmax { x } => {
-                let params = none.u(self.width(x)).u(usize::from(self.tail));
-                let grid = [Extent::Fixed(1), self.rows(1), Extent::Fixed(1)];
-                let slots = vec![Slot::Buffer(x)];
-                self.push(Kernel::Softmax, params, slots, grid, When::Always);
-            }
-            Op::LastRow { x, out }
-            | Op::Pool {
-                x,
-                pooling: Pooling::Last,
-                out,
-            } if x != out => {
-                self.tail = true;
-                self.elementwise(Kernel::LastRow, &[Slot::Buffer(x)], out, none);
-            }
-            Op::Pool { x, pooling, out } if x != out => {
-                self.tail = true;
-                let first = usize::from(pooling != Pooling::Mean);
-                self.elementwise(Kernel::Pool, &[Slot::Buffer(x)], out, none.u(first));
-            }
-            _ => return Err(Error::Gpu(format!("no kernel for {}: {op:?}", self.label))),
-        }
-        Ok(())
-    }
-
-    fn slice(&mut self, x: BufId, stride: usize, offset: usize, out: BufId) {
-        let x_width = self.width(x);
-        let count = self.width(out) / (x_width / stride);
-        let more = Params::new().u(count).u(stride).u(offset).u(x_width);
-        self.elementwise(Kernel::Slice, &[Slot::Buffer(x)], out, more);
-    }
-
-    fn copy(&mut self, x: BufId, out: BufId) {
-        self.slice(x, self.width(x), 0, out);
-    }
-
-    /// A kernel over every value of `out`; `more` are its parameters beyond the width and the tail.
-    fn elementwise(&mut self, kernel: Kernel, inputs: &[Slot], out: BufId, more: Params) {
-        let width = self.width(out);
-        let params = Params::new().u(width).u(usize::from(self.tail)).then(more);
-        let slots = inputs.iter().copied().chain([Slot::Buffer(out)]).collect();
-        self.push(
-            kernel,
-            params,
-            slots,
-            self.per_row(kernel, width),
-            When::Always,
-        );
-    }
-
     fn norm(&mut self, op: &Op, target: NormTarget) -> Result<()> {
         let Op::Norm {
             kind,
@@ -397,7 +296,8 @@ impl<'a> Compiler<'a> {
             .u(stride)
             .f(eps)
             .u(usize::from(self.tail))
-            .u(own);
+            .u(own)
+            .u(target as usize);
         let grid = [
             Extent::Fixed((stride / width) as u32),
             self.rows(1),
@@ -451,7 +351,7 @@ impl<'a> Compiler<'a> {
                 break;
             }
             let spans = count.div_ceil(SPAN);
-            let params = Params::new().u(count);
+            let params = Params::new().u(count).u(usize::from(from_logits));
             let slots = vec![from, Slot::Ranked(turn)];
             self.push(
                 Kernel::TopK { from_logits },
@@ -464,7 +364,10 @@ impl<'a> Compiler<'a> {
             self.program.ranked[turn] = self.program.ranked[turn].max(count);
             (from, from_logits) = (Slot::Ranked(turn), false);
         }
-        let params = Params::new().u(count).u(self.plan.n_vocab);
+        let params = Params::new()
+            .u(count)
+            .u(self.plan.n_vocab)
+            .u(usize::from(from_logits));
         self.push(
             Kernel::Sample { from_logits },
             params,
@@ -479,9 +382,9 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// Most tokens in a chunk, of at most `most`, whose activations take no more memory than they should.
-fn chunk_limit(widths: &[usize], most: usize) -> usize {
-    let row_bytes = widths.iter().sum::<usize>().max(1) * 4;
+/// Most tokens in a chunk, of at most `most`, whose activations, `width` a token, take no more memory than they should.
+fn chunk_limit(width: usize, most: usize) -> usize {
+    let row_bytes = width * 4;
     let mut limit = most;
     while limit > FIRST_CHUNK && limit * row_bytes > ACTIVATION_BYTES {
         limit /= 2;

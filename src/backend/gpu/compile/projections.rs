@@ -132,7 +132,7 @@ impl Compiler<'_> {
         for rows in self.parts(matrix, row, rows) {
             let shape = &self.layout.matrices[matrix];
             let large = self.target.large_from;
-            let large = large.unwrap_or_else(|| Tile::large_from(rows.count));
+            let large = large.or_else(|| Tile::large_from(rows.count));
             let format = shape.format;
             let params = Params::new()
                 .u(shape.units())
@@ -178,15 +178,17 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// Sizes of tiles for a matrix that is cut into large ones from so many tokens on.
-    fn tiles(&self, large_from: usize) -> Vec<(usize, When)> {
+    /// Sizes of tiles for a matrix that is cut into large ones from so many tokens on, if at all.
+    fn tiles(&self, large_from: Option<usize>) -> Vec<(usize, When)> {
         if self.tail {
-            vec![(Tile::SMALL, When::SeveralRows)]
-        } else if large_from > self.program.max_tokens {
-            vec![(Tile::SMALL, When::Always)]
-        } else {
-            let few = (Tile::SMALL, When::Below(large_from));
-            vec![few, (Tile::LARGE, When::From(large_from))]
+            return vec![(Tile::SMALL, When::SeveralRows)];
+        }
+        match large_from.filter(|from| *from <= self.program.max_tokens) {
+            Some(from) => vec![
+                (Tile::SMALL, When::Below(from)),
+                (Tile::LARGE, When::From(from)),
+            ],
+            None => vec![(Tile::SMALL, When::Always)],
         }
     }
 
@@ -282,7 +284,9 @@ impl Compiler<'_> {
                 .u(product.row + rows.from)
                 .u(groups.min(GRID_X))
                 .f(eps)
-                .u(matrix.quads());
+                .u(matrix.quads())
+                .u(usize::from(norm == Some(NormKind::Rms)))
+                .u(usize::from(epilogue == Epilogue::Residual));
             let slots = vec![
                 Slot::Quants(product.matrix, rows.part),
                 Slot::Scales(product.matrix, rows.part),

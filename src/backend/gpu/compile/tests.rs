@@ -1,10 +1,13 @@
 //! What a plan becomes, counted without a device.
 
+use std::collections::HashSet;
+
+use super::super::kernel::{Dialect, Reduce};
 use super::*;
 use crate::gguf::{Parsed, parse};
-use crate::model::{ModelConfig, build};
+use crate::model::{ModelConfig, WeightKind, WeightSpec, build};
 
-fn compiled(name: &str, max_binding: u64) -> (Plan, Program, Layout) {
+fn plan_of(name: &str) -> (Plan, Vec<DType>) {
     let path = format!(
         "{}/tests/fixtures/models/{name}.gguf",
         env!("CARGO_MANIFEST_DIR")
@@ -15,24 +18,41 @@ fn compiled(name: &str, max_binding: u64) -> (Plan, Program, Layout) {
     };
     let config = ModelConfig::from_gguf(&file, Some(128)).unwrap();
     let plan = build(&config, &file).unwrap();
-    let dtypes: Vec<DType> = plan
+    let dtypes = plan
         .weights
         .iter()
         .map(|spec| file.tensor(&spec.tensor).unwrap().dtype)
         .collect();
+    (plan, dtypes)
+}
+
+const TARGET: Target = Target {
+    max_binding: 128 << 20,
+    kv: KvType::F16,
+    split_from: 512,
+    tiled: true,
+    subgroup: Some(32),
+    large_from: None,
+    arithmetic: Arithmetic::Int8,
+    max_chunk: 64,
+    n_ctx: 128,
+};
+
+fn compiled(name: &str, max_binding: u64) -> (Plan, Program, Layout) {
+    let (plan, dtypes) = plan_of(name);
     let target = Target {
         max_binding,
-        kv: KvType::F16,
-        split_from: 512,
-        tiled: true,
-        subgroup: Some(32),
-        large_from: None,
-        arithmetic: Arithmetic::Int8,
-        max_chunk: 64,
-        n_ctx: 128,
+        ..TARGET
     };
     let (program, layout) = compile(&plan, &dtypes, target).unwrap();
     (plan, program, layout)
+}
+
+/// Kernels with different texts.
+fn pipelines(program: &Program) -> usize {
+    let text = |kernel: &Kernel| kernel.source(Reduce::Subgroup, Dialect::Browser);
+    let texts: HashSet<String> = program.kernels.iter().map(text).collect();
+    texts.len()
 }
 
 /// Dispatches of one decoded token: in all layers, and besides them.
@@ -61,11 +81,55 @@ fn a_llama_token_is_six_dispatches_a_layer_and_four_besides() {
         let (layers, rest) = dispatches(&program);
         assert_eq!((layers, rest), (6 * plan.kv.len(), 4), "{name}");
         assert!(program.sample.len() <= 3, "{name}");
-        assert!(
-            program.kernels.len() < 25,
-            "{name}: {} pipelines",
-            program.kernels.len()
-        );
+        let pipelines = pipelines(&program);
+        assert!((10..25).contains(&pipelines), "{name}: {pipelines}");
+    }
+}
+
+/// A plan whose matrices have so many times the rows and columns.
+fn widened(mut plan: Plan, by: usize) -> Plan {
+    plan.buffers.iter_mut().for_each(|width| *width *= by);
+    for weight in &mut plan.weights {
+        weight.cols *= by;
+        weight.rows *= if weight.kind == WeightKind::Matrix {
+            by
+        } else {
+            1
+        };
+    }
+    for step in &mut plan.steps {
+        if let Op::Norm { width, .. } = &mut step.op {
+            *width *= by;
+        }
+    }
+    plan
+}
+
+/// What `Q4_K_M` is where rows are no multiple of 256: four types in one model.
+#[test]
+fn a_mix_of_types_has_few_pipelines_too() {
+    let (plan, _) = plan_of("llama-q-Q4_0");
+    // The width of SmolLM2.
+    let plan = widened(plan, 9);
+    let mix = |spec: &WeightSpec| match spec.tensor.as_str() {
+        "token_embd.weight" | "blk.0.attn_v.weight" => DType::Q8_0,
+        "blk.0.ffn_down.weight" => DType::Q6_K,
+        "blk.1.ffn_down.weight" => DType::Q4_K,
+        _ if spec.kind == WeightKind::Vector => DType::F32,
+        _ => DType::Q5_0,
+    };
+    let dtypes: Vec<DType> = plan.weights.iter().map(mix).collect();
+    for (arithmetic, subgroup) in [(Arithmetic::F32, None), (Arithmetic::F32, Some(32))] {
+        let target = Target {
+            arithmetic,
+            subgroup,
+            max_chunk: 512,
+            n_ctx: 512,
+            ..TARGET
+        };
+        let (program, _) = compile(&plan, &dtypes, target).unwrap();
+        let pipelines = pipelines(&program);
+        assert!((20..25).contains(&pipelines), "{pipelines}");
     }
 }
 

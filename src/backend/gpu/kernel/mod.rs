@@ -89,7 +89,8 @@ pub enum Dialect {
     Browser,
 }
 
-/// A kernel with everything that is fixed when it is compiled.
+/// A kernel with what it is for. Some differ only in the parameters of their dispatches: those share text and pipeline, and
+/// are checked one by one all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // the fields are the constants that the kernel's file explains
 pub enum Kernel {
@@ -215,7 +216,7 @@ impl Kernel {
             Self::MoeRoute { .. } | Self::MoeSum => &[Read, Read, Write],
             Self::CausalConv { .. } => &[Read, Read, Read, Write, Write],
             Self::DeltaNet | Self::StateScan => &[Read, Read, Read, Read, Read, Write, Write],
-            Self::PositionScale | Self::Softmax => &[Write],
+            Self::Softmax => &[Write],
             Self::AttentionCombine
             | Self::Rope { .. }
             | Self::GatedAct { .. }
@@ -226,6 +227,7 @@ impl Kernel {
             | Self::Slice
             | Self::SoftCap
             | Self::LastRow
+            | Self::PositionScale
             | Self::Pool
             | Self::ArgMax
             | Self::Pack { .. }
@@ -238,6 +240,21 @@ impl Kernel {
     /// Whether the shared state is written.
     pub fn writes_state(&self) -> bool {
         matches!(self, Self::ArgMaxJoin | Self::Sample { .. })
+    }
+
+    /// Numbers of its operation and its activation, if it is one of `elementwise.wgsl`.
+    pub fn elementwise(&self) -> Option<[usize; 2]> {
+        Some(match *self {
+            Self::Act { act } => [0, source::act_number(act)],
+            Self::GatedAct { act } => [1, source::act_number(act)],
+            Self::Add => [2, 0],
+            Self::Scale => [3, 0],
+            Self::ScaleByWeight => [4, 0],
+            Self::SoftCap => [5, 0],
+            Self::LastRow => [6, 0],
+            Self::PositionScale => [7, 0],
+            _ => return None,
+        })
     }
 
     /// Whether the workgroup is one subgroup, if it has subgroup operations at all.

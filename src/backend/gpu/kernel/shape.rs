@@ -108,6 +108,9 @@ pub struct Tile {
 /// Workgroups below which a large GPU is not filled.
 const FILLING: usize = 192;
 
+/// Most tokens that may be asked for before tiles are large: half of the longest chunk.
+const LATEST: usize = 256;
+
 impl Tile {
     /// Where there is much to do.
     pub const LARGE: usize = 64;
@@ -115,10 +118,12 @@ impl Tile {
     /// Where there is little: more workgroups, each with less.
     pub const SMALL: usize = 32;
 
-    /// Tokens from which a matrix of `rows` rows is cut into large tiles.
-    pub fn large_from(rows: usize) -> usize {
+    /// Tokens from which a matrix of `rows` rows is cut into large tiles, if at all: only the longest chunks would fill a
+    /// GPU with those of a small matrix, and that is not worth a pipeline.
+    pub fn large_from(rows: usize) -> Option<usize> {
         let tiles = FILLING.div_ceil(rows.div_ceil(Self::LARGE));
-        ((tiles - 1) * Self::LARGE).max(Self::SMALL) + 1
+        let tokens = ((tiles - 1) * Self::LARGE).max(Self::SMALL) + 1;
+        (tokens <= LATEST).then_some(tokens)
     }
 
     /// Invocations of a workgroup along a side of the tile: each makes 4 x 4 values.
@@ -165,8 +170,8 @@ mod tests {
         assert_eq!(of(128, 8192, true, Some(32)), (128, 4, false));
         assert_eq!(of(128, 128_256, false, Some(32)), (128, 8, false));
         assert_eq!(of(2, 49_152, false, Some(4)), (4, 2, true));
-        assert_eq!(Tile::large_from(8192), 65, "128 tiles of rows");
-        assert_eq!(Tile::large_from(1 << 20), 33);
-        assert!(Tile::large_from(576) > 512);
+        assert_eq!(Tile::large_from(8192), Some(65), "128 tiles of rows");
+        assert_eq!(Tile::large_from(1 << 20), Some(33));
+        assert_eq!(Tile::large_from(576), None);
     }
 }

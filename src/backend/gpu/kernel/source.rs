@@ -37,22 +37,22 @@ impl Kernel {
             Self::DeltaNet => shader!("kernels/delta_net.wgsl"),
             Self::StateScan => shader!("kernels/state_scan.wgsl"),
             Self::Norm { .. } => shader!("kernels/norm.wgsl"),
-            Self::PositionScale => shader!("kernels/position_scale.wgsl"),
             Self::Rope { .. } => shader!("kernels/rope.wgsl"),
             Self::StoreKv { .. } => shader!("kernels/store_kv.wgsl"),
             Self::Heads { .. } => shader!("kernels/heads.wgsl"),
             Self::Attention { .. } => shader!("kernels/attention.wgsl"),
             Self::AttentionTile { .. } => shader!("kernels/attention_tile.wgsl"),
             Self::AttentionCombine => shader!("kernels/attention_combine.wgsl"),
-            Self::GatedAct { .. } => shader!("kernels/gated_act.wgsl"),
-            Self::Act { .. } => shader!("kernels/act.wgsl"),
-            Self::Add => shader!("kernels/add.wgsl"),
-            Self::Scale => shader!("kernels/scale.wgsl"),
-            Self::ScaleByWeight => shader!("kernels/scale_by_weight.wgsl"),
+            Self::Act { .. }
+            | Self::GatedAct { .. }
+            | Self::Add
+            | Self::Scale
+            | Self::ScaleByWeight
+            | Self::SoftCap
+            | Self::LastRow
+            | Self::PositionScale => shader!("kernels/elementwise.wgsl"),
             Self::Slice => shader!("kernels/slice.wgsl"),
-            Self::SoftCap => shader!("kernels/softcap.wgsl"),
             Self::Softmax => shader!("kernels/softmax.wgsl"),
-            Self::LastRow => shader!("kernels/last_row.wgsl"),
             Self::Pool => shader!("kernels/pool.wgsl"),
             Self::ArgMax => shader!("kernels/argmax.wgsl"),
             Self::ArgMaxJoin => shader!("kernels/argmax_join.wgsl"),
@@ -93,8 +93,7 @@ impl Kernel {
                 list.format(format);
                 list.number("ROWS", shape.rows);
                 list.flag("GATED", epilogue == Epilogue::Gated);
-                list.number("NORM", norm.map_or(0, norm_number));
-                list.number("EPILOGUE", epilogue as usize);
+                list.flag("LAYER_NORM", norm == Some(NormKind::Layer));
                 list.number("ACT", act.map_or(0, act_number));
                 list.flag("HAS_BIAS", bias);
             }
@@ -129,13 +128,9 @@ impl Kernel {
                 list.flag("HAS_BIAS", bias);
             }
             Self::Norm {
-                kind,
-                target,
-                weight,
-                bias,
+                kind, weight, bias, ..
             } => {
                 list.number("NORM", norm_number(kind));
-                list.number("TARGET", target as usize);
                 list.flag("WEIGHT", weight);
                 list.flag("BIAS", bias);
             }
@@ -152,8 +147,7 @@ impl Kernel {
                 list.number("MAX_HEAD", MAX_HEAD);
                 list.rotary(3, rope.unwrap_or(Pairing::Halves));
             }
-            Self::Attention { split, extra, .. } => {
-                list.flag("SPLIT", split);
+            Self::Attention { extra, .. } => {
                 list.flag("SINKS", extra == ScoreExtra::Sinks);
                 list.relative_bias(extra);
                 list.number("MAX_HEAD_QUADS", MAX_HEAD / 4);
@@ -164,10 +158,6 @@ impl Kernel {
                 list.number("SLOT_ROWS", slot_rows);
                 list.flag("SINKS", extra == ScoreExtra::Sinks);
                 list.relative_bias(extra);
-            }
-            Self::GatedAct { act } | Self::Act { act } => list.number("ACT", act_number(act)),
-            Self::TopK { from_logits } | Self::Sample { from_logits } => {
-                list.flag("FROM_LOGITS", from_logits);
             }
             _ => {}
         }
@@ -216,9 +206,8 @@ impl Kernel {
             Self::Attention { kv, .. } | Self::AttentionTile { kv, .. } => {
                 vec![kv_module(kv), shader!("lib/attention.wgsl")]
             }
-            Self::GatedAct { .. } | Self::Act { .. } | Self::CausalConv { .. } => {
-                vec![shader!("lib/activation.wgsl")]
-            }
+            Self::CausalConv { .. } => vec![shader!("lib/activation.wgsl")],
+            _ if self.elementwise().is_some() => vec![shader!("lib/activation.wgsl")],
             Self::TopK { .. } => vec![shader!("lib/ranking.wgsl")],
             Self::Sample { .. } => vec![shader!("lib/ranking.wgsl"), shader!("lib/random.wgsl")],
             Self::DeltaNet | Self::StateScan => vec![shader!("lib/softplus.wgsl")],
@@ -325,7 +314,8 @@ fn norm_number(kind: NormKind) -> usize {
     }
 }
 
-fn act_number(act: Activation) -> usize {
+/// The number of an activation in `lib/activation.wgsl`.
+pub(super) fn act_number(act: Activation) -> usize {
     match act {
         Activation::Identity => 0,
         Activation::Silu => 1,
