@@ -20,6 +20,9 @@ pub enum Error {
         /// Bytes that are there.
         available: u64,
     },
+    /// The files are not all the parts of one split model.
+    #[error("not the parts of one model: {0}")]
+    WrongParts(String),
     /// A metadata key that this model needs is absent.
     #[error("the file lacks the metadata key {0}")]
     MissingMetadata(String),
@@ -137,6 +140,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::InvalidGguf(_) => "invalid_gguf",
+            Self::WrongParts(_) => "wrong_parts",
             Self::Truncated { .. } => "truncated",
             Self::MissingMetadata(_) => "missing_metadata",
             Self::BadMetadata { .. } => "bad_metadata",

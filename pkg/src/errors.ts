@@ -1,5 +1,6 @@
 const CORE_CODES = [
   'invalid_gguf',
+  'wrong_parts',
   'truncated',
   'missing_metadata',
   'bad_metadata',
@@ -32,6 +33,7 @@ export type CoreErrorCode = (typeof CORE_CODES)[number];
  * - `http_status`: the server answered with an error; see `status` and `url`.
  * - `truncated`: the file or the download ends before it is complete.
  * - `invalid_gguf`: the bytes are not a GGUF model (a web page, for example).
+ * - `wrong_parts`: the files are not all the parts of one split model.
  * - `unsupported_architecture`, `unsupported_type`, `unsupported_tokenizer`: a valid model that Inkling cannot run.
  * - `missing_metadata`, `bad_metadata`, `missing_tensor`, `bad_tensor`, `bad_tokenizer`: the model file is broken.
  * - `template`, `template_raised`: the chat template is broken, or refused this conversation.

@@ -50,7 +50,7 @@ impl GgufFile {
     /// into `shards` as given here.
     pub fn join(mut shards: Vec<Self>) -> Result<Self> {
         let Some(first) = find_first(&shards)? else {
-            return Err(Error::InvalidGguf(
+            return Err(Error::WrongParts(
                 "none of the given files is the first of a split model".to_owned(),
             ));
         };
@@ -106,7 +106,7 @@ fn check_complete(shards: &[GgufFile]) -> Result<()> {
         let count = shard.split_count()?;
         if count != shards.len() {
             let given = shards.len();
-            return Err(Error::InvalidGguf(match count {
+            return Err(Error::WrongParts(match count {
                 1 => format!("{given} files were given but one of them is a whole model"),
                 _ => format!("the model is split into {count} files but {given} were given"),
             }));
@@ -118,7 +118,7 @@ fn check_complete(shards: &[GgufFile]) -> Result<()> {
         {
             Some(seen) if !*seen => *seen = true,
             Some(_) => {
-                return Err(Error::InvalidGguf(format!(
+                return Err(Error::WrongParts(format!(
                     "part {} of the model was given twice",
                     number + 1
                 )));

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { onPage, shot } from './support/browser.mjs';
 import { answers, answerTo, askAndWait, button, oneLine, ready } from './support/chat.mjs';
 import { startModelServer } from './support/models.mjs';
@@ -72,6 +73,21 @@ test('a broken file from disk is told clearly, and the open model stays', () =>
     });
     await page.getByRole('alert').waitFor();
     assert.match(await page.getByRole('alert').innerText(), /not a GGUF model|damaged|incomplete/);
+    await stillUsable(page);
+  }));
+
+test('a model that writes no text, and a split one without all its files, are told clearly', () =>
+  onPage(options, async (page) => {
+    await ready(page);
+    await page.locator('.model-button').click();
+    const path = (name) => fileURLToPath(new URL(`../fixtures/models/${name}.gguf`, import.meta.url));
+    const open = (...names) => page.locator('#model-file').setInputFiles(names.map(path));
+    await open('bert');
+    const alert = page.getByRole('alert');
+    await alert.filter({ hasText: 'This model does not write text.' }).waitFor();
+    await open('container-split-00001-of-00003', 'container-split-00002-of-00003');
+    await alert.filter({ hasText: 'Parts of this model are missing' }).waitFor();
+    await shot(page, 'missing-parts');
     await stillUsable(page);
   }));
 

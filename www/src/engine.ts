@@ -42,6 +42,20 @@ export const expectingModel = computed(
   () => starting.value || model.value !== null || loading.value !== null,
 );
 
+/** Why a model that runs is no use here: it has nothing to say. */
+function noChat({ kind, architecture }: ModelInfo): Trouble {
+  const purpose =
+    kind === 'rerank'
+      ? 'It tells how well texts answer a question.'
+      : 'It turns texts into vectors that can be compared.';
+  return {
+    code: 'invalid_request',
+    title: 'This model does not write text.',
+    advice: `${purpose} Open a model that chats.`,
+    detail: `${architecture}, ${kind}`,
+  };
+}
+
 let attempt = 0;
 
 function nameOf(info: ModelInfo, label: string): string {
@@ -97,6 +111,12 @@ export async function openModel(source: ModelSource, label: string, embedded = f
       },
     });
     if (mine !== attempt) {
+      await closeModel({ engine } as OpenModel);
+      return false;
+    }
+    if (engine.info.kind !== 'text') {
+      loading.value = null;
+      loadTrouble.value = { ...noChat(engine.info), label };
       await closeModel({ engine } as OpenModel);
       return false;
     }

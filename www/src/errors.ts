@@ -21,6 +21,10 @@ const words: Record<EngineErrorCode, Words> = {
     'This is not a GGUF model.',
     'Inkling reads files that end in .gguf. If it came from an address, make sure that it leads to the file itself and not to a web page.',
   ],
+  wrong_parts: [
+    'Parts of this model are missing, or do not belong together.',
+    'It is split into several files. Choose all of them at once; the details say how many there are.',
+  ],
   unsupported_architecture: [
     'Inkling cannot run this kind of model yet.',
     'It runs the common families of text models: Llama, Qwen, Gemma, Phi, SmolLM and their kin. The details list all.',

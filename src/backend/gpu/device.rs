@@ -82,6 +82,15 @@ pub struct Gpu {
     health: Health,
 }
 
+/// In a browser wgpu's own words only list what it was built without.
+fn no_adapter(error: &wgpu::RequestAdapterError) -> String {
+    if cfg!(target_family = "wasm") {
+        "the browser offers no WebGPU adapter".into()
+    } else {
+        error.to_string()
+    }
+}
+
 impl Gpu {
     /// Opens the best adapter.
     ///
@@ -97,7 +106,7 @@ impl Gpu {
         let adapter = instance
             .request_adapter(&wanted)
             .await
-            .map_err(|error| unavailable(error.to_string()))?;
+            .map_err(|error| unavailable(no_adapter(&error)))?;
         let mut features = wgpu::Features::empty();
         features.set(wgpu::Features::SUBGROUP, !restrictions.no_subgroups);
         features.set(wgpu::Features::SHADER_F16, !restrictions.default_limits);
