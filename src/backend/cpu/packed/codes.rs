@@ -58,11 +58,13 @@ pub trait Codes: Pod {
     fn pack(codes: &CodeTable, out: &mut [Lane]) {
         out.fill(Lane::ZERO);
         for piece in Self::PIECES {
+            // Four bytes at once: what a shift brings in from the neighbour falls to the mask.
+            let mask = u32::from_ne_bytes([piece.mask; 4]);
             for half in 0..2 {
-                let quad = quad_of(codes, half, piece.quad);
-                let lane = &mut out[2 * piece.lane + half];
-                for (byte, code) in lane.0.iter_mut().zip(quad) {
-                    *byte |= (code >> piece.from & piece.mask) << piece.to;
+                let words: &mut [u32; 4] = bytemuck::cast_mut(&mut out[2 * piece.lane + half]);
+                for (word, row) in words.iter_mut().zip(&codes[4 * half..]) {
+                    let quad = u32::from_ne_bytes(row.as_chunks().0[piece.quad]);
+                    *word |= (quad >> piece.from & mask) << piece.to;
                 }
             }
         }
@@ -335,10 +337,4 @@ const fn numbers(levels: &[u8; 16]) -> [u8; 256] {
         i += 1;
     }
     numbers
-}
-
-/// Columns `4 * quad..4 * quad + 4` of rows `4 * half..4 * half + 4`, as they stand in a lane.
-#[inline(always)]
-fn quad_of(codes: &CodeTable, half: usize, quad: usize) -> [u8; 16] {
-    std::array::from_fn(|k| codes[4 * half + k / 4][4 * quad + k % 4])
 }

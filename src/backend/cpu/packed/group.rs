@@ -105,8 +105,8 @@ impl Unpacked {
 
 /// Writes one group.
 pub struct PackGroup<'a> {
-    /// The rows.
-    pub unpacked: &'a Unpacked,
+    /// The rows, whose integers become codes.
+    pub unpacked: &'a mut Unpacked,
     /// What scales are divided by.
     pub factor: f32,
     /// The group's place.
@@ -117,7 +117,12 @@ impl Visitor for PackGroup<'_> {
     type Output = ();
 
     fn visit<F: Format>(self) {
-        let Unpacked { cols, q, .. } = self.unpacked;
+        // All at once: the compiler vectorises a loop over many, and writes out one over a block's.
+        for q in &mut self.unpacked.q {
+            *q = (((*q).max(-127) as u8).wrapping_add(F::ZERO) & F::MASK) as i8;
+        }
+        let q: &[u8] = bytemuck::cast_slice(&self.unpacked.q);
+        let cols = self.unpacked.cols;
         let mut codes: CodeTable = [[0; BLOCK]; GROUP];
         let run = <F::Scales as Scales>::BLOCKS;
         let blocks = self.out.chunks_exact_mut(lanes_of::<F>(run));
@@ -127,10 +132,7 @@ impl Visitor for PackGroup<'_> {
             let code_lanes = code_lanes.chunks_exact_mut(size_of::<F::Codes>() / size_of::<Lane>());
             for (i, out) in code_lanes.enumerate() {
                 for (r, codes) in codes.iter_mut().enumerate() {
-                    let q = &q[r * cols + (b * run + i) * BLOCK..][..BLOCK];
-                    for (code, q) in codes.iter_mut().zip(q) {
-                        *code = (*q.max(&-127) as u8).wrapping_add(F::ZERO) & F::MASK;
-                    }
+                    codes.copy_from_slice(&q[r * cols + (b * run + i) * BLOCK..][..BLOCK]);
                 }
                 F::Codes::pack(&codes, out);
             }

@@ -101,7 +101,7 @@ impl PackedMatrix {
                     unpacked.read(rows)?;
                     *factor = unpacked.factor();
                     layout.visit(PackGroup {
-                        unpacked: &unpacked,
+                        unpacked: &mut unpacked,
                         factor: *factor,
                         out: group,
                     });
