@@ -195,7 +195,9 @@ impl Kernel {
             | Self::MoeGroup
             | Self::TopK { .. }
             | Self::Sample { .. } => 256,
-            Self::Attention { .. } | Self::AttentionTile { .. } | Self::AttentionCombine => 128,
+            // One workgroup has all positions of a head: the more at a time, the fewer turns one after the other.
+            Self::Attention { .. } => 256,
+            Self::AttentionTile { .. } | Self::AttentionCombine => 128,
             _ => 64,
         }
     }
