@@ -236,6 +236,8 @@ impl Planes {
         for (scale, min) in self.s.iter().zip(&self.m) {
             match format.scale {
                 Scale::None => {}
+                // GPUs may flush subnormal numbers to zero: so they are zero everywhere.
+                Scale::Single if scale.is_subnormal() => self.scales.extend([0; 4]),
                 Scale::Single => self.scales.extend(scale.to_le_bytes()),
                 Scale::Half => self.scales.extend(half_bytes(*scale)?),
                 Scale::HalfMin => {
@@ -251,12 +253,19 @@ impl Planes {
 fn half_bytes(value: f32) -> Result<[u8; 2]> {
     let half = f16::from_f32(value * SCALE_FACTOR);
     if half.is_finite() {
-        return Ok(half.to_le_bytes());
+        // Zero has no sign, as on the GPU.
+        let bits = if half == f16::ZERO { f16::ZERO } else { half };
+        return Ok(bits.to_le_bytes());
     }
-    Err(Error::BadTensor {
-        name: "of the model".into(),
-        reason: format!("the scale {value} is beyond what the GPU format holds"),
-    })
+    Err(beyond_f16("of the model".into()))
+}
+
+/// The error for a scale that no plane holds.
+pub fn beyond_f16(name: String) -> Error {
+    Error::BadTensor {
+        name,
+        reason: "a scale is beyond what the GPU format holds".into(),
+    }
 }
 
 /// Values of a vector of any float type.

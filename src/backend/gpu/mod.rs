@@ -21,6 +21,7 @@ mod pace;
 mod pipelines;
 mod program;
 mod readback;
+mod repack;
 mod replay;
 mod room;
 mod state;
@@ -249,7 +250,7 @@ impl GpuBackend {
         if let Some(compiling) = self.compiling.take() {
             self.pipelines = compiling.wait(&self.gpu, tell).await?;
         }
-        self.weights.finish(&self.gpu, &self.plan)?;
+        self.weights.finish(&self.gpu, &self.plan).await?;
         for (spec, buffer) in self.plan.ropes.iter().zip(&self.buffers.rotary) {
             let factors = spec.factors.and_then(|id| self.weights.factors(id));
             let table = rotary_table(spec, factors, self.n_ctx);

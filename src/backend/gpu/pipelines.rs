@@ -145,7 +145,10 @@ impl Gpu {
             .iter()
             .chain(kernel.bindings())
             .enumerate()
-            .map(|(binding, bind)| layout_entry(binding as u32, *bind))
+            .map(|(binding, bind)| {
+                let moves = *bind == Bind::Uniform && kernel.moves_params();
+                layout_entry(binding as u32, *bind, moves)
+            })
             .collect();
         let layout = self
             .device
@@ -242,7 +245,7 @@ fn hash(source: &str) -> u64 {
     hasher.finish()
 }
 
-fn layout_entry(binding: u32, bind: Bind) -> wgpu::BindGroupLayoutEntry {
+fn layout_entry(binding: u32, bind: Bind, moves: bool) -> wgpu::BindGroupLayoutEntry {
     let ty = match bind {
         Bind::Uniform => wgpu::BufferBindingType::Uniform,
         Bind::Read => wgpu::BufferBindingType::Storage { read_only: true },
@@ -253,7 +256,7 @@ fn layout_entry(binding: u32, bind: Bind) -> wgpu::BindGroupLayoutEntry {
         visibility: wgpu::ShaderStages::COMPUTE,
         ty: wgpu::BindingType::Buffer {
             ty,
-            has_dynamic_offset: false,
+            has_dynamic_offset: moves,
             min_binding_size: None,
         },
         count: None,

@@ -7,10 +7,12 @@
 use super::browser::Window;
 use super::device::Gpu;
 use super::readback::{Reading, map};
+use super::repack::{Job, MAX_JOBS, Repack, Target};
+use crate::model::WeightId;
 use crate::{Error, Result};
 
 /// Bytes of a buffer of the ring. All of them count in a page's memory while a model loads.
-const STAGE_BYTES: u64 = 4 << 20;
+pub const STAGE_BYTES: u64 = 4 << 20;
 
 /// Buffers in the ring.
 const STAGES: usize = 4;
@@ -19,10 +21,18 @@ const STAGES: usize = 4;
 const MAP_ALIGNMENT: u64 = wgpu::MAP_ALIGNMENT;
 
 /// The ring.
-#[derive(Default)]
 pub struct Uploads {
     stages: Vec<Stage>,
     current: usize,
+    repack: Repack,
+}
+
+/// What becomes of bytes.
+pub enum To<'a> {
+    /// Whole words that go to a byte of a buffer as they are.
+    Buffer(&'a wgpu::Buffer, u64),
+    /// Blocks of a weight that become planes, from a unit on.
+    Planes(Target, WeightId, usize),
 }
 
 /// A buffer of the ring.
@@ -34,6 +44,7 @@ struct Stage {
     window: Option<Window>,
     used: u64,
     copies: Vec<Copy>,
+    jobs: Vec<Job>,
 }
 
 /// What the device is to copy.
@@ -45,59 +56,77 @@ struct Copy {
 }
 
 impl Uploads {
-    /// Brings `bytes`, whole words, to byte `at` of `target`; they are there for everything that is submitted after
-    /// [`Uploads::finish`].
+    /// An empty ring.
+    pub fn new(repack: Repack) -> Self {
+        Self {
+            stages: Vec::new(),
+            current: 0,
+            repack,
+        }
+    }
+
+    /// What makes planes of blocks.
+    pub fn repack(&mut self) -> &mut Repack {
+        &mut self.repack
+    }
+
+    /// Brings `bytes` to where they belong; they are there for everything that is submitted after [`Uploads::finish`].
     ///
     /// # Errors
     /// [`Error::GpuLost`], [`Error::Gpu`].
-    pub async fn write(
-        &mut self,
-        gpu: &Gpu,
-        target: &wgpu::Buffer,
-        at: u64,
-        bytes: &[u8],
-    ) -> Result<()> {
-        let (mut at, mut left) = (at, bytes);
+    pub async fn write(&mut self, gpu: &Gpu, mut to: To<'_>, bytes: &[u8]) -> Result<()> {
+        let grain = match &to {
+            To::Buffer(..) => 1,
+            To::Planes(target, ..) => target.grain(),
+        };
+        let mut left = bytes;
         while !left.is_empty() {
-            let stage = self.stage(gpu).await?;
-            let room = (STAGE_BYTES - stage.used) as usize;
+            let stage = self.stage(gpu, grain as u64).await?;
+            let room = (STAGE_BYTES - stage.used) as usize / grain * grain;
             let (now, later) = left.split_at(room.min(left.len()));
-            if let Err(error) = stage.put(now, target, at) {
+            if let Err(error) = stage.take(now, &mut to) {
                 // A device that is lost takes its mappings along.
                 gpu.check_again().await?;
                 return Err(error);
             }
-            at += now.len() as u64;
             left = later;
         }
         Ok(())
     }
 
-    /// Sends what is left and gives the ring up.
-    pub fn finish(&mut self, gpu: &Gpu) {
-        if let Some(stage) = self.stages.get_mut(self.current) {
-            stage.send(gpu);
+    /// Sends what is left, waits until all is repacked, and gives the ring up. Returns a weight with a scale beyond f16.
+    ///
+    /// # Errors
+    /// [`Error::GpuLost`], [`Error::Gpu`].
+    pub async fn finish(&mut self, gpu: &Gpu) -> Result<Option<WeightId>> {
+        let current = self.stages.get_mut(self.current);
+        if let Some(stage) = current.filter(|stage| stage.used > 0) {
+            stage.send(gpu, &self.repack);
         }
         // A browser frees what is dropped only when it gets to it.
         for stage in self.stages.drain(..) {
             stage.buffer.destroy();
         }
         self.current = 0;
+        self.repack.finish(gpu).await
     }
 
-    /// A mapped buffer with room.
-    async fn stage(&mut self, gpu: &Gpu) -> Result<&mut Stage> {
-        if let Some(stage) = self.stages.get_mut(self.current)
-            && stage.used >= STAGE_BYTES
-        {
-            let index = stage.send(gpu);
-            stage.mapping = Some(map(
-                &stage.buffer,
-                wgpu::MapMode::Write,
-                STAGE_BYTES,
-                Some(index),
-            ));
+    /// Hands the current buffer to the device and goes on to the next.
+    pub fn send(&mut self, gpu: &Gpu) {
+        if let Some(stage) = self.stages.get_mut(self.current) {
+            let index = stage.send(gpu, &self.repack);
+            let mode = wgpu::MapMode::Write;
+            stage.mapping = Some(map(&stage.buffer, mode, STAGE_BYTES, Some(index)));
             self.current = (self.current + 1) % STAGES;
+        }
+    }
+
+    /// A mapped buffer with room for so many bytes.
+    async fn stage(&mut self, gpu: &Gpu, bytes: u64) -> Result<&mut Stage> {
+        if let Some(stage) = self.stages.get(self.current)
+            && (stage.used + bytes > STAGE_BYTES || stage.jobs.len() == MAX_JOBS)
+        {
+            self.send(gpu);
         }
         if self.current == self.stages.len() {
             let make = || Stage::new(gpu);
@@ -122,10 +151,12 @@ impl Stage {
             window: None,
             used: 0,
             copies: Vec::new(),
+            jobs: Vec::new(),
         }
     }
 
-    fn put(&mut self, bytes: &[u8], target: &wgpu::Buffer, at: u64) -> Result<()> {
+    /// Takes bytes, as many as it has room for, and moves `to` behind them.
+    fn take(&mut self, bytes: &[u8], to: &mut To<'_>) -> Result<()> {
         if self.window.is_none() {
             self.window = Window::of(&self.buffer);
         }
@@ -133,19 +164,30 @@ impl Stage {
         if !window.is_some_and(|window| window.fill(self.used, bytes)) {
             return Err(Error::Gpu("an upload buffer is not mapped".into()));
         }
-        let end = self.used + bytes.len() as u64;
-        self.copies.push(Copy {
-            from: self.used,
-            bytes: bytes.len() as u64,
-            target: target.clone(),
-            at,
-        });
-        self.used = end.next_multiple_of(MAP_ALIGNMENT);
+        let (from, taken) = (self.used, bytes.len() as u64);
+        match to {
+            To::Buffer(target, at) => {
+                let target = target.clone();
+                let (bytes, at) = (taken, std::mem::replace(at, *at + taken));
+                self.copies.push(Copy {
+                    from,
+                    bytes,
+                    target,
+                    at,
+                });
+            }
+            To::Planes(target, weight, unit) => {
+                let job = target.job(from, bytes.len(), *weight, *unit);
+                *unit += job.units;
+                self.jobs.push(job);
+            }
+        }
+        self.used = (from + taken).next_multiple_of(MAP_ALIGNMENT);
         Ok(())
     }
 
     /// Hands the buffer to the device.
-    fn send(&mut self, gpu: &Gpu) -> wgpu::SubmissionIndex {
+    fn send(&mut self, gpu: &Gpu, repack: &Repack) -> wgpu::SubmissionIndex {
         self.window = None;
         self.buffer.unmap();
         let mut encoder = gpu
@@ -160,6 +202,10 @@ impl Stage {
                 copy.bytes,
             );
         }
+        if !self.jobs.is_empty() {
+            repack.record(gpu, &mut encoder, &self.buffer, self.used, &self.jobs);
+        }
+        self.jobs.clear();
         self.used = 0;
         gpu.queue.submit([encoder.finish()])
     }
@@ -177,8 +223,9 @@ impl Window {
 
     /// Copies `bytes` to byte `at`; false when the buffer is mapped no longer.
     fn fill(&self, at: u64, bytes: &[u8]) -> bool {
-        let slice = self.0.slice(at..at + bytes.len() as u64);
-        let view = slice.get_mapped_range_mut();
-        view.map(|mut view| view.copy_from_slice(bytes)).is_ok()
+        let end = at + (bytes.len() as u64).next_multiple_of(MAP_ALIGNMENT);
+        let view = self.0.slice(at..end).get_mapped_range_mut();
+        view.map(|mut view| view.slice(..bytes.len()).copy_from_slice(bytes))
+            .is_ok()
     }
 }

@@ -3,7 +3,8 @@
 use super::device::Gpu;
 use super::format::{self, Planes};
 use super::layout::{Layout, Place};
-use super::uploads::Uploads;
+use super::repack::{self, Repack};
+use super::uploads::{To, Uploads};
 use crate::model::{Plan, WeightId};
 use crate::quant::DType;
 use crate::{Error, Result};
@@ -37,7 +38,7 @@ impl Weights {
     /// Buffers for the whole model, empty.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] with the size of the model.
+    /// [`Error::OutOfMemory`] with the size of the model, [`Error::Gpu`] when a kernel does not compile.
     pub async fn new(gpu: &Gpu, layout: Layout, dtypes: Vec<DType>) -> Result<Self> {
         let sizes = layout.sizes();
         let vector_bytes = layout.vector_bytes();
@@ -51,9 +52,13 @@ impl Weights {
                 .iter()
                 .map(|parts| parts.iter().map(part).collect())
                 .collect();
-            (matrices, gpu.storage("vectors", vector_bytes))
+            let vectors = gpu.storage("vectors", vector_bytes);
+            (matrices, vectors, Repack::new(gpu))
         };
-        let (matrices, vectors) = gpu.allocating(bytes, make).await?;
+        let (matrices, vectors, mut repack) = gpu.allocating(bytes, make).await?;
+        repack
+            .compile(gpu, &repack::types(&layout, &dtypes))
+            .await?;
         let written = vec![false; dtypes.len()];
         Ok(Self {
             layout,
@@ -63,7 +68,7 @@ impl Weights {
             dtypes,
             written,
             planes: Planes::default(),
-            uploads: Uploads::default(),
+            uploads: Uploads::new(repack),
             bytes,
         })
     }
@@ -116,9 +121,12 @@ impl Weights {
                 Ok(())
             }
             Some(Place::Matrix { matrix, row }) => {
-                let row_bytes = dtype.row_bytes(spec.cols)?;
-                self.write_matrix_rows(gpu, matrix, row + row_start, dtype, bytes, row_bytes)
-                    .await
+                let written = self.write_matrix_rows(gpu, matrix, row + row_start, id, bytes);
+                written.await.map_err(|error| match error {
+                    // Who packs does not know the name.
+                    Error::BadTensor { .. } => format::beyond_f16(spec.tensor.clone()),
+                    other => other,
+                })
             }
             None => Err(Error::Internal("a weight has no place".into())),
         }
@@ -129,48 +137,74 @@ impl Weights {
         gpu: &Gpu,
         matrix: usize,
         row: usize,
-        dtype: DType,
+        id: WeightId,
         bytes: &[u8],
-        row_bytes: usize,
     ) -> Result<()> {
         let shape = &self.layout.matrices[matrix];
-        let count = bytes.len() / row_bytes;
-        if row + count > shape.rows {
+        let row_bytes = self.dtypes[id.0].row_bytes(shape.cols)?;
+        let end = row + bytes.len() / row_bytes;
+        if end > shape.rows {
             return Err(Error::Internal("rows beyond the matrix".into()));
         }
-        for (part, start) in shape.parts.iter().enumerate() {
-            let (from, to) = (row.max(*start), (row + count).min(shape.part_end(part)));
-            if from >= to {
-                continue;
-            }
-            self.planes.pack(
-                dtype,
-                &bytes[(from - row) * row_bytes..(to - row) * row_bytes],
-                shape.cols,
-            )?;
-            let units = (from - start) * shape.units();
-            let buffers = &self.matrices[matrix][part];
-            let at = shape.format.quant_bytes(units) as u64;
-            self.uploads
-                .write(gpu, &buffers.quants, at, &self.planes.quants)
-                .await?;
-            let at = shape.format.scale_bytes(units) as u64;
-            self.uploads
-                .write(gpu, &buffers.scales, at, &self.planes.scales)
-                .await?;
+        let (mut from, mut left) = (row, bytes);
+        while from < end {
+            let shape = &self.layout.matrices[matrix];
+            let part = shape.parts.partition_point(|start| *start <= from) - 1;
+            let to = shape.part_end(part).min(end);
+            let unit = (from - shape.parts[part]) * shape.units();
+            let (rows, later) = left.split_at((to - from) * row_bytes);
+            self.write_part(gpu, (matrix, part), unit, id, rows).await?;
+            (from, left) = (to, later);
         }
         Ok(())
     }
 
-    /// Sends what is still under way.
+    /// Writes whole rows to a part of a matrix, from a unit on.
+    async fn write_part(
+        &mut self,
+        gpu: &Gpu,
+        (matrix, part): (usize, usize),
+        unit: usize,
+        id: WeightId,
+        bytes: &[u8],
+    ) -> Result<()> {
+        let shape = &self.layout.matrices[matrix];
+        let (format, dtype) = (shape.format, self.dtypes[id.0]);
+        let part = &self.matrices[matrix][part];
+        let quants = To::Buffer(&part.quants, format.quant_bytes(unit) as u64);
+        if !format.is_integer() && !format.ragged {
+            return self.uploads.write(gpu, quants, bytes).await;
+        }
+        if let Some(target) = self.uploads.repack().target(gpu, dtype, part) {
+            let planes = To::Planes(target, id, unit);
+            self.uploads.write(gpu, planes, bytes).await?;
+            if !self.uploads.repack().is_new(dtype) {
+                return Ok(());
+            }
+            self.uploads.send(gpu);
+            let repack = self.uploads.repack();
+            if repack.check(gpu, dtype, part, unit, bytes).await? {
+                return Ok(());
+            }
+        }
+        self.planes.pack(dtype, bytes, shape.cols)?;
+        self.uploads.write(gpu, quants, &self.planes.quants).await?;
+        let scales = To::Buffer(&part.scales, format.scale_bytes(unit) as u64);
+        self.uploads.write(gpu, scales, &self.planes.scales).await
+    }
+
+    /// Sends what is still under way and waits for it.
     ///
     /// # Errors
-    /// [`Error::Internal`] when a weight never came.
-    pub fn finish(&mut self, gpu: &Gpu, plan: &Plan) -> Result<()> {
-        self.uploads.finish(gpu);
+    /// [`Error::Internal`] when a weight never came, [`Error::BadTensor`] for scales beyond f16, [`Error::GpuLost`].
+    pub async fn finish(&mut self, gpu: &Gpu, plan: &Plan) -> Result<()> {
+        let name = |id: WeightId| plan.weights[id.0].tensor.clone();
+        if let Some(id) = self.uploads.finish(gpu).await? {
+            return Err(format::beyond_f16(name(id)));
+        }
         let missing = self.written.iter().position(|written| !written);
         missing.map_or(Ok(()), |index| {
-            let name = &plan.weights[index].tensor;
+            let name = name(WeightId(index));
             Err(Error::Internal(format!("weight {name} was never loaded")))
         })
     }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::super::kernel::{Dialect, Reduce};
+use super::super::repack;
 use super::*;
 use crate::gguf::{Parsed, parse};
 use crate::model::{ModelConfig, WeightKind, WeightSpec, build};
@@ -77,11 +78,11 @@ fn a_llama_token_is_six_dispatches_a_layer_and_four_besides() {
         "mistral-like",
         "phi3",
     ] {
-        let (plan, program, _) = compiled(name, 128 << 20);
+        let (plan, program, layout) = compiled(name, 128 << 20);
         let (layers, rest) = dispatches(&program);
         assert_eq!((layers, rest), (6 * plan.kv.len(), 4), "{name}");
         assert!(program.sample.len() <= 3, "{name}");
-        let pipelines = pipelines(&program);
+        let pipelines = pipelines(&program) + repack::types(&layout, &plan_of(name).1).len();
         assert!((10..25).contains(&pipelines), "{name}: {pipelines}");
     }
 }
@@ -127,9 +128,11 @@ fn a_mix_of_types_has_few_pipelines_too() {
             n_ctx: 512,
             ..TARGET
         };
-        let (program, _) = compile(&plan, &dtypes, target).unwrap();
+        let (program, layout) = compile(&plan, &dtypes, target).unwrap();
         let pipelines = pipelines(&program);
         assert!((20..25).contains(&pipelines), "{pipelines}");
+        // Besides, while it loads.
+        assert_eq!(repack::types(&layout, &dtypes).len(), 4);
     }
 }
 

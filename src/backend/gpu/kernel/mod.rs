@@ -3,6 +3,7 @@
 //! A shader is a header of constants, `shaders/lib` modules, perhaps a `shaders/quant` module, one file of
 //! `shaders/kernels`, and the entry point. Joining strings is all that happens: no preprocessor, no build script.
 
+mod blocks;
 mod shape;
 mod source;
 mod text;
@@ -10,6 +11,8 @@ mod text;
 pub use super::format::Format;
 use crate::backend::KvType;
 use crate::model::{Activation, Gating, NormKind, Pairing, RelativeBuckets};
+use crate::quant::DType;
+pub use blocks::REPACK_RUN;
 pub use shape::{Arithmetic, PACKED_BLOCK, RowShape, Tile};
 
 /// Most tokens in a chunk.
@@ -182,6 +185,9 @@ pub enum Kernel {
     Sample {
         from_logits: bool,
     },
+    Repack {
+        dtype: DType,
+    },
 }
 
 impl Kernel {
@@ -202,7 +208,8 @@ impl Kernel {
         }
     }
 
-    /// Bindings after state (0, read) and parameters (1, uniform), in order from 2 on.
+    /// Bindings after state (0, read; what has no state reads something else there) and parameters (1, uniform), in order
+    /// from 2 on.
     pub fn bindings(&self) -> &'static [Bind] {
         use Bind::{Read, Write};
         match self {
@@ -236,7 +243,13 @@ impl Kernel {
             | Self::MoeGroup
             | Self::TopK { .. } => &[Read, Write],
             Self::ArgMaxJoin | Self::Sample { .. } => &[Read],
+            Self::Repack { .. } => &[Write, Write, Write],
         }
+    }
+
+    /// Whether the host says with each dispatch where its parameters stand, rather than once for all.
+    pub fn moves_params(&self) -> bool {
+        matches!(self, Self::Repack { .. })
     }
 
     /// Whether the shared state is written.
@@ -315,6 +328,7 @@ impl Kernel {
             Self::ArgMaxJoin => "argmax_join",
             Self::TopK { .. } => "top_k",
             Self::Sample { .. } => "sample",
+            Self::Repack { .. } => "repack",
         }
     }
 
@@ -356,6 +370,7 @@ impl Kernel {
             all.push(Self::TopK { from_logits });
             all.push(Self::Sample { from_logits });
         }
+        all.extend(DType::ALL.iter().copied().filter_map(Self::repack));
         for bias in [false, true] {
             all.push(Self::CausalConv {
                 bias,

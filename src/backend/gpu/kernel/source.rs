@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::super::format::{Format, Plane, Scale};
-use super::text::{as_text, strip, stripped_len};
+use super::blocks::{repack_constants, repack_modules};
 use super::{
     Arithmetic, Dialect, Epilogue, Kernel, MAX_EXPERTS, MAX_HEAD, MAX_TOKENS, Reduce, ScoreExtra,
     Tile,
@@ -13,11 +13,13 @@ use crate::model::{Activation, NormKind, Pairing, RelativeBuckets};
 
 macro_rules! shader {
     ($path:literal) => {{
+        use crate::backend::gpu::kernel::text::{as_text, strip, stripped_len};
         const TEXT: &str = include_str!(concat!("../../../../shaders/", $path));
         const STRIPPED: [u8; stripped_len(TEXT)] = strip(TEXT);
-        as_text(&STRIPPED)
+        const { as_text(&STRIPPED) }
     }};
 }
+pub(super) use shader;
 
 impl Kernel {
     fn file(&self) -> &'static str {
@@ -58,6 +60,7 @@ impl Kernel {
             Self::ArgMaxJoin => shader!("kernels/argmax_join.wgsl"),
             Self::TopK { .. } => shader!("kernels/top_k.wgsl"),
             Self::Sample { .. } => shader!("kernels/sample.wgsl"),
+            Self::Repack { .. } => shader!("kernels/repack.wgsl"),
         }
     }
 
@@ -159,6 +162,7 @@ impl Kernel {
                 list.flag("SINKS", extra == ScoreExtra::Sinks);
                 list.relative_bias(extra);
             }
+            Self::Repack { dtype } => repack_constants(&mut list, dtype),
             _ => {}
         }
         list
@@ -211,6 +215,7 @@ impl Kernel {
             Self::TopK { .. } => vec![shader!("lib/ranking.wgsl")],
             Self::Sample { .. } => vec![shader!("lib/ranking.wgsl"), shader!("lib/random.wgsl")],
             Self::DeltaNet | Self::StateScan => vec![shader!("lib/softplus.wgsl")],
+            Self::Repack { dtype } => repack_modules(dtype),
             _ => Vec::new(),
         }
     }
@@ -226,10 +231,12 @@ impl Kernel {
             text.push_str("enable f16;\n");
         }
         text.push_str(&self.constants().0);
-        let access = if self.writes_state() {
-            shader!("lib/state_write.wgsl")
-        } else {
-            shader!("lib/state_read.wgsl")
+        let state: &[&str] = match self {
+            Self::Repack { .. } => &[],
+            _ if self.writes_state() => {
+                &[shader!("lib/state.wgsl"), shader!("lib/state_write.wgsl")]
+            }
+            _ => &[shader!("lib/state.wgsl"), shader!("lib/state_read.wgsl")],
         };
         let entry = match (self.reduces(), subgroups) {
             (false, _) => shader!("lib/plain.wgsl"),
@@ -237,11 +244,8 @@ impl Kernel {
             (true, true) if self.is_subgroup() => shader!("lib/reduce_lanes.wgsl"),
             (true, true) => shader!("lib/reduce_subgroup.wgsl"),
         };
-        for part in [shader!("lib/state.wgsl"), access]
-            .into_iter()
-            .chain(self.modules())
-            .chain([entry, self.file()])
-        {
+        let state = state.iter().copied();
+        for part in state.chain(self.modules()).chain([entry, self.file()]) {
             text.push('\n');
             text.push_str(part);
         }
@@ -250,14 +254,14 @@ impl Kernel {
 }
 
 /// The header of a shader.
-struct Constants(String);
+pub(super) struct Constants(String);
 
 impl Constants {
     fn set(&mut self, name: &str, value: impl std::fmt::Display) {
         let _ = writeln!(self.0, "const {name} = {value};");
     }
 
-    fn number(&mut self, name: &str, value: usize) {
+    pub(super) fn number(&mut self, name: &str, value: usize) {
         self.set(name, format_args!("{value}u"));
     }
 
@@ -265,7 +269,7 @@ impl Constants {
         self.set(name, value);
     }
 
-    fn format(&mut self, format: Format) {
+    pub(super) fn format(&mut self, format: Format) {
         self.flag("RAGGED", format.ragged);
         self.number("SUB", format.sub);
         self.set("ZERO", format_args!("{}.0", format.zero()));

@@ -5,6 +5,7 @@
 mod fixtures;
 mod formats;
 mod labels;
+mod repack;
 mod sampling;
 mod tuning;
 
