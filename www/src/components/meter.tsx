@@ -70,7 +70,7 @@ export function Meter() {
   return (
     <p class="meter">
       <span class="backend" title={backendStory(open.info)}>
-        {restoring.value ? 'Restoring the GPU' : backendName(open.info)}
+        {restoring.value ? 'Restoring the model' : backendName(open.info)}
       </span>
       {rate > 0 && (
         <span class="speed">

@@ -69,13 +69,13 @@ export function TroubleNote({ trouble }: { trouble: Trouble & { label: string } 
   );
 }
 
-/** Says that the GPU was lost, and how far its replacement has come. */
+/** Says that the GPU was lost, and how far its replacement (at the second loss the CPU) has come. */
 function RestoringBar() {
   const cancel = (): void => run.value?.stop();
   return (
     <div class="bar">
       <LoadingState
-        state={{ label: 'The GPU was lost and is being restored.', progress: restoring.value, cancel }}
+        state={{ label: 'The GPU was lost. The model is being restored.', progress: restoring.value, cancel }}
         cancelLabel="Stop"
       />
     </div>
