@@ -4,7 +4,7 @@
 //       --target wasm32-unknown-unknown -Zbuild-std=std,panic_abort           (plain; add ,+relaxed-simd for relaxed)
 //   node examples/kernel_check.mjs target/wasm32-unknown-unknown/release/examples/kernel_check.wasm
 //        [--bench [WORD]]        speed too, of the lines that contain WORD
-//        [--chromium [FLAGS]]    in headless Chromium, with V8 flags such as --no-enable-avx-vnni
+//        [--chromium [FLAGS]]    in headless Chromium (CHROMIUM: its path), with V8 flags such as --no-enable-avx-vnni
 //
 // Node 20 needs --experimental-wasm-relaxed-simd for the relaxed build, and its speed there says nothing.
 // Exit status: 1 when a check failed.
@@ -18,12 +18,18 @@ import { join } from 'node:path';
 function run(bytes, bench) {
   const module = new WebAssembly.Module(bytes);
   const imports = {};
+  let shared; // the memory of a build for threads
   for (const { module: from, name, kind } of WebAssembly.Module.imports(module)) {
-    if (kind === 'function') (imports[from] ??= {})[name] = () => 0; // bindings of code that does not run here
+    if (kind === 'memory') shared = new WebAssembly.Memory({ initial: 1024, maximum: 65536, shared: true });
+    // Functions are bindings of code that does not run here.
+    (imports[from] ??= {})[name] = kind === 'memory' ? shared : () => 0;
   }
   const { exports } = new WebAssembly.Instance(module, imports);
-  const text = () =>
-    new TextDecoder().decode(new Uint8Array(exports.memory.buffer, exports.text_ptr(), exports.text_len()));
+  const text = () => {
+    const { buffer } = shared ?? exports.memory;
+    // A copy: shared bytes are not decoded.
+    return new TextDecoder().decode(new Uint8Array(buffer, exports.text_ptr(), exports.text_len()).slice());
+  };
   const failures = exports.check();
   const lines = [text()];
   const timed = (runs) => {
@@ -61,11 +67,16 @@ function inChromium(bytes, bench, flags) {
       '--no-sandbox',
       '--disable-gpu',
       '--dump-dom',
+      '--enable-features=SharedArrayBuffer',
       `--user-data-dir=${folder}/profile`,
     ];
     if (flags) switches.push(`--js-flags=${flags}`);
     const options = { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], maxBuffer: 1 << 26 };
-    const dom = execFileSync('chromium', [...switches, `file://${folder}/page.html`], options);
+    const dom = execFileSync(
+      process.env.CHROMIUM ?? 'chromium',
+      [...switches, `file://${folder}/page.html`],
+      options,
+    );
     return JSON.parse(decodeURIComponent(dom.match(/<pre>(.*)<\/pre>/s)[1]));
   } finally {
     rmSync(folder, { recursive: true, force: true });

@@ -11,9 +11,9 @@ use super::pipelines::Pipeline;
 use super::readback::Staging;
 use super::uploads::STAGE_BYTES;
 use super::weights::PartBuffers;
-use crate::Result;
 use crate::model::WeightId;
 use crate::quant::DType;
+use crate::{Error, Result};
 
 /// Jobs that come in one buffer of the ring at most.
 pub const MAX_JOBS: usize = 64;
@@ -101,16 +101,17 @@ impl Repack {
         }
     }
 
-    /// Compiles the kernels of these types.
+    /// Compiles the kernels of these types. Where one is refused the CPU makes all planes.
     ///
     /// # Errors
-    /// [`Error::Gpu`](crate::Error::Gpu) with the compiler's message.
+    /// [`Error::GpuLost`].
     pub async fn compile(&mut self, gpu: &Gpu, types: &[DType]) -> Result<()> {
-        for dtype in types {
-            if let Some(kernel) = Kernel::repack(*dtype) {
-                let pipeline = gpu.compile(&kernel, gpu.reduce).await?;
-                self.pipelines.push((*dtype, pipeline));
-            }
+        let kernels: Vec<Kernel> = types.iter().filter_map(|of| Kernel::repack(*of)).collect();
+        let compiling = gpu.start_compiling(&kernels);
+        match compiling.wait(gpu, &mut |_, _| Ok(())).await {
+            Ok(pipelines) => self.pipelines = types.iter().copied().zip(pipelines).collect(),
+            Err(Error::Gpu(_)) => {}
+            Err(error) => return Err(error),
         }
         Ok(())
     }
@@ -184,7 +185,7 @@ impl Repack {
     /// ring must have been sent. A kernel that is wrong is left alone from now on.
     ///
     /// # Errors
-    /// [`Error::BadTensor`](crate::Error::BadTensor) for scales beyond f16, [`Error::GpuLost`](crate::Error::GpuLost).
+    /// [`Error::BadTensor`] for scales beyond f16, [`Error::GpuLost`].
     pub async fn check(
         &mut self,
         gpu: &Gpu,
@@ -227,7 +228,7 @@ impl Repack {
     /// Waits until all is repacked, and gives the memory back. Returns a weight with a scale beyond f16.
     ///
     /// # Errors
-    /// [`Error::GpuLost`](crate::Error::GpuLost), [`Error::Gpu`](crate::Error::Gpu).
+    /// [`Error::GpuLost`], [`Error::Gpu`].
     pub async fn finish(&self, gpu: &Gpu) -> Result<Option<WeightId>> {
         let encoder = gpu
             .device

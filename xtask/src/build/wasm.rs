@@ -184,9 +184,17 @@ pub fn lint(project: &Project, toolchain: &WasmToolchain) -> Result<Command> {
     Ok(command)
 }
 
-/// Compiles an example for wasm, with the flags of the first variant; gives its module.
-pub fn example(project: &Project, toolchain: &WasmToolchain, name: &str) -> Result<PathBuf> {
-    let variant = &VARIANTS[0];
+/// Compiles an example for wasm, with the flags of a variant; gives its module.
+pub fn example(
+    project: &Project,
+    toolchain: &WasmToolchain,
+    variant: &str,
+    name: &str,
+) -> Result<PathBuf> {
+    let variant = VARIANTS
+        .iter()
+        .find(|known| known.name == variant)
+        .with_context(|| format!("there is no variant {variant}"))?;
     let mut command = cargo(project, toolchain, variant, "build")?;
     run(command.args(["--example", name, "--profile", "release"]))?;
     let folder = target_folder(project, variant).join(toolchain.target());
