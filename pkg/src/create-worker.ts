@@ -33,11 +33,7 @@ function isForeign(moduleUrl: string): boolean {
 /** Browsers start no worker from another origin, a CDN say; one of our own may import from there. */
 function foreignWorker(moduleUrl: string): Worker {
   const script = `import ${JSON.stringify(new URL('./worker.js', moduleUrl).href)};`;
+  // Not revoked: the helpers of the worker's pool start from the same address, whenever threads begin.
   const url = URL.createObjectURL(new Blob([script], { type: 'text/javascript' }));
-  const worker = new Worker(url, { type: 'module' });
-  // The worker has fetched its script once it says anything at all.
-  const revoke = (): void => URL.revokeObjectURL(url);
-  worker.addEventListener('message', revoke, { once: true });
-  worker.addEventListener('error', revoke, { once: true });
-  return worker;
+  return new Worker(url, { type: 'module' });
 }

@@ -323,8 +323,8 @@ impl Generation {
         } else {
             LogitRows::None
         };
-        let chunk = self.known()[from..to].to_vec();
-        self.session.forward(backend, &chunk, rows).await?;
+        let chunk = &self.history[from..to];
+        self.session.forward(backend, chunk, rows).await?;
         if chooses {
             self.choose(engine)?;
         }
