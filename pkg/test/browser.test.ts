@@ -162,25 +162,29 @@ test('runs on several threads where the page is isolated', options, async () => 
   assert.equal(result.answer.choices[0].message.content, greedy.cases[0]?.text);
 });
 
-test('runs from another origin, as from a CDN, with threads where the page is isolated', options, async () => {
-  for (const [page, threads] of [
-    ['/plain', 1],
-    ['/isolated', 2],
-  ] as const) {
-    const info = await inPage(
-      page,
-      async ({ model, cdn }) => {
-        const { Engine } = (await import(`${cdn}/pkg/dist/index.js`)) as Package;
-        const engine = await Engine.load(model, { threads: 2 });
-        await engine.dispose();
-        return engine.info;
-      },
-      { model: MODEL, cdn: origin(elsewhere) },
-    );
-    assert.equal(info.architecture, 'llama');
-    assert.equal(info.threads, threads, page);
-  }
-});
+test(
+  'runs from another origin, as from a CDN, with threads where the page is isolated',
+  options,
+  async () => {
+    for (const [page, threads] of [
+      ['/plain', 1],
+      ['/isolated', 2],
+    ] as const) {
+      const info = await inPage(
+        page,
+        async ({ model, cdn }) => {
+          const { Engine } = (await import(`${cdn}/pkg/dist/index.js`)) as Package;
+          const engine = await Engine.load(model, { threads: 2 });
+          await engine.dispose();
+          return engine.info;
+        },
+        { model: MODEL, cdn: origin(elsewhere) },
+      );
+      assert.equal(info.architecture, 'llama');
+      assert.equal(info.threads, threads, page);
+    }
+  },
+);
 
 test('failures have codes and leave the page usable', options, async () => {
   const codes = await inPage(
