@@ -33,3 +33,22 @@ export function launch({ webgpu = 'none', jsFlags } = {}) {
   const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
   return chromium.launch({ executablePath, args });
 }
+
+/** Opens `address` and hands `say` each line that its console gets, until that returns something: the result. */
+export async function visit(address, options, say) {
+  const browser = await launch(options);
+  try {
+    const page = await browser.newPage();
+    return await new Promise((resolve, reject) => {
+      page.on('console', (message) => {
+        const outcome = say(message.text());
+        if (outcome !== undefined) resolve(outcome);
+      });
+      page.on('pageerror', reject);
+      page.on('crash', () => reject(new Error('the page crashed')));
+      page.goto(address).catch(reject);
+    });
+  } finally {
+    await browser.close();
+  }
+}

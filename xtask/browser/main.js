@@ -1,4 +1,4 @@
-// Does the job that xtask serves, through the npm package as published, and leaves the outcome for drive.mjs.
+// Does the job that xtask serves, through the npm package as published, and says its outcome to drive.mjs.
 
 /** Hands a result to xtask. */
 export async function post(name, result) {
@@ -22,6 +22,6 @@ async function main() {
 }
 
 main().then(
-  () => (globalThis.outcome = 'done'),
-  (error) => (globalThis.outcome = `failed: ${error?.stack ?? error}`),
+  () => console.log('outcome: done'),
+  (error) => console.log(`outcome: failed: ${error?.message}\n${error?.stack}`),
 );

@@ -73,10 +73,10 @@ pub fn run(project: &Project, options: &Options) -> Result<()> {
         )?;
     }
     if options.browser || options.gpu.is_some() {
-        let browser = setup::browser()?;
+        let program = setup::browser(options.variant.browser)?;
         let named = !options.models.is_empty();
         for model in &models {
-            in_browser(project, &browser, model, options, named)?;
+            in_browser(project, &program, model, options, named)?;
         }
     }
     Ok(())
@@ -84,7 +84,7 @@ pub fn run(project: &Project, options: &Options) -> Result<()> {
 
 fn in_browser(
     project: &Project,
-    browser: &Path,
+    program: &Path,
     model: &Path,
     options: &Options,
     named: bool,
@@ -117,7 +117,7 @@ fn in_browser(
         results: None,
         peer: options.peer.then(|| install_peer(project)).transpose()?,
     };
-    browser::run(project, browser, job)
+    browser::run(project, program, job)
 }
 
 /// Every variant of the GPU's products, for the page to time.

@@ -31,9 +31,36 @@ impl Adapter {
     }
 }
 
+/// Whose browser.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum Browser {
+    #[default]
+    Chromium,
+    Firefox,
+}
+
+impl Browser {
+    /// As `xtask/browser/drive.mjs` calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Chromium => "chromium",
+            Self::Firefox => "firefox",
+        }
+    }
+
+    /// The environment's variable that holds its path.
+    pub fn variable(self) -> &'static str {
+        match self {
+            Self::Chromium => "CHROMIUM",
+            Self::Firefox => "FIREFOX",
+        }
+    }
+}
+
 /// Which build of the engine runs, and on what.
 #[derive(Clone, Default)]
 pub struct Variant {
+    pub browser: Browser,
     /// Absent: as many as the package takes by itself.
     pub threads: Option<usize>,
     /// The build for browsers without relaxed SIMD; it has one thread.
@@ -58,7 +85,7 @@ pub struct Job {
     pub description: Value,
     /// The engine to do it with.
     pub variant: Variant,
-    /// The browser's WebGPU adapter.
+    /// The browser's WebGPU adapter. Firefox has one, the machine's, be it a driver in software.
     pub webgpu: Adapter,
     /// Served under `/files/`.
     pub files: PathBuf,
@@ -68,11 +95,13 @@ pub struct Job {
     pub peer: Option<PathBuf>,
 }
 
-/// Serves the job, runs the page to its end, fails when it fails.
-pub fn run(project: &Project, browser: &Path, mut job: Job) -> Result<()> {
+/// Serves the job, runs the page to its end in the browser that is `program`, fails when it fails.
+pub fn run(project: &Project, program: &Path, mut job: Job) -> Result<()> {
     job.description["engine"] = job.variant.options();
     let adapter = job.webgpu.name();
-    let js_flags = job.variant.js_flags.clone();
+    let Variant {
+        browser, js_flags, ..
+    } = job.variant.clone();
     let mut site = Site::default()
         .mount("/", project.path("xtask/browser"))
         .mount("/pkg/", project.path("pkg/dist"))
@@ -86,10 +115,10 @@ pub fn run(project: &Project, browser: &Path, mut job: Job) -> Result<()> {
     run_command(
         Command::new("node")
             .arg(project.path("xtask/browser/drive.mjs"))
-            .arg(running.address())
+            .args([browser.name(), &running.address()])
             .arg(adapter)
             .args(js_flags)
-            .env("CHROMIUM", browser)
+            .env(browser.variable(), program)
             .current_dir(project.root()),
     )
 }

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use lexopt::prelude::*;
 
-use browser::Variant;
+use browser::{Browser, Variant};
 use build::Effort;
 use conformance::Backend;
 use project::Project;
@@ -46,7 +46,7 @@ Usage: cargo xtask COMMAND
           [--gpu] on this machine's GPU too
   setup   Only install what the other commands need
 
-VARIANT, in the browser: [--threads N] [--plain] [--js-flags FLAGS]
+VARIANT, in the browser: [--firefox] [--threads N] [--plain] [--js-flags FLAGS]
           --plain: without relaxed SIMD, as in Safari; --js-flags: for V8, such as --no-enable-avx-vnni
 ";
 
@@ -173,7 +173,7 @@ fn bench_options(mut args: lexopt::Parser) -> Result<bench::Options> {
                 options.gpu.get_or_insert(bench::Gpu::Full);
             }
             Long("quick") => options.gpu = Some(bench::Gpu::Quick),
-            Long(name @ ("threads" | "plain" | "js-flags")) => {
+            Long(name @ ("firefox" | "threads" | "plain" | "js-flags")) => {
                 let name = name.to_owned();
                 vary(&mut options.variant, &name, &mut args)?;
             }
@@ -193,6 +193,7 @@ fn bench_options(mut args: lexopt::Parser) -> Result<bench::Options> {
 /// Takes one of the options that pick the engine in the browser.
 fn vary(variant: &mut Variant, name: &str, args: &mut lexopt::Parser) -> Result<()> {
     match name {
+        "firefox" => variant.browser = Browser::Firefox,
         "threads" => variant.threads = Some(args.value()?.parse()?),
         "plain" => variant.plain = true,
         _ => variant.js_flags = Some(args.value()?.string()?),
@@ -219,7 +220,7 @@ fn conformance_options(mut args: lexopt::Parser) -> Result<conformance::Options>
             }
             Long("kv") => kv_type = args.value()?.string()?,
             Long("browser") => browser = true,
-            Long(name @ ("threads" | "plain" | "js-flags")) => {
+            Long(name @ ("firefox" | "threads" | "plain" | "js-flags")) => {
                 let name = name.to_owned();
                 vary(&mut variant, &name, &mut args)?;
             }

@@ -55,7 +55,7 @@ pub fn run(project: &Project, options: &Options) -> Result<bool> {
     if let Some(variant) = &options.browser {
         let toolchain = setup::for_build(project)?;
         build::all(project, &toolchain, Effort::Release)?;
-        in_browser(project, &setup::browser()?, options, variant)?;
+        in_browser(project, &setup::browser(variant.browser)?, options, variant)?;
     } else {
         on_host(project, options)?;
     }
@@ -102,7 +102,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 /// Makes the results in a browser, through the npm package.
 pub fn in_browser(
     project: &Project,
-    browser: &Path,
+    program: &Path,
     options: &Options,
     variant: &Variant,
 ) -> Result<()> {
@@ -137,7 +137,7 @@ pub fn in_browser(
         results: Some(options.results.clone()),
         peer: None,
     };
-    step(&title, || browser::run(project, browser, job))
+    step(&title, || browser::run(project, program, job))
 }
 
 /// Prints a line for each file and counts.

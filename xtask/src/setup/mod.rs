@@ -15,12 +15,16 @@ use anyhow::Result;
 
 pub use rust::WasmToolchain;
 
+use crate::browser::Browser;
+use crate::progress::note;
 use crate::project::Project;
 
 /// What the tests need beyond a build.
 pub struct TestTools {
     pub wasm: WasmToolchain,
-    pub browser: PathBuf,
+    pub chromium: PathBuf,
+    /// Absent where it can be neither found nor installed.
+    pub firefox: Option<PathBuf>,
 }
 
 /// What a build needs: a Rust toolchain that can make wasm, Node.js, the npm packages of the lock file.
@@ -34,12 +38,19 @@ pub fn for_build(project: &Project) -> Result<WasmToolchain> {
 pub fn for_tests(project: &Project) -> Result<TestTools> {
     let wasm = for_build(project)?;
     rust::linters(&wasm)?;
-    let browser = browser::find_or_install()?;
+    let chromium = browser::find_or_install(Browser::Chromium)?;
+    let firefox = browser::find_or_install(Browser::Firefox)
+        .map_err(|error| note(&format!("{error:#}; its tests will be skipped")))
+        .ok();
     gpu::find_or_install();
-    Ok(TestTools { wasm, browser })
+    Ok(TestTools {
+        wasm,
+        chromium,
+        firefox,
+    })
 }
 
 /// A browser for the commands that measure in one.
-pub fn browser() -> Result<PathBuf> {
-    browser::find_or_install()
+pub fn browser(browser: Browser) -> Result<PathBuf> {
+    browser::find_or_install(browser)
 }

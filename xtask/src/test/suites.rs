@@ -2,11 +2,11 @@
 
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::count::{self, Outcome};
 use super::{Context, Suite};
-use crate::browser::Variant;
+use crate::browser::{Browser, Variant};
 use crate::build::{self, Effort};
 use crate::conformance::{self, Backend};
 use crate::serve::{self, Site};
@@ -14,7 +14,7 @@ use crate::serve::{self, Site};
 /// The suite that makes what a browser runs.
 pub const BUILD: &str = "build";
 
-pub const ALL: [Suite; 12] = [
+pub const ALL: [Suite; 13] = [
     Suite {
         name: "format",
         title: "Formatting (rustfmt, Prettier)",
@@ -62,6 +62,12 @@ pub const ALL: [Suite; 12] = [
         title: "Known answers, on WebGPU in the browser",
         on_build: true,
         run: conformance_on_gpu,
+    },
+    Suite {
+        name: "conformance-firefox",
+        title: "Known answers, in Firefox",
+        on_build: true,
+        run: conformance_in_firefox,
     },
     Suite {
         name: "types",
@@ -151,7 +157,7 @@ fn kernels(context: &Context) -> Result<Outcome> {
         let module = build::wasm_example(project, toolchain, variant, "kernel_check")?;
         let mut command = Command::new("node");
         command.arg(&script).arg(module).args(args);
-        count::check(command.env("CHROMIUM", &context.tools.browser))
+        count::check(command.env("CHROMIUM", &context.tools.chromium))
     };
     let mut outcome = check("simd", &[])?;
     outcome.add(check("relaxed_threads", &["--chromium"])?);
@@ -239,6 +245,24 @@ fn conformance_on_gpu(context: &Context) -> Result<Outcome> {
     conformance(context, Backend::Gpu, place, &["models"], &ON_GPU)
 }
 
+/// Its compiler of WebAssembly and its WebGPU are others than Chromium's; so all models run on both.
+fn conformance_in_firefox(context: &Context) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    if context.tools.firefox.is_none() {
+        println!("skipped: there is no Firefox");
+        return Ok(outcome);
+    }
+    let variant = Variant {
+        browser: Browser::Firefox,
+        ..threads(2)
+    };
+    for (backend, only) in [(Backend::Cpu, &[][..]), (Backend::Gpu, &ON_GPU)] {
+        let place = Place::Browser(variant.clone(), "f32");
+        outcome.add(conformance(context, backend, place, &["models"], only)?);
+    }
+    Ok(outcome)
+}
+
 /// Folders of the fixtures.
 const FOLDERS: [&str; 3] = ["models", "tokenizers", "chat"];
 
@@ -259,7 +283,10 @@ fn conformance(
 ) -> Result<Outcome> {
     let (variant, kv_type, place) = match place {
         Place::Host => (None, "f32", "host"),
-        Place::Browser(variant, kv_type) => (Some(variant), kv_type, "browser"),
+        Place::Browser(variant, kv_type) => {
+            let place = variant.browser.name();
+            (Some(variant), kv_type, place)
+        }
     };
     let place = format!("conformance/{place}-{}", backend.name());
     // Nothing of an earlier run may stand in for an answer that did not come.
@@ -277,7 +304,12 @@ fn conformance(
         };
         match &variant {
             Some(variant) => {
-                conformance::in_browser(context.project, &context.tools.browser, &options, variant)?
+                let program = match variant.browser {
+                    Browser::Chromium => Some(&context.tools.chromium),
+                    Browser::Firefox => context.tools.firefox.as_ref(),
+                };
+                let program = program.context("no such browser here")?;
+                conformance::in_browser(context.project, program, &options, variant)?
             }
             None => conformance::on_host(context.project, &options)?,
         }
@@ -326,7 +358,7 @@ fn end_to_end(context: &Context) -> Result<Outcome> {
         .args(["--test", "--test-concurrency=1", "--test-reporter=spec"])
         .args(cases)
         .env("INKLING_URL", running.address())
-        .env("CHROMIUM", &context.tools.browser)
+        .env("CHROMIUM", &context.tools.chromium)
         .current_dir(context.project.root());
     count::tests(&mut command, count::node_test)
 }
