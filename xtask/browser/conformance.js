@@ -6,6 +6,10 @@ import { variantOf } from './variant.js';
 const GREEDY_TOKENS = 16;
 
 export async function run(job, post) {
+  if (job.backend === 'gpu' && !(await navigator.gpu?.requestAdapter())) {
+    console.log('this browser offers no GPU: nothing is answered');
+    return;
+  }
   for (const file of job.files) {
     const question = questionOf(file);
     if (!question) continue;

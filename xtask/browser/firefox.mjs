@@ -1,10 +1,10 @@
 // Starts the system's Firefox headless on one page. It needs no driver: the page speaks through its console, which Firefox
 // prints.
 import { spawn } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 
 const PREFERENCES = {
   'devtools.console.stdout.content': true,
@@ -26,7 +26,10 @@ const PATIENCE_MS = 300_000;
 
 /** Opens `address` and hands `say` each line that its console gets, until that returns something: the result. */
 export async function visit(address, { webgpu }, say) {
-  const profile = await mkdtemp(join(tmpdir(), 'inkling-firefox-'));
+  // Not among the system's temporary files: a Firefox from a snap has others.
+  const folder = fileURLToPath(new URL('../../target/xtask/', import.meta.url));
+  await mkdir(folder, { recursive: true });
+  const profile = await mkdtemp(join(folder, 'firefox-'));
   // Off by default on Linux; where it is on, it takes whatever Vulkan driver there is.
   const preferences = { ...PREFERENCES, 'dom.webgpu.enabled': webgpu !== 'none' };
   const lines = Object.entries(preferences).map(
