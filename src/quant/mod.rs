@@ -132,6 +132,10 @@ dtypes! {
     TQ2_0 = 35 => Format::block::<ternary::BlockTQ2>(66);
     /// 4-bit floats (E2M1) with one power of two for 32.
     MXFP4 = 39 => Format::block::<nonlinear::BlockMXFP4>(17);
+    /// Two values, one scale for 128.
+    Q1_0 = 41 => Format::block::<ternary::BlockQ1_0>(18);
+    /// Four values, one scale for 64.
+    Q2_0 = 42 => Format::block::<ternary::BlockQ2_0>(18);
 }
 
 /// Types that GGUF knows and we do not read, so that the error can name them.

@@ -1,4 +1,5 @@
-//! The formats of models trained with three values, -1, 0 and 1, and one f16 scale for 256: TQ1_0, TQ2_0.
+//! The formats of models trained with two, three or four values: TQ1_0 and TQ2_0 (-1, 0 and 1, one f16 scale for 256),
+//! Q1_0 (-1 and 1, for 128), Q2_0 (-1 to 2, for 64).
 
 use bytemuck::{Pod, Zeroable};
 
@@ -6,6 +7,76 @@ use super::block::rounding::{extreme, nearest};
 use super::block::{Block, Half};
 
 const LEN: usize = 256;
+
+/// One bit to an element, the lowest first: 1, or -1 where it is clear.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct BlockQ1_0 {
+    d: Half,
+    qs: [u8; 16],
+}
+
+impl Block for BlockQ1_0 {
+    const LEN: usize = 128;
+    const SUB: usize = 32;
+
+    fn affine(&self, q: &mut [i8], scales: &mut [f32], _mins: &mut [f32]) {
+        scales.fill(self.d.to_f32());
+        for (q, byte) in q.chunks_exact_mut(8).zip(self.qs) {
+            for (bit, q) in q.iter_mut().enumerate() {
+                *q = (byte >> bit & 1) as i8 * 2 - 1;
+            }
+        }
+    }
+
+    /// The mean is the scale that is wrong by least.
+    fn quantize(x: &[f32]) -> Self {
+        let mean = x.iter().map(|x| x.abs()).sum::<f32>() / x.len() as f32;
+        let mut block = Self {
+            d: Half::from_f32(mean),
+            ..Zeroable::zeroed()
+        };
+        for (byte, x) in block.qs.iter_mut().zip(x.chunks_exact(8)) {
+            *byte = (0..8).fold(0, |byte, bit| byte | u8::from(x[bit] >= 0.0) << bit);
+        }
+        block
+    }
+}
+
+/// Two bits to an element, the lowest first.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct BlockQ2_0 {
+    d: Half,
+    qs: [u8; 16],
+}
+
+impl Block for BlockQ2_0 {
+    const LEN: usize = 64;
+    const SUB: usize = 32;
+
+    fn affine(&self, q: &mut [i8], scales: &mut [f32], _mins: &mut [f32]) {
+        scales.fill(self.d.to_f32());
+        for (q, byte) in q.chunks_exact_mut(4).zip(self.qs) {
+            for (i, q) in q.iter_mut().enumerate() {
+                *q = (byte >> (2 * i) & 3) as i8 - 1;
+            }
+        }
+    }
+
+    fn quantize(x: &[f32]) -> Self {
+        let d = Half::from_f32(extreme(x).abs());
+        let mut block = Self {
+            d,
+            ..Zeroable::zeroed()
+        };
+        for (byte, x) in block.qs.iter_mut().zip(x.chunks_exact(4)) {
+            let code = |i: usize| (nearest(x[i], d.to_f32(), -1, 2) + 1) as u8;
+            *byte = (0..4).fold(0, |byte, i| byte | code(i) << (2 * i));
+        }
+        block
+    }
+}
 
 /// Five base-3 digits to a byte, four in `qh`. A byte is the fraction `digits / 3^5` rounded up to 8 bits, so that a
 /// digit is the carry of a multiplication by 3.

@@ -23,9 +23,14 @@ fn round_trip_limit(dtype: DType) -> f32 {
         DType::Q4_0 | DType::Q4_1 | DType::Q4_K | DType::IQ4_NL | DType::IQ4_XS => 0.15,
         DType::Q3_K | DType::MXFP4 | DType::IQ3_S => 0.35,
         DType::Q2_K => 0.45,
-        DType::TQ1_0 | DType::TQ2_0 | DType::IQ3_XXS | DType::IQ2_XS | DType::IQ2_S => 0.51,
+        DType::Q2_0
+        | DType::TQ1_0
+        | DType::TQ2_0
+        | DType::IQ3_XXS
+        | DType::IQ2_XS
+        | DType::IQ2_S => 0.51,
         DType::IQ2_XXS => 0.65,
-        DType::IQ1_S | DType::IQ1_M => 0.8,
+        DType::Q1_0 | DType::IQ1_S | DType::IQ1_M => 0.8,
     }
 }
 

@@ -75,7 +75,9 @@ impl Format {
             DType::F32 => return float(Plane::F32),
             DType::F16 => return float(Plane::F16),
             DType::BF16 => return float(Plane::Bf16),
-            DType::Q4_0
+            DType::Q1_0
+            | DType::Q2_0
+            | DType::Q4_0
             | DType::Q4_1
             | DType::Q4_K
             | DType::Q2_K

@@ -64,7 +64,7 @@ pub trait Visitor {
 /// The formats in use, by their codes and scales.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
-    /// 2 bits, -2..2.
+    /// 2 bits, -1..=2.
     Two,
     /// Q2_K: 2 bits with a minimum, for 16.
     Two16K,
@@ -109,7 +109,7 @@ impl Layout {
     pub fn of(dtype: DType) -> Option<Self> {
         Some(match dtype {
             DType::F32 | DType::F16 | DType::BF16 => return None,
-            DType::TQ1_0 | DType::TQ2_0 => Self::Two,
+            DType::Q1_0 | DType::Q2_0 | DType::TQ1_0 | DType::TQ2_0 => Self::Two,
             DType::Q2_K => Self::Two16K,
             DType::Q3_K => Self::Three16K,
             DType::Q4_0 => Self::Four,
@@ -135,7 +135,7 @@ impl Layout {
     #[rustfmt::skip]
     pub fn visit<V: Visitor>(self, visitor: V) -> V::Output {
         match self {
-            Self::Two => visit_codes::<V, Symmetric<1>, TwoBits, 2, 3>(visitor),
+            Self::Two => visit_codes::<V, Symmetric<1>, TwoBits, 1, 3>(visitor),
             Self::Two16K => visit_codes::<V, NestedAffine<2>, TwoBits, 0, 3>(visitor),
             Self::Three16K => visit_codes::<V, Nested<2>, ThreeBits, 4, 7>(visitor),
             Self::Four => visit_codes::<V, Symmetric<1>, FourBits, 8, 15>(visitor),

@@ -31,10 +31,11 @@
 //! sum over a block of w * a  =  s * d * (sum(c * p) - zero * sum(p))  -  m * d * sum(p)
 //! ```
 //!
-//! where the inner sums are integers and exact. Bits per weight, GGUF's in brackets: TQ1_0 and TQ2_0 2.5 (1.69, 2.06),
-//! Q2_K 3.13 (2.63), IQ1_S and IQ2_XXS 3.5 (1.56, 2.06), Q3_K 3.56 (3.44), IQ1_M, IQ2_XS and IQ2_S 4.0 (1.75, 2.31,
-//! 2.56), IQ3_XXS and IQ3_S 4.5 (3.06, 3.44), Q4_0, IQ4_NL, IQ4_XS and MXFP4 4.5 (4.5, 4.5, 4.25, 4.25), Q4_K 4.63 (4.5),
-//! Q4_1 5.0 (5.0), Q5_0 5.5 (5.5), Q5_K 5.63 (5.5), Q5_1 6.0 (6.0), Q6_K 6.56 (6.56), Q8_0 8.5 (8.5).
+//! where the inner sums are integers and exact. Bits per weight, GGUF's in brackets: Q1_0, TQ1_0, TQ2_0 and Q2_0 2.5
+//! (1.13, 1.69, 2.06, 2.25), Q2_K 3.13 (2.63), IQ1_S and IQ2_XXS 3.5 (1.56, 2.06), Q3_K 3.56 (3.44), IQ1_M, IQ2_XS and
+//! IQ2_S 4.0 (1.75, 2.31, 2.56), IQ3_XXS and IQ3_S 4.5 (3.06, 3.44), Q4_0, IQ4_NL, IQ4_XS and MXFP4 4.5 (4.5, 4.5, 4.25,
+//! 4.25), Q4_K 4.63 (4.5), Q4_1 5.0 (5.0), Q5_0 5.5 (5.5), Q5_K 5.63 (5.5), Q5_1 6.0 (6.0), Q6_K 6.56 (6.56), Q8_0 8.5
+//! (8.5).
 
 pub mod acts;
 mod codes;
