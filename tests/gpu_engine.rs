@@ -294,9 +294,14 @@ fn idle(source: &str) -> String {
 
 fn broken_fusion(kernel: &Kernel, _: Reduce, source: String) -> String {
     match kernel {
-        Kernel::Heads { .. } => idle(&source),
+        Kernel::Attention { .. } => idle(&source),
         _ => source,
     }
+}
+
+/// What is appended to the cache is lost.
+fn broken_append(_: &Kernel, _: Reduce, source: String) -> String {
+    source.replace("if (appends)", "if (false)")
 }
 
 fn broken_choice(kernel: &Kernel, _: Reduce, source: String) -> String {
@@ -330,10 +335,11 @@ fn a_broken_shader_never_reaches_the_text() {
     let gpu = whole.info().gpu.clone().unwrap();
     assert!(gpu.checked && gpu.quarantined.is_empty(), "{gpu:?}");
     type Case = (fn(&Kernel, Reduce, String) -> String, &'static str, bool);
-    let cases: [Case; 5] = [
+    let cases: [Case; 6] = [
         (broken_int8, "products in Int8", true),
         (broken_subgroups, "with subgroups", true),
         (broken_fusion, "fused kernels", true),
+        (broken_append, "fused kernels", true),
         (broken_choice, "choosing tokens", true),
         (broken_everywhere, "add gives wrong results", false),
     ];

@@ -4,10 +4,19 @@
 // 1. each invocation scores one key of the block
 // 2. the block's maximum and sum update the running ones
 // 3. invocations share the quads of the head; groups of them ("slots") share the keys
+// NEW: q holds [queries | keys | values] of one token as they were projected. Each workgroup makes the query of its head and
+// the key of its position, and begins the softmax with that key's score; the positions before are in the cache. One
+// workgroup of those that share a key also appends it and its value: nobody reads them from there in this dispatch.
+// QK_NORM  heads of queries and keys pass RMSNorm first; `extra` has the weights for queries
+// ROPE     queries and keys are rotated
 // SINKS: each head has a score that takes its share of the softmax and adds nothing.
 // BIAS: as in lib/attention.wgsl.
 // With several splits the keys are divided over the grid's z; each part leaves (sum of weighted values, maximum, sum of weights)
 // for attention_combine.wgsl.
+@group(0) @binding(3) var<storage, read_write> keys: array<KvQuad>;
+@group(0) @binding(4) var<storage, read_write> values: array<KvQuad>;
+@group(0) @binding(7) var<storage, read> k_norm: array<f32>;
+
 var<workgroup> query: array<vec4<f32>, MAX_HEAD_QUADS>;
 var<workgroup> weights: array<f32, WG>;
 var<workgroup> slot_sums: array<vec4<f32>, WG>;
@@ -21,6 +30,71 @@ fn score(key: u32, kv_base: u32, position: u32, head: u32) -> f32 {
     return finished_score(sum * params.scale, position, key, head);
 }
 
+// An element of the head whose quads begin at `base`, normalised.
+fn normal(base: u32, element: u32, is_query: bool, inverse: f32) -> f32 {
+    let value = q[base + element / 4u][element % 4u];
+    if (QK_NORM) {
+        return value * inverse * select(k_norm[element], extra[element], is_query);
+    }
+    return value;
+}
+
+// The same, rotated.
+fn turned(base: u32, element: u32, is_query: bool, inverse: f32) -> f32 {
+    if (!ROPE || element >= 2u * params.pairs) {
+        return normal(base, element, is_query, inverse);
+    }
+    let pair = pair_of(element, params.pairs);
+    let at = pair_elements(pair, params.pairs);
+    let turn = rotation(state.position, pair, params.pairs);
+    let a = normal(base, at.x, is_query, inverse);
+    let b = normal(base, at.y, is_query, inverse);
+    return select(a * turn.y + b * turn.x, a * turn.x - b * turn.y, element == at.x);
+}
+
+fn turned_quad(base: u32, quad: u32, is_query: bool, inverse: f32) -> vec4<f32> {
+    let first = 4u * quad;
+    return vec4<f32>(
+        turned(base, first, is_query, inverse), turned(base, first + 1u, is_query, inverse),
+        turned(base, first + 2u, is_query, inverse), turned(base, first + 3u, is_query, inverse),
+    );
+}
+
+// The value of the new position, as the cache has it.
+fn new_value(kv_base: u32, quad: u32) -> KvQuad {
+    return pack_kv(q[params.heads * params.head_quads + params.kv_stride + kv_base + quad]);
+}
+
+// Makes the query and the new key, which is appended with its value if `appends`; returns their product.
+fn new_product(head: u32, kv_base: u32, index: u32, appends: bool) -> f32 {
+    let quads = params.head_quads;
+    let q_base = head * quads;
+    let k_base = params.heads * quads + kv_base;
+    var inverse = vec2<f32>(1.0);
+    if (QK_NORM) {
+        var squares = vec4<f32>(0.0);
+        if (index < quads) {
+            let a = q[q_base + index];
+            let b = q[k_base + index];
+            squares = vec4<f32>(dot(a, a), dot(b, b), 0.0, 0.0);
+        }
+        inverse = inverseSqrt(workgroup_sum4(squares).xy / f32(4u * quads) + params.eps);
+    }
+    var product = 0.0;
+    if (index < quads) {
+        let mine = turned_quad(q_base, index, true, inverse.x);
+        let key = pack_kv(turned_quad(k_base, index, false, inverse.y));
+        query[index] = mine;
+        product = dot(mine, unpack_kv(key));
+        if (appends) {
+            let at = state.position * params.kv_stride + kv_base + index;
+            keys[at] = key;
+            values[at] = new_value(kv_base, index);
+        }
+    }
+    return workgroup_sum(product);
+}
+
 fn run(group: vec3<u32>, index: u32) {
     let head = group.x;
     let t = group.y;
@@ -29,12 +103,29 @@ fn run(group: vec3<u32>, index: u32) {
     }
     let quads = params.head_quads;
     let kv_base = head / params.group_size * quads;
-    for (var i = index; i < quads; i += WG) {
-        query[i] = q[t * params.q_stride + head * quads + i];
+    let slots = WG / quads;
+    let slot = index / quads;
+    let quad = index % quads;
+    let position = state.position + t;
+    var largest = -1e30;
+    var total = 0.0;
+    var sum = vec4<f32>(0.0);
+    var end_all = end_seen(t);
+    if (NEW) {
+        end_all = position;
+        let appends = group.z == 0u && head % params.group_size == 0u;
+        let product = new_product(head, kv_base, index, appends);
+        if (group.z == 0u) {
+            largest = finished_score(product * params.scale, position, position, head);
+            total = 1.0;
+            if (slot == 0u) {
+                sum = unpack_kv(new_value(kv_base, quad));
+            }
+        }
+    } else if (index < quads) {
+        query[index] = q[t * params.q_stride + head * quads + index];
     }
     workgroupBarrier();
-    let position = state.position + t;
-    let end_all = end_seen(t);
     let first_all = first_seen(t);
     var first = first_all;
     var end = end_all;
@@ -43,12 +134,6 @@ fn run(group: vec3<u32>, index: u32) {
         first = min(first_all + group.z * share, end_all);
         end = min(first + share, end_all);
     }
-    let slots = WG / quads;
-    let slot = index / quads;
-    let quad = index % quads;
-    var largest = -1e30;
-    var total = 0.0;
-    var sum = vec4<f32>(0.0);
     for (var block = first; block < end; block += WG) {
         var mine = -1e30;
         if (block + index < end) {

@@ -7,6 +7,9 @@
 // 2. eight invocations a row update its running maximum and sum, and make weights of the scores
 // 3. invocations share the quads of the head; groups of them ("slots") share the rows
 // SINKS, BIAS as in attention.wgsl. SLOT_ROWS: rows of a slot at most.
+@group(0) @binding(3) var<storage, read> keys: array<KvQuad>;
+@group(0) @binding(4) var<storage, read> values: array<KvQuad>;
+
 const ROWS: u32 = 16u;
 const KEYS: u32 = 32u;
 const SLICE: u32 = 8u;

@@ -13,11 +13,11 @@ struct Params {
     cap: f32,         // 0: none
     splits: u32,      // parts of the keys
     heads: u32,
+    pairs: u32,       // NEW: rotated pairs of a head
+    eps: f32,         // NEW: of the norms
 }
 @group(0) @binding(1) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> keys: array<KvQuad>;
-@group(0) @binding(4) var<storage, read> values: array<KvQuad>;
 @group(0) @binding(5) var<storage, read> extra: array<f32>; // of heads, or of buckets and heads
 @group(0) @binding(6) var<storage, read_write> out: array<vec4<f32>>;
 

@@ -16,3 +16,11 @@ fn pair_elements(pair: u32, pairs: u32) -> vec2<u32> {
     }
     return vec2<u32>(2u * pair, 2u * pair + 1u);
 }
+
+// The pair of an element.
+fn pair_of(element: u32, pairs: u32) -> u32 {
+    if (HALVES) {
+        return element % pairs;
+    }
+    return element / 2u;
+}

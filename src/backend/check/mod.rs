@@ -3,14 +3,15 @@
 //! 1. *Plain against the reference.* A chunk of tokens runs through the plain list. For the first operation of each kernel
 //!    the exact CPU backend repeats that operation alone, from the inputs that the GPU had: errors do not add up, and who
 //!    disagrees is to blame. Of large matrices it takes a few rows.
-//! 2. *Fused against plain.* One token runs through the plain list and, from the same past, through the fused one, with
-//!    attention whole and split. Whatever both compute is compared.
+//! 2. *Fused against plain.* Two tokens run through the fused list, attention whole and then split, and from the same past
+//!    through the plain one. Whatever both compute is compared; the second token reads what the first has appended to the
+//!    cache.
 //! 3. *Choice against the host.* The token that the GPU chooses is the one that the host's sampler takes from the same
 //!    logits.
 //! 4. *f16 or integers against the reference*, where a chunk takes less time with them: as 1., by the kernels that this
 //!    adds.
 //!
-//! Only the layers that bring a new kernel run: four passes through one or two layers, whatever the model's size.
+//! Only the layers that bring a new kernel run: a few passes through one or two layers, whatever the model's size.
 //!
 //! A kernel that disagrees loses its subgroup operations. If that does not help, the fused list goes, or choosing on the
 //! GPU, or f16 or integers; where a plain kernel is wrong without subgroups too, the CPU runs the model. The verdict says

@@ -16,6 +16,10 @@ use crate::sampling::{Sampler, SamplingParams};
 /// Tokens of the chunk: more than a tile of any kernel is high or wide.
 const TOKENS: u32 = 20;
 
+/// Lists of the tokens that run by themselves after the chunk, one each: the second reads the keys and values that the
+/// first has left in the cache, and nobody before it.
+const SINGLES: [List; 2] = [List::Fused, List::FusedLong];
+
 /// One run of the check over everything.
 pub(super) struct Passes<'a, R> {
     gpu: &'a mut GpuBackend,
@@ -33,7 +37,8 @@ pub(super) struct Passes<'a, R> {
 impl<'a, R: WeightRows> Passes<'a, R> {
     pub(super) fn new(gpu: &'a mut GpuBackend, rows: &'a R, tell: Tell<'a>) -> Result<Self> {
         let plan = gpu.plan().clone();
-        let room = gpu.n_ctx().saturating_sub(1);
+        // The rest is for the tokens that run by themselves.
+        let room = gpu.n_ctx().saturating_sub(SINGLES.len());
         let most = plan.n_vocab.min(TOKENS as usize).min(room).max(1);
         let every = |list| gpu.steps_with_every_kernel(list, most);
         let mut judged = [
@@ -108,21 +113,35 @@ impl<'a, R: WeightRows> Passes<'a, R> {
         if self.plan.whole {
             return Ok(None);
         }
-        let all: Vec<usize> = (0..self.plan.steps.len()).collect();
-        let plain = self.single(&mut cache, List::Plain, &all).await?;
-        for list in [List::Fused, List::FusedLong] {
-            self.tell()?;
-            if !self.gpu.fuses() {
-                continue;
-            }
-            let fused = self.single(&mut cache, list, &all).await?;
-            if let Some(suspects) = wrong_fused_kernels(&self.plan, &fused, &plain) {
-                return Ok(Some(Fault::Fused(suspects)));
-            }
+        if let Some(suspects) = self.wrong_in_singles(&mut cache).await? {
+            return Ok(Some(Fault::Fused(suspects)));
         }
         self.tell()?;
         let wrong = self.gpu.chooses() && !self.chooses_as_the_host(&cache).await?;
         Ok(wrong.then_some(Fault::Choice))
+    }
+
+    /// Kernels of the fused list that may be wrong, after the chunk in the cache.
+    async fn wrong_in_singles(&mut self, cache: &mut KvCache) -> Result<Option<Vec<usize>>> {
+        let all: Vec<usize> = (0..self.plan.steps.len()).collect();
+        if !self.gpu.fuses() {
+            // The logits of one token are still wanted.
+            self.pass(cache, List::Plain, false, &[]).await?;
+            return Ok(None);
+        }
+        let mut fused = Vec::new();
+        for list in SINGLES {
+            self.tell()?;
+            fused.push(self.pass(cache, list, false, &all).await?);
+        }
+        self.back_to_the_chunk(cache).await?;
+        for fused in &fused {
+            let plain = self.pass(cache, List::Plain, false, &all).await?;
+            if let Some(suspects) = wrong_fused_kernels(&self.plan, fused, &plain) {
+                return Ok(Some(suspects));
+            }
+        }
+        Ok(None)
     }
 
     /// An empty cache; where the model has an encoder, it has read the tokens.
@@ -152,22 +171,16 @@ impl<'a, R: WeightRows> Passes<'a, R> {
         self.gpu.tap(cache, list, tokens, runs, wanted).await
     }
 
-    /// A pass of one token after the chunk.
-    async fn single(
-        &mut self,
-        cache: &mut KvCache,
-        list: List,
-        taps: &[usize],
-    ) -> Result<Vec<Tap>> {
-        let past = self.tokens.len();
-        if cache.len() > past && self.plan.states.is_empty() {
-            cache.truncate(past);
-        } else if cache.len() > past {
+    /// Takes the tokens after the chunk back.
+    async fn back_to_the_chunk(&mut self, cache: &mut KvCache) -> Result<()> {
+        if self.plan.states.is_empty() {
+            cache.truncate(self.tokens.len());
+        } else {
             // A recurrent state does not go back to any place.
             *cache = self.fresh_cache().await?;
             self.pass(cache, List::Plain, true, &[]).await?;
         }
-        self.pass(cache, list, false, taps).await
+        Ok(())
     }
 
     /// Kernels of the plain list whose results differ from the reference.

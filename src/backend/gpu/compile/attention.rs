@@ -1,14 +1,21 @@
 //! Rotary embedding, cache and attention.
 
-use super::super::fuse::Node;
-use super::super::kernel::{Kernel, MAX_HEAD, ScoreExtra, TILE_ROWS};
+use super::super::fuse::HeadNorms;
+use super::super::kernel::{Kernel, MAX_HEAD, NewHeads, ScoreExtra, TILE_ROWS};
 use super::super::program::{Extent, Params, SPLITS, Slot, When};
 use super::Compiler;
-use crate::model::{Mask, Op};
+use crate::model::{Mask, Op, RopeId};
 use crate::{Error, Result};
 
 /// Positions to either side where there is no window: more than any context, and no sum of it overflows.
 const UNBOUNDED: usize = 1 << 30;
+
+/// What attention does to the heads of a new token, whose queries, keys and values lie side by side in its input.
+#[derive(Clone, Copy)]
+pub(super) struct NewToken {
+    pub norms: Option<HeadNorms>,
+    pub rope: Option<RopeId>,
+}
 
 impl Compiler<'_> {
     pub(super) fn rope(&mut self, op: &Op) -> Result<()> {
@@ -72,57 +79,60 @@ impl Compiler<'_> {
         Ok(spec.width() / 4)
     }
 
-    pub(super) fn heads(&mut self, node: &Node) -> Result<()> {
-        let Node::Heads {
-            qkv,
-            layer,
-            n_heads,
-            n_kv_heads,
-            head_dim,
-            q_norm,
-            k_norm,
-            rope,
-        } = *node
-        else {
-            return Err(self.mismatch());
-        };
-        self.kv_quads(layer)?;
-        let spec = rope.map(|rope| &self.plan.ropes[rope.0]);
-        let kernel = Kernel::Heads {
-            qk_norm: q_norm.is_some(),
-            rope: spec.map(|s| s.pairing),
-            kv: self.target.kv,
-        };
-        let pairs = spec.map_or(0, |spec| spec.n_rot / 2);
-        let eps = q_norm.map_or(0.0, |(_, eps)| eps);
-        let slots = vec![
-            Slot::Buffer(qkv),
-            rope.map_or(Slot::Unused, |rope| Slot::Rotary(rope.0)),
-            self.optional_vector(q_norm.map(|(id, _)| id))?,
-            self.optional_vector(k_norm)?,
-            Slot::Keys(layer),
-            Slot::Values(layer),
-        ];
-        let params = Params::new()
-            .u(n_heads)
-            .u(n_kv_heads)
-            .u(head_dim)
-            .u(pairs)
-            .f(eps);
-        let grid = [n_heads + 2 * n_kv_heads, 1, 1].map(|n| Extent::Fixed(n as u32));
-        self.push(kernel, params, slots, grid, When::Always);
-        Ok(())
-    }
-
-    /// Attention over the cache: in tiles of queries for many tokens, else by itself for each head and token.
-    pub(super) fn attention(&mut self, op: &Op, tokens: usize) -> Result<()> {
+    /// Attention of many tokens, in tiles of queries if it may.
+    pub(super) fn attention_of_many(&mut self, op: &Op) -> Result<()> {
         let Op::Attention {
             layer,
             n_heads,
             head_dim,
+            out,
+            ..
+        } = *op
+        else {
+            return Err(self.mismatch());
+        };
+        if !self.target.tiled {
+            return self.attention(op, self.program.max_tokens, None);
+        }
+        let kernel = Kernel::attention_tile(self.target.kv, head_dim / 4, self.score_extra(op)?);
+        let kv_heads = self.plan.kv[layer].n_kv_heads;
+        let shared_by = n_heads / kv_heads;
+        let blocks = kv_heads * shared_by.div_ceil(TILE_ROWS);
+        let tile_tokens = TILE_ROWS / shared_by.min(TILE_ROWS);
+        let grid = [
+            Extent::Fixed(blocks as u32),
+            Extent::Tokens(tile_tokens as u32),
+            Extent::Fixed(1),
+        ];
+        let params = self.attention_params(op, 1, None)?;
+        let slots = self.attention_slots(op, Slot::Buffer(out))?;
+        self.push(kernel, params, slots, grid, When::Always);
+        Ok(())
+    }
+
+    fn score_extra(&self, op: &Op) -> Result<ScoreExtra> {
+        match *op {
+            Op::Attention { sinks, bias, .. } => match (sinks, bias) {
+                (None, None) => Ok(ScoreExtra::None),
+                (Some(_), None) => Ok(ScoreExtra::Sinks),
+                (None, Some(bias)) => Ok(ScoreExtra::Bias(bias.buckets)),
+                _ => Err(Error::Gpu("sinks with a bias have no kernel".into())),
+            },
+            _ => Err(self.mismatch()),
+        }
+    }
+
+    /// Attention by itself for each head and token.
+    pub(super) fn attention(
+        &mut self,
+        op: &Op,
+        tokens: usize,
+        new: Option<NewToken>,
+    ) -> Result<()> {
+        let Op::Attention {
+            n_heads,
             mask,
             window,
-            sinks,
             bias,
             out,
             ..
@@ -130,50 +140,38 @@ impl Compiler<'_> {
         else {
             return Err(self.mismatch());
         };
-        let kv = self.target.kv;
-        let extra = match (sinks, bias) {
-            (None, None) => ScoreExtra::None,
-            (Some(_), None) => ScoreExtra::Sinks,
-            (None, Some(bias)) => ScoreExtra::Bias(bias.buckets),
-            _ => return Err(Error::Gpu("sinks with a bias have no kernel".into())),
-        };
-        let params = self.attention_params(op, 1)?;
-        let slots = self.attention_slots(op, Slot::Buffer(out))?;
-        if tokens > 1 && self.target.tiled {
-            let kernel = Kernel::attention_tile(kv, head_dim / 4, extra);
-            let kv_heads = self.plan.kv[layer].n_kv_heads;
-            let shared_by = n_heads / kv_heads;
-            let blocks = kv_heads * shared_by.div_ceil(TILE_ROWS);
-            let tile_tokens = TILE_ROWS / shared_by.min(TILE_ROWS);
-            let grid = [
-                Extent::Fixed(blocks as u32),
-                Extent::Tokens(tile_tokens as u32),
-                Extent::Fixed(1),
-            ];
-            self.push(kernel, params, slots, grid, When::Always);
-            return Ok(());
-        }
         let may_split = tokens == 1
             && mask == Mask::Causal
             && bias.is_none()
             && window.is_none_or(|window| window > self.target.split_from);
         let when = if may_split { When::Short } else { When::Always };
-        let kernel = Kernel::Attention {
-            kv,
-            split: false,
-            extra,
-        };
+        let kernel = self.attention_kernel(op, false, new)?;
         let heads = Extent::Fixed(n_heads as u32);
         let grid = [heads, Extent::Tokens(1), Extent::Fixed(1)];
+        let params = self.attention_params(op, 1, new)?;
+        let slots = self.slots_for_heads(op, Slot::Buffer(out), new)?;
         self.push(kernel, params, slots, grid, when);
         if may_split {
-            self.split_attention(op, extra)?;
+            self.split_attention(op, new)?;
         }
         Ok(())
     }
 
+    fn attention_kernel(&self, op: &Op, split: bool, new: Option<NewToken>) -> Result<Kernel> {
+        let new = new.map(|new| NewHeads {
+            qk_norm: new.norms.is_some(),
+            rope: new.rope.map(|rope| self.plan.ropes[rope.0].pairing),
+        });
+        Ok(Kernel::Attention {
+            kv: self.target.kv,
+            split,
+            extra: self.score_extra(op)?,
+            new,
+        })
+    }
+
     /// Attention of one token to many keys, which several workgroups share.
-    fn split_attention(&mut self, op: &Op, extra: ScoreExtra) -> Result<()> {
+    fn split_attention(&mut self, op: &Op, new: Option<NewToken>) -> Result<()> {
         let Op::Attention {
             n_heads,
             head_dim,
@@ -183,14 +181,10 @@ impl Compiler<'_> {
         else {
             return Err(self.mismatch());
         };
-        let kernel = Kernel::Attention {
-            kv: self.target.kv,
-            split: true,
-            extra,
-        };
+        let kernel = self.attention_kernel(op, true, new)?;
         let grid = |parts: usize| [n_heads, 1, parts].map(|n| Extent::Fixed(n as u32));
-        let params = self.attention_params(op, SPLITS)?;
-        let slots = self.attention_slots(op, Slot::Parts)?;
+        let params = self.attention_params(op, SPLITS, new)?;
+        let slots = self.slots_for_heads(op, Slot::Parts, new)?;
         self.push(kernel, params, slots, grid(SPLITS), When::Long);
         let quads = head_dim / 4;
         let join = Params::new().u(quads).u(SPLITS);
@@ -222,7 +216,20 @@ impl Compiler<'_> {
         ])
     }
 
-    fn attention_params(&self, op: &Op, splits: usize) -> Result<Params> {
+    /// The bindings of `attention.wgsl`.
+    fn slots_for_heads(&self, op: &Op, out: Slot, new: Option<NewToken>) -> Result<Vec<Slot>> {
+        let mut slots = self.attention_slots(op, out)?;
+        let norms = new.and_then(|new| new.norms);
+        if let Some(norms) = norms {
+            slots[3] = Slot::Vector(self.layout.vector(norms.weights[0])?);
+        }
+        slots.push(self.optional_vector(norms.map(|norms| norms.weights[1]))?);
+        let rope = new.and_then(|new| new.rope);
+        slots.push(rope.map_or(Slot::Unused, |rope| Slot::Rotary(rope.0)));
+        Ok(slots)
+    }
+
+    fn attention_params(&self, op: &Op, splits: usize, new: Option<NewToken>) -> Result<Params> {
         let Op::Attention {
             q,
             layer,
@@ -243,6 +250,8 @@ impl Compiler<'_> {
             (_, None) => (UNBOUNDED, UNBOUNDED),
             (_, Some(window)) => (window / 2, window / 2),
         };
+        let rope = new.and_then(|new| new.rope);
+        let norms = new.and_then(|new| new.norms);
         Ok(Params::new()
             .u(head_dim / 4)
             .u(n_heads / self.plan.kv[layer].n_kv_heads)
@@ -255,6 +264,8 @@ impl Compiler<'_> {
             .f(scale)
             .f(softcap.unwrap_or(0.0))
             .u(splits)
-            .u(n_heads))
+            .u(n_heads)
+            .u(rope.map_or(0, |rope| self.plan.ropes[rope.0].n_rot / 2))
+            .f(norms.map_or(0.0, |norms| norms.eps)))
     }
 }

@@ -216,7 +216,13 @@ impl<'a> Compiler<'a> {
             Node::Plain(op) => self.op(op, 1),
             Node::Embed { op, scale } => self.embed(op, *scale),
             Node::Project { .. } => self.project(node),
-            Node::Heads { .. } => self.heads(node),
+            Node::Attention { op, norms, rope } => {
+                let new = attention::NewToken {
+                    norms: *norms,
+                    rope: *rope,
+                };
+                self.attention(op, 1, Some(new))
+            }
             Node::Conv { op, act, gates } => self.causal_conv(op, *act, *gates),
             Node::NormResidual { x, norm, out } => {
                 let op = Op::Norm {
@@ -241,7 +247,8 @@ impl<'a> Compiler<'a> {
             Op::MatMul { .. } => self.matmul(op),
             Op::Rope { .. } => self.rope(op),
             Op::StoreKv { .. } => self.store_kv(op),
-            Op::Attention { .. } => self.attention(op, tokens),
+            Op::Attention { .. } if tokens > 1 => self.attention_of_many(op),
+            Op::Attention { .. } => self.attention(op, 1, None),
             Op::MoeRoute { .. } => self.route(op, tokens > 1),
             Op::MoeMatMul { .. } => self.expert_matmul(op, tokens > 1),
             Op::CausalConv { .. } => self.causal_conv(op, Activation::Identity, None),

@@ -1,7 +1,7 @@
 //! The stretch from the projections of queries, keys and values to attention.
 
-use super::{Fuser, InputNorm, Node, Projection, Then};
-use crate::model::{BufId, NormKind, Op, RopeId, WeightId};
+use super::{Fuser, HeadNorms, InputNorm, Node, Projection, Then};
+use crate::model::{BufId, Mask, NormKind, Op, RopeId, WeightId};
 
 /// A norm of every head, with one weight vector for all of them.
 struct HeadNorm {
@@ -26,8 +26,7 @@ impl HeadForm {
 
 /// What stands between the projections and the end of attention.
 struct HeadSteps {
-    q_norm: Option<HeadNorm>,
-    k_norm: Option<HeadNorm>,
+    norms: Option<HeadNorms>,
     rope: Option<RopeId>,
     attention: Op,
     /// Number of the step after attention.
@@ -43,34 +42,18 @@ impl<S: Fn(WeightId, WeightId) -> bool, F: Fn(WeightId, usize) -> bool> Fuser<'_
         x: BufId,
         norm: Option<InputNorm>,
     ) -> Option<usize> {
-        let steps = self.head_steps(at + 3, &projections)?;
-        let Op::Attention {
-            layer,
-            n_heads,
-            head_dim,
-            ..
-        } = steps.attention
-        else {
-            return None;
-        };
+        let mut steps = self.head_steps(at + 3, &projections)?;
         let qkv = self.side_by_side_buffer(projections.iter().map(|p| self.rows(p.weight)).sum());
         self.project_side_by_side(at, projections, x, norm, qkv);
-        let heads = Node::Heads {
-            qkv,
-            layer,
-            n_heads,
-            n_kv_heads: self.plan.kv[layer].n_kv_heads,
-            head_dim,
-            q_norm: steps.q_norm.map(|norm| (norm.weight, norm.eps)),
-            k_norm: steps.k_norm.map(|norm| norm.weight),
-            rope: steps.rope,
-        };
-        self.push(steps.end - 2, heads);
-        let mut attention = steps.attention;
-        if let Op::Attention { q, .. } = &mut attention {
+        if let Op::Attention { q, .. } = &mut steps.attention {
             *q = qkv;
         }
-        self.push(steps.end - 1, Node::Plain(attention));
+        let node = Node::Attention {
+            op: steps.attention,
+            norms: steps.norms,
+            rope: steps.rope,
+        };
+        self.push(steps.end - 1, node);
         Some(steps.end - at)
     }
 
@@ -101,20 +84,32 @@ impl<S: Fn(WeightId, WeightId) -> bool, F: Fn(WeightId, usize) -> bool> Fuser<'_
             q: from,
             layer,
             head_dim,
+            mask: Mask::Causal,
+            sinks,
+            bias,
             ..
         } = attention
         else {
             return None;
         };
+        let norms = match (&queries.norm, &keys.norm) {
+            (None, None) => None,
+            // There are as many bindings as a kernel may have: norms take that of sinks and biases.
+            (Some(q), Some(k)) if q.eps == k.eps && sinks.is_none() && bias.is_none() => {
+                Some(HeadNorms {
+                    weights: [q.weight, k.weight],
+                    eps: q.eps,
+                })
+            }
+            _ => return None,
+        };
         let fits = (from, Some(layer)) == (q.out, stored)
             && queries.rope == keys.rope
-            && queries.norm.is_some() == keys.norm.is_some()
             && queries.is_of(head_dim)
             && keys.is_of(head_dim)
             && [q, k, v].iter().all(|p| self.dead(p.out, next));
         fits.then_some(HeadSteps {
-            q_norm: queries.norm,
-            k_norm: keys.norm,
+            norms,
             rope: queries.rope,
             attention,
             end: next,

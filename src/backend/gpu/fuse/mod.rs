@@ -6,7 +6,7 @@
 //! | projections of one input with one storage format | one projection of their rows laid end to end |
 //! | gate, up, gated activation | one projection with that epilogue |
 //! | projection, activation / residual addition | one projection with that epilogue |
-//! | query/key norms, RoPE, append to the cache | [`Node::Heads`] |
+//! | query/key norms, RoPE, append to the cache, attention | [`Node::Attention`] |
 //! | convolution, activation; LFM2's gates around one | one convolution |
 //! | post-norm, residual addition | one norm |
 //!
@@ -47,6 +47,15 @@ pub enum Then {
     Gated(Activation, WeightId),
 }
 
+/// RMSNorm of each head of queries and of keys.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct HeadNorms {
+    /// Weights for queries and for keys.
+    pub weights: [WeightId; 2],
+    /// Epsilon.
+    pub eps: f32,
+}
+
 /// An operation of the rewritten plan.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)] // as for `Op`, whose terms these are
@@ -65,15 +74,11 @@ pub enum Node {
         out: BufId,
         out_offset: usize,
     },
-    /// Query/key norms, RoPE and append to the cache, on the queries, keys and values that lie side by side in `qkv`.
-    Heads {
-        qkv: BufId,
-        layer: usize,
-        n_heads: usize,
-        n_kv_heads: usize,
-        head_dim: usize,
-        q_norm: Option<(WeightId, f32)>,
-        k_norm: Option<WeightId>,
+    /// Attention whose input has queries, keys and values side by side; norms of the first two, their rotation and the
+    /// append to the cache are part of it.
+    Attention {
+        op: Op,
+        norms: Option<HeadNorms>,
         rope: Option<RopeId>,
     },
     /// A convolution and the activation of its result. With `gates`, three rows side by side, `b`, `c` and `v`:

@@ -1,8 +1,9 @@
-//! The one table of shaders: which kernels there are, how each is put together, and what it binds.
+//! Which kernels there are, how each is put together, and what it binds.
 //!
 //! A shader is a header of constants, `shaders/lib` modules, perhaps a `shaders/quant` module, one file of
 //! `shaders/kernels`, and the entry point. Joining strings is all that happens: no preprocessor, no build script.
 
+mod all;
 mod blocks;
 mod shape;
 mod source;
@@ -72,6 +73,15 @@ pub enum ScoreExtra {
     Sinks,
     /// A bias of each head by distance.
     Bias(RelativeBuckets),
+}
+
+/// What attention does with the heads of a new token by itself, before it looks at those in the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewHeads {
+    /// Whether queries and keys pass a norm of their own.
+    pub qk_norm: bool,
+    /// How they are rotated.
+    pub rope: Option<Pairing>,
 }
 
 /// How a workgroup sums.
@@ -147,15 +157,11 @@ pub enum Kernel {
     StoreKv {
         kv: KvType,
     },
-    Heads {
-        qk_norm: bool,
-        rope: Option<Pairing>,
-        kv: KvType,
-    },
     Attention {
         kv: KvType,
         split: bool,
         extra: ScoreExtra,
+        new: Option<NewHeads>,
     },
     AttentionTile {
         kv: KvType,
@@ -219,8 +225,8 @@ impl Kernel {
             Self::MatMul { .. } => &[Read, Read, Read, Read, Write],
             Self::Norm { .. } => &[Read, Read, Read, Write],
             Self::StoreKv { .. } => &[Read, Read, Write, Write],
-            Self::Heads { .. } => &[Write, Read, Read, Read, Write, Write],
-            Self::Attention { .. } | Self::AttentionTile { .. } => &[Read, Read, Read, Read, Write],
+            Self::Attention { .. } => &[Read, Write, Write, Read, Write, Read, Read],
+            Self::AttentionTile { .. } => &[Read, Read, Read, Read, Write],
             Self::MoeMatVec { .. } => &[Read, Read, Read, Read, Read, Write],
             Self::MoeRoute { .. } | Self::MoeSum => &[Read, Read, Write],
             Self::CausalConv { .. } => &[Read, Read, Read, Write, Write],
@@ -310,7 +316,6 @@ impl Kernel {
             Self::PositionScale => "position_scale",
             Self::Rope { .. } => "rope",
             Self::StoreKv { .. } => "store_kv",
-            Self::Heads { .. } => "heads",
             Self::Attention { .. } => "attention",
             Self::AttentionTile { .. } => "attention_tile",
             Self::AttentionCombine => "attention_combine",
@@ -341,151 +346,4 @@ impl Kernel {
             extra,
         }
     }
-
-    /// Every kernel that some model may use; tests compile each.
-    pub fn all() -> Vec<Self> {
-        let mut all = vec![
-            Self::AttentionCombine,
-            Self::Add,
-            Self::Scale,
-            Self::ScaleByWeight,
-            Self::Slice,
-            Self::SoftCap,
-            Self::Softmax,
-            Self::LastRow,
-            Self::Pool,
-            Self::DeltaNet,
-            Self::StateScan,
-            Self::PositionScale,
-            Self::MoeGroup,
-            Self::MoeSum,
-            Self::ArgMax,
-            Self::ArgMaxJoin,
-        ];
-        all.extend(Arithmetic::PACKED.map(|arithmetic| Self::Pack { arithmetic }));
-        Format::all()
-            .into_iter()
-            .for_each(|format| all.extend(Self::all_of(format)));
-        for from_logits in [false, true] {
-            all.push(Self::TopK { from_logits });
-            all.push(Self::Sample { from_logits });
-        }
-        all.extend(DType::ALL.iter().copied().filter_map(Self::repack));
-        for bias in [false, true] {
-            all.push(Self::CausalConv {
-                bias,
-                gated: true,
-                act: Activation::Identity,
-            });
-            all.extend(ACTIVATIONS.map(|act| Self::CausalConv {
-                bias,
-                gated: false,
-                act,
-            }));
-            for gating in [Gating::Softmax, Gating::Sigmoid, Gating::SoftmaxOfChosen] {
-                all.push(Self::MoeRoute { gating, bias });
-            }
-            for (kind, weight) in [NormKind::Rms, NormKind::Layer]
-                .into_iter()
-                .zip([false, true])
-            {
-                for target in [NormTarget::Other, NormTarget::InPlace, NormTarget::Residual] {
-                    all.push(Self::Norm {
-                        kind,
-                        target,
-                        weight,
-                        bias,
-                    });
-                }
-            }
-        }
-        all.extend(PAIRINGS.map(|pairing| Self::Rope { pairing }));
-        all.extend(ACTIVATIONS.map(|act| Self::GatedAct { act }));
-        all.extend(ACTIVATIONS.map(|act| Self::Act { act }));
-        for kv in [KvType::F32, KvType::F16] {
-            all.push(Self::StoreKv { kv });
-            for extra in [ScoreExtra::None, ScoreExtra::Sinks] {
-                all.extend([false, true].map(|split| Self::Attention { kv, split, extra }));
-            }
-            let buckets = |both_ways| {
-                ScoreExtra::Bias(RelativeBuckets {
-                    buckets: 32,
-                    both_ways,
-                })
-            };
-            all.push(Self::Attention {
-                kv,
-                split: false,
-                extra: buckets(false),
-            });
-            let extras = [ScoreExtra::None, ScoreExtra::Sinks, buckets(true)];
-            for slot_rows in [1, 2, 4, 8, 16] {
-                all.extend(extras.map(|extra| Self::AttentionTile {
-                    kv,
-                    slot_rows,
-                    extra,
-                }));
-            }
-            for qk_norm in [false, true] {
-                let ropes = PAIRINGS.map(Some).into_iter().chain([None]);
-                all.extend(ropes.map(|rope| Self::Heads { qk_norm, rope, kv }));
-            }
-        }
-        all
-    }
-
-    /// The kernels that multiply with a matrix of this format.
-    fn all_of(format: Format) -> Vec<Self> {
-        let mut all = vec![Self::Embed { format }];
-        let shape = RowShape::of(format, 128, 4096, true, None);
-        let product = |shape, norm, epilogue, act| Self::MatVec {
-            format,
-            shape,
-            norm,
-            epilogue,
-            act,
-            bias: false,
-        };
-        for shape in RowShape::all() {
-            let (rms, act) = (Some(NormKind::Rms), Some(Activation::Silu));
-            all.push(product(shape, rms, Epilogue::Gated, act));
-            all.push(product(shape, None, Epilogue::Residual, None));
-        }
-        for bias in [false, true] {
-            let tiles = Tile::all(format).into_iter();
-            all.extend(tiles.map(|tile| Self::MatMul { format, tile, bias }));
-            all.push(Self::MoeMatVec {
-                format,
-                shape,
-                bias,
-            });
-            for norm in [None, Some(NormKind::Rms), Some(NormKind::Layer)] {
-                let plain = |epilogue, act| Self::MatVec {
-                    format,
-                    shape,
-                    norm,
-                    epilogue,
-                    act,
-                    bias,
-                };
-                all.push(plain(Epilogue::Store, None));
-                all.push(plain(Epilogue::Residual, None));
-                all.extend(ACTIVATIONS.map(|act| plain(Epilogue::Store, Some(act))));
-                all.extend(ACTIVATIONS.map(|act| plain(Epilogue::Gated, Some(act))));
-            }
-        }
-        all
-    }
 }
-
-const PAIRINGS: [Pairing; 2] = [Pairing::Adjacent, Pairing::Halves];
-
-const ACTIVATIONS: [Activation; 7] = [
-    Activation::Silu,
-    Activation::GeluTanh,
-    Activation::Sigmoid,
-    Activation::ClampedSwiglu,
-    Activation::Relu,
-    Activation::Tanh,
-    Activation::Identity,
-];

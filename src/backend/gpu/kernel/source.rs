@@ -41,7 +41,6 @@ impl Kernel {
             Self::Norm { .. } => shader!("kernels/norm.wgsl"),
             Self::Rope { .. } => shader!("kernels/rope.wgsl"),
             Self::StoreKv { .. } => shader!("kernels/store_kv.wgsl"),
-            Self::Heads { .. } => shader!("kernels/heads.wgsl"),
             Self::Attention { .. } => shader!("kernels/attention.wgsl"),
             Self::AttentionTile { .. } => shader!("kernels/attention_tile.wgsl"),
             Self::AttentionCombine => shader!("kernels/attention_combine.wgsl"),
@@ -74,7 +73,6 @@ impl Kernel {
                 | Self::Norm { .. }
                 | Self::Softmax
                 | Self::DeltaNet
-                | Self::Heads { .. }
                 | Self::Attention { .. }
         )
     }
@@ -144,13 +142,12 @@ impl Kernel {
             }
             Self::DeltaNet => list.number("MAX_HEAD", MAX_HEAD),
             Self::Rope { pairing } => list.rotary(2, pairing),
-            Self::Heads { qk_norm, rope, .. } => {
-                list.flag("QK_NORM", qk_norm);
+            Self::Attention { extra, new, .. } => {
+                let rope = new.and_then(|new| new.rope);
+                list.flag("NEW", new.is_some());
+                list.flag("QK_NORM", new.is_some_and(|new| new.qk_norm));
                 list.flag("ROPE", rope.is_some());
-                list.number("MAX_HEAD", MAX_HEAD);
-                list.rotary(3, rope.unwrap_or(Pairing::Halves));
-            }
-            Self::Attention { extra, .. } => {
+                list.rotary(8, rope.unwrap_or(Pairing::Halves));
                 list.flag("SINKS", extra == ScoreExtra::Sinks);
                 list.relative_bias(extra);
                 list.number("MAX_HEAD_QUADS", MAX_HEAD / 4);
@@ -205,9 +202,13 @@ impl Kernel {
             } => vec![shader!("lib/pack_f16.wgsl")],
             Self::Pack { .. } => vec![shader!("lib/pack_int8.wgsl")],
             Self::Rope { .. } => vec![shader!("lib/rotary.wgsl")],
-            Self::Heads { kv, .. } => vec![shader!("lib/rotary.wgsl"), kv_module(kv)],
             Self::StoreKv { kv } => vec![kv_module(kv)],
-            Self::Attention { kv, .. } | Self::AttentionTile { kv, .. } => {
+            Self::Attention { kv, .. } => vec![
+                kv_module(kv),
+                shader!("lib/attention.wgsl"),
+                shader!("lib/rotary.wgsl"),
+            ],
+            Self::AttentionTile { kv, .. } => {
                 vec![kv_module(kv), shader!("lib/attention.wgsl")]
             }
             Self::CausalConv { .. } => vec![shader!("lib/activation.wgsl")],

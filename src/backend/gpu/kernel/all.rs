@@ -1,0 +1,162 @@
+//! The table of all variants.
+
+use super::{
+    Arithmetic, Epilogue, Format, Kernel, NewHeads, NormTarget, RowShape, ScoreExtra, Tile,
+};
+use crate::backend::KvType;
+use crate::model::{Activation, Gating, NormKind, Pairing, RelativeBuckets};
+use crate::quant::DType;
+
+impl Kernel {
+    /// Every kernel that some model may use; tests compile each.
+    pub fn all() -> Vec<Self> {
+        let mut all = vec![
+            Self::AttentionCombine,
+            Self::Add,
+            Self::Scale,
+            Self::ScaleByWeight,
+            Self::Slice,
+            Self::SoftCap,
+            Self::Softmax,
+            Self::LastRow,
+            Self::Pool,
+            Self::DeltaNet,
+            Self::StateScan,
+            Self::PositionScale,
+            Self::MoeGroup,
+            Self::MoeSum,
+            Self::ArgMax,
+            Self::ArgMaxJoin,
+        ];
+        all.extend(Arithmetic::PACKED.map(|arithmetic| Self::Pack { arithmetic }));
+        Format::all()
+            .into_iter()
+            .for_each(|format| all.extend(Self::all_of(format)));
+        for from_logits in [false, true] {
+            all.push(Self::TopK { from_logits });
+            all.push(Self::Sample { from_logits });
+        }
+        all.extend(DType::ALL.iter().copied().filter_map(Self::repack));
+        for bias in [false, true] {
+            all.push(Self::CausalConv {
+                bias,
+                gated: true,
+                act: Activation::Identity,
+            });
+            all.extend(ACTIVATIONS.map(|act| Self::CausalConv {
+                bias,
+                gated: false,
+                act,
+            }));
+            for gating in [Gating::Softmax, Gating::Sigmoid, Gating::SoftmaxOfChosen] {
+                all.push(Self::MoeRoute { gating, bias });
+            }
+            for (kind, weight) in [NormKind::Rms, NormKind::Layer]
+                .into_iter()
+                .zip([false, true])
+            {
+                for target in [NormTarget::Other, NormTarget::InPlace, NormTarget::Residual] {
+                    all.push(Self::Norm {
+                        kind,
+                        target,
+                        weight,
+                        bias,
+                    });
+                }
+            }
+        }
+        all.extend(PAIRINGS.map(|pairing| Self::Rope { pairing }));
+        all.extend(ACTIVATIONS.map(|act| Self::GatedAct { act }));
+        all.extend(ACTIVATIONS.map(|act| Self::Act { act }));
+        for kv in [KvType::F32, KvType::F16] {
+            all.push(Self::StoreKv { kv });
+            let buckets = |both_ways| {
+                ScoreExtra::Bias(RelativeBuckets {
+                    buckets: 32,
+                    both_ways,
+                })
+            };
+            all.extend(NewHeads::all().into_iter().flat_map(|new| {
+                [ScoreExtra::None, ScoreExtra::Sinks, buckets(false)].map(|extra| Self::Attention {
+                    kv,
+                    split: false,
+                    extra,
+                    new,
+                })
+            }));
+            let extras = [ScoreExtra::None, ScoreExtra::Sinks, buckets(true)];
+            for slot_rows in [1, 2, 4, 8, 16] {
+                all.extend(extras.map(|extra| Self::AttentionTile {
+                    kv,
+                    slot_rows,
+                    extra,
+                }));
+            }
+        }
+        all
+    }
+
+    /// The kernels that multiply with a matrix of this format.
+    fn all_of(format: Format) -> Vec<Self> {
+        let mut all = vec![Self::Embed { format }];
+        let shape = RowShape::of(format, 128, 4096, true, None);
+        let product = |shape, norm, epilogue, act| Self::MatVec {
+            format,
+            shape,
+            norm,
+            epilogue,
+            act,
+            bias: false,
+        };
+        for shape in RowShape::all() {
+            let (rms, act) = (Some(NormKind::Rms), Some(Activation::Silu));
+            all.push(product(shape, rms, Epilogue::Gated, act));
+            all.push(product(shape, None, Epilogue::Residual, None));
+        }
+        for bias in [false, true] {
+            let tiles = Tile::all(format).into_iter();
+            all.extend(tiles.map(|tile| Self::MatMul { format, tile, bias }));
+            all.push(Self::MoeMatVec {
+                format,
+                shape,
+                bias,
+            });
+            for norm in [None, Some(NormKind::Rms), Some(NormKind::Layer)] {
+                let plain = |epilogue, act| Self::MatVec {
+                    format,
+                    shape,
+                    norm,
+                    epilogue,
+                    act,
+                    bias,
+                };
+                all.push(plain(Epilogue::Store, None));
+                all.push(plain(Epilogue::Residual, None));
+                all.extend(ACTIVATIONS.map(|act| plain(Epilogue::Store, Some(act))));
+                all.extend(ACTIVATIONS.map(|act| plain(Epilogue::Gated, Some(act))));
+            }
+        }
+        all
+    }
+}
+
+impl NewHeads {
+    /// Every kind, and none.
+    fn all() -> Vec<Option<Self>> {
+        let ropes = PAIRINGS.map(Some).into_iter().chain([None]);
+        let kinds = ropes.flat_map(|rope| [false, true].map(|qk_norm| Self { qk_norm, rope }));
+        kinds.map(Some).chain([None]).collect()
+    }
+}
+
+const PAIRINGS: [Pairing; 2] = [Pairing::Adjacent, Pairing::Halves];
+
+const ACTIVATIONS: [Activation; 7] = [
+    Activation::Silu,
+    Activation::GeluTanh,
+    Activation::Sigmoid,
+    Activation::ClampedSwiglu,
+    Activation::Relu,
+    Activation::Tanh,
+    Activation::Identity,
+];
