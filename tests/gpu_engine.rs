@@ -318,6 +318,15 @@ fn broken_int8(kernel: &Kernel, _: Reduce, source: String) -> String {
     source
 }
 
+fn broken_repacking(kernel: &Kernel, _: Reduce, source: String) -> String {
+    match kernel {
+        Kernel::Repack { .. } => {
+            source.replace("params.block + unit /", "params.block + (unit + 1u) /")
+        }
+        _ => source,
+    }
+}
+
 fn broken_everywhere(kernel: &Kernel, _: Reduce, source: String) -> String {
     match kernel {
         Kernel::Add => idle(&source),
@@ -335,7 +344,8 @@ fn a_broken_shader_never_reaches_the_text() {
     let gpu = whole.info().gpu.clone().unwrap();
     assert!(gpu.checked && gpu.quarantined.is_empty(), "{gpu:?}");
     type Case = (fn(&Kernel, Reduce, String) -> String, &'static str, bool);
-    let cases: [Case; 6] = [
+    let cases: [Case; 7] = [
+        (broken_repacking, "repacking Q8_0", true),
         (broken_int8, "products in Int8", true),
         (broken_subgroups, "with subgroups", true),
         (broken_fusion, "fused kernels", true),

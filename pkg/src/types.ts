@@ -56,7 +56,7 @@ export interface GpuInfo {
   checked: boolean;
   /** Bytes that the model takes on the GPU with the whole of its context; 0 where it did not come so far. */
   memoryBytes: number;
-  /** Kernels that gave wrong results and are not used. */
+  /** Kernels that are not used, since they gave wrong results or were refused. */
   quarantined: string[];
   /** The outcome of the check. This package keeps it for the next load. */
   verdict: string;

@@ -52,3 +52,7 @@ fn half_bits(scale: f32) -> u32 {
     beyond = beyond || magnitude >= 0x7C00u;
     return select(magnitude, magnitude | 0x8000u, scale < 0.0 && magnitude > 0u);
 }
+
+fn half_pair(scales: vec2<f32>) -> u32 {
+    return half_bits(scales.x) | (half_bits(scales.y) << 16u);
+}

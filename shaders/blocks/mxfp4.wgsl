@@ -1,5 +1,5 @@
 // MXFP4: an exponent of two; 16 bytes as in Q4_0. The table holds twice the values, so the scale is halved.
-fn block_codes(block: u32, unit: u32) -> vec4<u32> {
+fn codes_mxfp4(block: u32, unit: u32) -> vec4<u32> {
     let codes = bits_at(block + 1u, 4u * unit, NIBBLES);
     // Minus zero, code 8, is zero.
     let some = (codes | (codes >> vec4<u32>(1u)) | (codes >> vec4<u32>(2u))) & vec4<u32>(0x01010101u);
@@ -7,7 +7,7 @@ fn block_codes(block: u32, unit: u32) -> vec4<u32> {
 }
 
 // Zero where it were subnormal, which GPUs may not know.
-fn block_scale(block: u32, sub: u32) -> vec2<f32> {
+fn scale_mxfp4(block: u32, sub: u32) -> vec2<f32> {
     let exponent = byte_at(block);
     return vec2<f32>(bitcast<f32>(select((exponent - 1u) << 23u, 0u, exponent < 2u)), 0.0);
 }

@@ -60,7 +60,7 @@ pub struct GpuInfo {
     pub checked: bool,
     /// Bytes that the model takes on the GPU with the whole of its context; 0 when it did not come so far.
     pub memory_bytes: u64,
-    /// Kernels that gave wrong results and are not used.
+    /// Kernels that are not used, since they gave wrong results or were refused.
     pub quarantined: Vec<String>,
     /// Outcome of the check for [`LoadOptions::gpu_verdict`](super::LoadOptions::gpu_verdict); empty without one.
     pub verdict: String,

@@ -203,6 +203,9 @@ impl Origin {
                     checked?;
                 }
             }
+            let repacking = |dtype: &DType| format!("repacking {dtype}");
+            let by_the_cpu = gpu.packed_by_the_cpu().iter().map(repacking);
+            info.quarantined.extend(by_the_cpu);
             info.checked = true;
         }
         Ok(backend)

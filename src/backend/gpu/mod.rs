@@ -232,6 +232,11 @@ impl GpuBackend {
         self.weights.bytes()
     }
 
+    /// See [`Weights::packed_by_the_cpu`].
+    pub fn packed_by_the_cpu(&self) -> &[DType] {
+        self.weights.packed_by_the_cpu()
+    }
+
     /// See [`Backend::write_rows`](super::Backend::write_rows).
     ///
     /// # Errors

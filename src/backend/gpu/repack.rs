@@ -1,11 +1,11 @@
-//! Blocks of GGUF become planes on the GPU: they come through the ring as they stand in the file, and a kernel for each type
-//! (`shaders/kernels/repack.wgsl`) writes the planes. The CPU looks at the first few weights of each type only, to see
-//! whether the kernel is right; where it is not, or where there is none, the CPU makes the planes.
+//! Blocks of GGUF become planes on the GPU: they come through the ring as they stand in the file, and one kernel for all types
+//! of the model (`shaders/kernels/repack.wgsl`) writes the planes. The CPU looks at the first few weights of each type only, to
+//! see whether the kernel is right; where it is not, or knows the type not, the CPU makes the planes.
 
 use super::PARAMS_STRIDE;
 use super::device::Gpu;
 use super::format::{Format, Planes, UNIT};
-use super::kernel::{Kernel, REPACK_RUN};
+use super::kernel::{BlockTypes, Kernel, REPACK_GRAIN, REPACK_RUN};
 use super::layout::{Layout, Place};
 use super::pipelines::Pipeline;
 use super::readback::Staging;
@@ -15,33 +15,34 @@ use crate::model::WeightId;
 use crate::quant::DType;
 use crate::{Error, Result};
 
+/// Words of the kernel's parameters.
+const PARAMS_WORDS: usize = 5;
+
 /// Jobs that come in one buffer of the ring at most.
 pub const MAX_JOBS: usize = 64;
 
 /// Units of a type that are compared with what the CPU makes of them.
 const CHECKED_UNITS: usize = 256;
 
-/// Words of the kernel's parameters.
-const PARAMS_WORDS: usize = 4;
-
-/// Types of a model's matrices that have a kernel: so many are compiled.
-pub fn types(layout: &Layout, dtypes: &[DType]) -> Vec<DType> {
-    let mut types = Vec::new();
-    for (place, dtype) in layout.places.iter().zip(dtypes) {
+/// The kernel for the types of a model's matrices; none where it knows none of them.
+pub fn kernel(layout: &Layout, dtypes: &[DType]) -> Option<Kernel> {
+    let matrices = layout.places.iter().zip(dtypes);
+    let types = BlockTypes::of(matrices.filter_map(|(place, dtype)| {
         let is_matrix = matches!(place, Some(Place::Matrix { .. }));
-        if is_matrix && Kernel::repack(*dtype).is_some() && !types.contains(dtype) {
-            types.push(*dtype);
-        }
-    }
-    types
+        is_matrix.then_some(*dtype)
+    }));
+    (!types.is_empty()).then_some(Kernel::Repack { types })
 }
 
 /// What repacks, for as long as a model is loaded.
 pub struct Repack {
-    /// For each type.
-    pipelines: Vec<(DType, Pipeline)>,
-    /// Types whose kernel was looked at.
+    kernel: Option<(Kernel, Pipeline)>,
+    /// Types that it repacks.
+    types: Vec<DType>,
+    /// Those of them that were looked at.
     checked: Vec<DType>,
+    /// Types that it should repack and does not, since it is wrong there or was refused.
+    wrong: Vec<DType>,
     /// A buffer of the ring once more, since what can be mapped cannot be bound.
     blocks: wgpu::Buffer,
     /// Parameters of its jobs.
@@ -56,7 +57,6 @@ pub struct Repack {
 #[derive(Clone)]
 pub struct Target {
     dtype: DType,
-    pipeline: wgpu::ComputePipeline,
     group: wgpu::BindGroup,
 }
 
@@ -71,14 +71,16 @@ pub struct Job {
 impl Target {
     /// Bytes in multiples of which the blocks of a row may be cut: what is left begins with a whole word of scales too.
     pub fn grain(&self) -> usize {
-        (REPACK_RUN * UNIT / self.dtype.block_len()).max(1) * self.dtype.block_bytes()
+        (REPACK_GRAIN * UNIT / self.dtype.block_len()).max(1) * self.dtype.block_bytes()
     }
 
     /// Brings so many bytes of blocks, which begin at byte `from`, to unit `unit` and those that follow.
     pub fn job(&self, from: u64, bytes: usize, weight: WeightId, unit: usize) -> Job {
         let units = bytes / self.dtype.block_bytes() * (self.dtype.block_len() / UNIT);
         // A buffer of the ring and a binding are counted in 32 bits.
-        let params = [from as usize, unit, units, weight.0 + 1].map(|word| word as u32);
+        let [from, unit, count, weight] =
+            [from as usize, unit, units, weight.0 + 1].map(|word| word as u32);
+        let params = [from, unit, count, weight, self.dtype.ggml_id()];
         Job {
             target: self.clone(),
             units,
@@ -92,8 +94,10 @@ impl Repack {
     pub fn new(gpu: &Gpu) -> Self {
         let uniform = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         Self {
-            pipelines: Vec::new(),
+            kernel: None,
+            types: Vec::new(),
             checked: Vec::new(),
+            wrong: Vec::new(),
             blocks: gpu.storage("blocks", STAGE_BYTES),
             params: gpu.buffer("repack", MAX_JOBS as u64 * PARAMS_STRIDE, uniform),
             fault: gpu.storage("fault", 4),
@@ -101,16 +105,21 @@ impl Repack {
         }
     }
 
-    /// Compiles the kernels of these types. Where one is refused the CPU makes all planes.
+    /// Compiles the kernel. Where it is refused the CPU makes all planes.
     ///
     /// # Errors
     /// [`Error::GpuLost`].
-    pub async fn compile(&mut self, gpu: &Gpu, types: &[DType]) -> Result<()> {
-        let kernels: Vec<Kernel> = types.iter().filter_map(|of| Kernel::repack(*of)).collect();
-        let compiling = gpu.start_compiling(&kernels);
+    pub async fn compile(&mut self, gpu: &Gpu, kernel: Kernel) -> Result<()> {
+        let Kernel::Repack { types } = kernel else {
+            return Ok(());
+        };
+        let compiling = gpu.start_compiling(&[kernel]);
         match compiling.wait(gpu, &mut |_, _| Ok(())).await {
-            Ok(pipelines) => self.pipelines = types.iter().copied().zip(pipelines).collect(),
-            Err(Error::Gpu(_)) => {}
+            Ok(mut pipelines) => {
+                self.kernel = pipelines.pop().map(|pipeline| (kernel, pipeline));
+                self.types = types.iter().collect();
+            }
+            Err(Error::Gpu(_)) => self.wrong = types.iter().collect(),
             Err(error) => return Err(error),
         }
         Ok(())
@@ -123,7 +132,8 @@ impl Repack {
         {
             return Some(target.clone());
         }
-        let (_, pipeline) = self.pipelines.iter().find(|(of, _)| *of == dtype)?;
+        let repacks = self.types.contains(&dtype);
+        let (_, pipeline) = self.kernel.as_ref().filter(|_| repacks)?;
         let params = wgpu::BufferBinding {
             buffer: &self.params,
             offset: 0,
@@ -142,7 +152,6 @@ impl Repack {
             .collect();
         let target = Target {
             dtype,
-            pipeline: pipeline.pipeline.clone(),
             group: gpu.bind_group("repack", &pipeline.layout, &entries),
         };
         self.bound = Some((target.clone(), part.quants.clone()));
@@ -158,6 +167,9 @@ impl Repack {
         used: u64,
         jobs: &[Job],
     ) {
+        let Some((kernel, pipeline)) = &self.kernel else {
+            return;
+        };
         let stride = PARAMS_STRIDE as usize;
         let mut params = vec![0; jobs.len() * stride / 4];
         for (params, job) in params.chunks_exact_mut(stride / 4).zip(jobs) {
@@ -167,22 +179,26 @@ impl Repack {
             .write_buffer(&self.params, 0, bytemuck::cast_slice(&params));
         encoder.copy_buffer_to_buffer(stage, 0, &self.blocks, 0, used);
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        pass.set_pipeline(&pipeline.pipeline);
         for (job, offset) in jobs.iter().zip((0..).step_by(stride)) {
-            let dtype = job.target.dtype;
-            let span = REPACK_RUN * Kernel::Repack { dtype }.workgroup();
-            pass.set_pipeline(&job.target.pipeline);
+            let span = REPACK_RUN * kernel.workgroup();
             pass.set_bind_group(0, &job.target.group, &[offset]);
             pass.dispatch_workgroups(job.units.div_ceil(span) as u32, 1, 1);
         }
     }
 
-    /// Whether the kernel of a type has to be checked still.
+    /// Whether the kernel has to be looked at still on this type.
     pub fn is_new(&self, dtype: DType) -> bool {
         !self.checked.contains(&dtype)
     }
 
+    /// Types that the CPU packs since the kernel is wrong there, or was refused.
+    pub fn wrong(&self) -> &[DType] {
+        &self.wrong
+    }
+
     /// Compares the planes from a unit of a part on with what the CPU makes of their blocks, `bytes`; what was written to the
-    /// ring must have been sent. A kernel that is wrong is left alone from now on.
+    /// ring must have been sent. The CPU packs a type that is wrong from now on.
     ///
     /// # Errors
     /// [`Error::BadTensor`] for scales beyond f16, [`Error::GpuLost`].
@@ -220,7 +236,8 @@ impl Repack {
         self.checked.push(dtype);
         if !is_right {
             self.bound = None;
-            self.pipelines.retain(|(of, _)| *of != dtype);
+            self.types.retain(|of| *of != dtype);
+            self.wrong.push(dtype);
         }
         Ok(is_right)
     }

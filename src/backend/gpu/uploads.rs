@@ -9,6 +9,7 @@ use super::device::Gpu;
 use super::readback::{Reading, map};
 use super::repack::{Job, MAX_JOBS, Repack, Target};
 use crate::model::WeightId;
+use crate::quant::DType;
 use crate::{Error, Result};
 
 /// Bytes of a buffer of the ring. All of them count in a page's memory while a model loads.
@@ -68,6 +69,11 @@ impl Uploads {
     /// What makes planes of blocks.
     pub fn repack(&mut self) -> &mut Repack {
         &mut self.repack
+    }
+
+    /// See [`Repack::wrong`].
+    pub fn wrong(&self) -> &[DType] {
+        self.repack.wrong()
     }
 
     /// Brings `bytes` to where they belong; they are there for everything that is submitted after [`Uploads::finish`].

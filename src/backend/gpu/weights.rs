@@ -56,9 +56,9 @@ impl Weights {
             (matrices, vectors, Repack::new(gpu))
         };
         let (matrices, vectors, mut repack) = gpu.allocating(bytes, make).await?;
-        repack
-            .compile(gpu, &repack::types(&layout, &dtypes))
-            .await?;
+        if let Some(kernel) = repack::kernel(&layout, &dtypes) {
+            repack.compile(gpu, kernel).await?;
+        }
         let written = vec![false; dtypes.len()];
         Ok(Self {
             layout,
@@ -81,6 +81,11 @@ impl Weights {
     /// Storage types in the file.
     pub fn dtypes(&self) -> &[DType] {
         &self.dtypes
+    }
+
+    /// Types that the GPU should repack and that the CPU packs, since the kernel was refused or gave wrong planes.
+    pub fn packed_by_the_cpu(&self) -> &[DType] {
+        self.uploads.wrong()
     }
 
     /// Values of a vector that was named in `new`'s plan as rope factors.

@@ -1,7 +1,8 @@
 //! The table of all variants.
 
 use super::{
-    Arithmetic, Epilogue, Format, Kernel, NewHeads, NormTarget, RowShape, ScoreExtra, Tile,
+    Arithmetic, BlockTypes, Epilogue, Format, Kernel, NewHeads, NormTarget, RowShape, ScoreExtra,
+    Tile,
 };
 use crate::backend::KvType;
 use crate::model::{Activation, Gating, NormKind, Pairing, RelativeBuckets};
@@ -36,7 +37,11 @@ impl Kernel {
             all.push(Self::TopK { from_logits });
             all.push(Self::Sample { from_logits });
         }
-        all.extend(DType::ALL.iter().copied().filter_map(Self::repack));
+        let types = BlockTypes::of(DType::ALL.iter().copied());
+        all.push(Self::Repack { types });
+        all.extend(types.iter().map(|dtype| Self::Repack {
+            types: BlockTypes::of([dtype]),
+        }));
         for bias in [false, true] {
             all.push(Self::CausalConv {
                 bias,

@@ -13,7 +13,7 @@ pub use super::format::Format;
 use crate::backend::KvType;
 use crate::model::{Activation, Gating, NormKind, Pairing, RelativeBuckets};
 use crate::quant::DType;
-pub use blocks::REPACK_RUN;
+pub use blocks::{BlockTypes, REPACK_GRAIN, REPACK_RUN};
 pub use shape::{Arithmetic, PACKED_BLOCK, RowShape, Tile};
 
 /// Most tokens in a chunk.
@@ -192,7 +192,7 @@ pub enum Kernel {
         from_logits: bool,
     },
     Repack {
-        dtype: DType,
+        types: BlockTypes,
     },
 }
 

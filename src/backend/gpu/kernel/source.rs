@@ -159,7 +159,7 @@ impl Kernel {
                 list.flag("SINKS", extra == ScoreExtra::Sinks);
                 list.relative_bias(extra);
             }
-            Self::Repack { dtype } => repack_constants(&mut list, dtype),
+            Self::Repack { types } => repack_constants(&mut list, types),
             _ => {}
         }
         list
@@ -216,7 +216,7 @@ impl Kernel {
             Self::TopK { .. } => vec![shader!("lib/ranking.wgsl")],
             Self::Sample { .. } => vec![shader!("lib/ranking.wgsl"), shader!("lib/random.wgsl")],
             Self::DeltaNet | Self::StateScan => vec![shader!("lib/softplus.wgsl")],
-            Self::Repack { dtype } => repack_modules(dtype),
+            Self::Repack { types } => repack_modules(types),
             _ => Vec::new(),
         }
     }
@@ -258,6 +258,10 @@ impl Kernel {
 pub(super) struct Constants(String);
 
 impl Constants {
+    pub(super) fn text(&mut self, text: &str) {
+        self.0.push_str(text);
+    }
+
     fn set(&mut self, name: &str, value: impl std::fmt::Display) {
         let _ = writeln!(self.0, "const {name} = {value};");
     }
@@ -270,7 +274,7 @@ impl Constants {
         self.set(name, value);
     }
 
-    pub(super) fn format(&mut self, format: Format) {
+    fn format(&mut self, format: Format) {
         self.flag("RAGGED", format.ragged);
         self.number("SUB", format.sub);
         self.set("ZERO", format_args!("{}.0", format.zero()));

@@ -1,7 +1,7 @@
 //! Planes that the GPU makes of blocks, against those that the CPU makes of the same.
 
 use super::super::format::{Format, Planes, UNIT};
-use super::super::kernel::{Kernel, Reduce};
+use super::super::kernel::{BlockTypes, Kernel, Reduce};
 use super::super::readback::Staging;
 use super::super::repack::Repack;
 use super::super::uploads::{STAGE_BYTES, To, Uploads};
@@ -9,11 +9,9 @@ use super::super::weights::PartBuffers;
 use super::*;
 use crate::Error;
 
-/// Types with a kernel.
+/// Types that the kernel knows.
 fn dtypes() -> Vec<DType> {
-    let all = DType::ALL.iter().copied();
-    all.filter(|dtype| Kernel::repack(*dtype).is_some())
-        .collect()
+    BlockTypes::of(DType::ALL.iter().copied()).iter().collect()
 }
 
 /// Where the f16 numbers of a block stand.
@@ -61,7 +59,9 @@ impl<'a> Ring<'a> {
     fn new(gpu: &'a Gpu, dtype: DType, bytes: usize) -> Self {
         let (format, units) = (Format::of(dtype, UNIT), units(dtype, bytes));
         let mut repack = Repack::new(gpu);
-        block_on(repack.compile(gpu, &[dtype])).unwrap();
+        // All of them, as in a model that mixes types.
+        let types = BlockTypes::of(dtypes());
+        block_on(repack.compile(gpu, Kernel::Repack { types })).unwrap();
         Self {
             gpu,
             dtype,
@@ -212,7 +212,9 @@ fn a_model_with_such_a_scale_is_refused_by_name() {
 #[test]
 fn a_wrong_kernel_leaves_it_to_the_cpu() {
     let breaks = |kernel: &Kernel, _: Reduce, text: String| match kernel {
-        Kernel::Repack { .. } => text.replace("block_of(unit)", "block_of(unit + 1u)"),
+        Kernel::Repack { .. } => {
+            text.replace("params.block + unit /", "params.block + (unit + 1u) /")
+        }
         _ => text,
     };
     let Some(gpu) = open_anew(Restrictions {
@@ -231,6 +233,7 @@ fn a_wrong_kernel_leaves_it_to_the_cpu() {
         let is_right = block_on(repack.check(&gpu, dtype, &ring.part, 0, &bytes));
         assert_eq!(is_right, Ok(false), "{dtype}");
         assert!(repack.target(&gpu, dtype, &ring.part).is_none());
+        assert_eq!(repack.wrong(), [dtype]);
     }
     let model = Model::open("llama-q-Q4_0");
     let mut engine = model.gpu(&gpu, model.plan.clone(), KvType::F32, FREE);
