@@ -185,11 +185,11 @@ pub struct Planes {
 }
 
 impl Planes {
-    /// Packs whole rows of `cols` elements. The scales end on a whole word.
+    /// Packs whole rows of `cols` elements of the tensor `name`. The scales end on a whole word.
     ///
     /// # Errors
     /// [`Error::BadTensor`] for scales beyond the range of f16, [`Error::Internal`] for misshapen input.
-    pub fn pack(&mut self, dtype: DType, bytes: &[u8], cols: usize) -> Result<()> {
+    pub fn pack(&mut self, name: &str, dtype: DType, bytes: &[u8], cols: usize) -> Result<()> {
         self.quants.clear();
         self.scales.clear();
         let format = Format::of(dtype, cols);
@@ -202,7 +202,9 @@ impl Planes {
                     self.quants.resize(end, 0);
                 }
                 Plane::Q4 | Plane::Iq4 | Plane::E2m1 | Plane::Q6 | Plane::Q8 => {
-                    self.pack_row(dtype, format, row, cols)?
+                    if !self.pack_row(dtype, format, row, cols)? {
+                        return Err(beyond_f16(name));
+                    }
                 }
             }
         }
@@ -210,7 +212,8 @@ impl Planes {
         Ok(())
     }
 
-    fn pack_row(&mut self, dtype: DType, format: Format, row: &[u8], cols: usize) -> Result<()> {
+    /// Packs a row; false when a scale is beyond f16.
+    fn pack_row(&mut self, dtype: DType, format: Format, row: &[u8], cols: usize) -> Result<bool> {
         self.q.resize(cols, 0);
         self.s.resize(cols / format.sub, 0.0);
         self.m.resize(cols / format.sub, 0.0);
@@ -235,37 +238,34 @@ impl Planes {
                 }
             }
         }
+        let mut fits = true;
+        let mut halves = |scales: &mut Vec<u8>, values: &[f32]| {
+            for value in values {
+                let half = f16::from_f32(value * SCALE_FACTOR);
+                fits &= half.is_finite();
+                // Zero has no sign, as on the GPU.
+                let bits = if half == f16::ZERO { f16::ZERO } else { half };
+                scales.extend(bits.to_le_bytes());
+            }
+        };
         for (scale, min) in self.s.iter().zip(&self.m) {
             match format.scale {
                 Scale::None => {}
                 // GPUs may flush subnormal numbers to zero: so they are zero everywhere.
                 Scale::Single if scale.is_subnormal() => self.scales.extend([0; 4]),
                 Scale::Single => self.scales.extend(scale.to_le_bytes()),
-                Scale::Half => self.scales.extend(half_bytes(*scale)?),
-                Scale::HalfMin => {
-                    self.scales.extend(half_bytes(*scale)?);
-                    self.scales.extend(half_bytes(*min)?);
-                }
+                Scale::Half => halves(&mut self.scales, &[*scale]),
+                Scale::HalfMin => halves(&mut self.scales, &[*scale, *min]),
             }
         }
-        Ok(())
+        Ok(fits)
     }
-}
-
-fn half_bytes(value: f32) -> Result<[u8; 2]> {
-    let half = f16::from_f32(value * SCALE_FACTOR);
-    if half.is_finite() {
-        // Zero has no sign, as on the GPU.
-        let bits = if half == f16::ZERO { f16::ZERO } else { half };
-        return Ok(bits.to_le_bytes());
-    }
-    Err(beyond_f16("of the model".into()))
 }
 
 /// The error for a scale that no plane holds.
-pub fn beyond_f16(name: String) -> Error {
+pub fn beyond_f16(name: &str) -> Error {
     Error::BadTensor {
-        name,
+        name: name.to_owned(),
         reason: "a scale is beyond what the GPU format holds".into(),
     }
 }
@@ -336,7 +336,7 @@ mod tests {
             let mut want = vec![0.0; values.len()];
             dequantize(dtype, &bytes, &mut want).unwrap();
             let mut planes = Planes::default();
-            planes.pack(dtype, &bytes, 256).unwrap();
+            planes.pack("w", dtype, &bytes, 256).unwrap();
             let format = Format::of(dtype, 256);
             let units = values.len() / UNIT;
             assert_eq!(planes.quants.len(), format.quant_bytes(units), "{dtype}");

@@ -197,22 +197,27 @@ impl Repack {
         &self.wrong
     }
 
-    /// Compares the planes from a unit of a part on with what the CPU makes of their blocks, `bytes`; what was written to the
-    /// ring must have been sent. The CPU packs a type that is wrong from now on.
+    /// Compares the planes from a unit of a part on with what the CPU makes of their blocks, `bytes` of the tensor `name`; what
+    /// was written to the ring must have been sent. The CPU packs a type that is wrong from now on.
     ///
     /// # Errors
     /// [`Error::BadTensor`] for scales beyond f16, [`Error::GpuLost`].
     pub async fn check(
         &mut self,
         gpu: &Gpu,
-        dtype: DType,
+        (name, dtype): (&str, DType),
         part: &PartBuffers,
         unit: usize,
         bytes: &[u8],
     ) -> Result<bool> {
         let few = CHECKED_UNITS * UNIT / dtype.block_len() * dtype.block_bytes();
         let mut wanted = Planes::default();
-        wanted.pack(dtype, &bytes[..few.min(bytes.len())], dtype.block_len())?;
+        wanted.pack(
+            name,
+            dtype,
+            &bytes[..few.min(bytes.len())],
+            dtype.block_len(),
+        )?;
         let format = Format::of(dtype, UNIT);
         let mut encoder = gpu
             .device

@@ -126,12 +126,9 @@ impl Weights {
                 Ok(())
             }
             Some(Place::Matrix { matrix, row }) => {
-                let written = self.write_matrix_rows(gpu, matrix, row + row_start, id, bytes);
-                written.await.map_err(|error| match error {
-                    // Who packs does not know the name.
-                    Error::BadTensor { .. } => format::beyond_f16(spec.tensor.clone()),
-                    other => other,
-                })
+                let weight = (id, spec.tensor.as_str());
+                self.write_matrix_rows(gpu, matrix, row + row_start, weight, bytes)
+                    .await
             }
             None => Err(Error::Internal("a weight has no place".into())),
         }
@@ -142,11 +139,11 @@ impl Weights {
         gpu: &Gpu,
         matrix: usize,
         row: usize,
-        id: WeightId,
+        weight: (WeightId, &str),
         bytes: &[u8],
     ) -> Result<()> {
         let shape = &self.layout.matrices[matrix];
-        let row_bytes = self.dtypes[id.0].row_bytes(shape.cols)?;
+        let row_bytes = self.dtypes[weight.0.0].row_bytes(shape.cols)?;
         let end = row + bytes.len() / row_bytes;
         if end > shape.rows {
             return Err(Error::Internal("rows beyond the matrix".into()));
@@ -158,7 +155,8 @@ impl Weights {
             let to = shape.part_end(part).min(end);
             let unit = (from - shape.parts[part]) * shape.units();
             let (rows, later) = left.split_at((to - from) * row_bytes);
-            self.write_part(gpu, (matrix, part), unit, id, rows).await?;
+            self.write_part(gpu, (matrix, part), unit, weight, rows)
+                .await?;
             (from, left) = (to, later);
         }
         Ok(())
@@ -170,7 +168,7 @@ impl Weights {
         gpu: &Gpu,
         (matrix, part): (usize, usize),
         unit: usize,
-        id: WeightId,
+        (id, name): (WeightId, &str),
         bytes: &[u8],
     ) -> Result<()> {
         let shape = &self.layout.matrices[matrix];
@@ -188,11 +186,11 @@ impl Weights {
             }
             self.uploads.send(gpu);
             let repack = self.uploads.repack();
-            if repack.check(gpu, dtype, part, unit, bytes).await? {
+            if repack.check(gpu, (name, dtype), part, unit, bytes).await? {
                 return Ok(());
             }
         }
-        self.planes.pack(dtype, bytes, shape.cols)?;
+        self.planes.pack(name, dtype, bytes, shape.cols)?;
         self.uploads.write(gpu, quants, &self.planes.quants).await?;
         let scales = To::Buffer(&part.scales, format.scale_bytes(unit) as u64);
         self.uploads.write(gpu, scales, &self.planes.scales).await
@@ -203,7 +201,7 @@ impl Weights {
     /// # Errors
     /// [`Error::Internal`] when a weight never came, [`Error::BadTensor`] for scales beyond f16, [`Error::GpuLost`].
     pub async fn finish(&mut self, gpu: &Gpu, plan: &Plan) -> Result<()> {
-        let name = |id: WeightId| plan.weights[id.0].tensor.clone();
+        let name = |id: WeightId| plan.weights[id.0].tensor.as_str();
         if let Some(id) = self.uploads.finish(gpu).await? {
             return Err(format::beyond_f16(name(id)));
         }

@@ -117,7 +117,7 @@ fn compare(gpu: &Gpu, dtype: DType, pieces: &[&[u8]]) {
     assert_eq!(block_on(ring.uploads.finish(gpu)), Ok(None), "{dtype}");
     let (quants, scales) = ring.planes();
     let mut planes = Planes::default();
-    planes.pack(dtype, &bytes, dtype.block_len()).unwrap();
+    planes.pack("w", dtype, &bytes, dtype.block_len()).unwrap();
     assert!(planes.quants == quants, "{dtype}: integers");
     assert!(planes.scales == scales, "{dtype}: scales");
 }
@@ -168,7 +168,7 @@ fn a_scale_beyond_f16_is_told() {
                 let found = block_on(ring.uploads.finish(&gpu));
                 assert_eq!(found, Ok(Some(WeightId(7))), "{dtype}");
                 let mut planes = Planes::default();
-                let cpu = planes.pack(dtype, &bad, dtype.block_len());
+                let cpu = planes.pack("w", dtype, &bad, dtype.block_len());
                 assert!(matches!(cpu, Err(Error::BadTensor { .. })), "{dtype}");
             }
         }
@@ -230,7 +230,7 @@ fn a_wrong_kernel_leaves_it_to_the_cpu() {
         ring.uploads.send(&gpu);
         let repack = ring.uploads.repack();
         assert!(repack.is_new(dtype));
-        let is_right = block_on(repack.check(&gpu, dtype, &ring.part, 0, &bytes));
+        let is_right = block_on(repack.check(&gpu, ("w", dtype), &ring.part, 0, &bytes));
         assert_eq!(is_right, Ok(false), "{dtype}");
         assert!(repack.target(&gpu, dtype, &ring.part).is_none());
         assert_eq!(repack.wrong(), [dtype]);
