@@ -39,6 +39,27 @@ fn timer(ms: u32) -> Promise {
     Promise::new(&mut |resolve, _| set_timeout(&resolve, ms))
 }
 
+/// Milliseconds between two reminders while a wait is short, and the part of a longer wait between them.
+const REMIND_MS: u32 = 4;
+const REMIND_PART: u32 = 4;
+
+/// Has the browser look whether the device is done, now and then until something has `arrived`. Chromium looks every
+/// other millisecond by itself; Firefox ten times a second, but whenever something is submitted too.
+pub fn remind(queue: wgpu::Queue, arrived: impl Fn() -> bool + 'static) {
+    wasm_bindgen_futures::spawn_local(async move {
+        let mut waited = 0;
+        loop {
+            let ms = REMIND_MS.max(waited / REMIND_PART);
+            pause(ms).await;
+            if arrived() {
+                break;
+            }
+            queue.submit([]);
+            waited += ms;
+        }
+    });
+}
+
 /// The call that is answered in our way.
 const CALL: &str = "createComputePipeline";
 

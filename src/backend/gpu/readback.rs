@@ -21,6 +21,8 @@ pub struct Staging {
 struct Mapped {
     result: Option<std::result::Result<(), wgpu::BufferAsyncError>>,
     waker: Option<Waker>,
+    /// Whether the result has come, taken or not.
+    arrived: bool,
 }
 
 struct MapFuture(Arc<Mutex<Mapped>>);
@@ -63,6 +65,7 @@ pub fn map(
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         mapped.result = Some(result);
+        mapped.arrived = true;
         if let Some(waker) = mapped.waker.take() {
             waker.wake();
         }
@@ -99,6 +102,16 @@ impl Reading {
                 let _ = gpu.device.poll(wgpu::PollType::wait_indefinitely());
                 return Err(Error::Gpu(error.to_string()));
             }
+        }
+        #[cfg(target_arch = "wasm32")]
+        {
+            let mapped = self.mapped.0.clone();
+            super::browser::remind(gpu.queue.clone(), move || {
+                mapped
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner)
+                    .arrived
+            });
         }
         self.mapped
             .await
