@@ -11,12 +11,20 @@ use crate::{Error, Result};
 /// Positions by which the cache grows at least.
 const GROWTH: usize = 256;
 
-/// One layer.
+/// One layer. Its buffers are given back with it: a browser would keep them until it collects what was dropped, and does
+/// not count the memory of a GPU when it thinks about that.
 pub struct LayerCache {
     /// `[position, width]`
     pub keys: wgpu::Buffer,
     /// `[position, width]`
     pub values: wgpu::Buffer,
+}
+
+impl Drop for LayerCache {
+    fn drop(&mut self) {
+        self.keys.destroy();
+        self.values.destroy();
+    }
 }
 
 /// Cache of one session.
@@ -137,9 +145,9 @@ impl KvCache {
             sizes.iter().map(layer).collect::<Vec<_>>()
         };
         let layers = gpu.allocating(total, make).await?;
+        self.states.allocate(gpu).await?;
         self.copy_into(gpu, &layers);
         self.layers = layers;
-        self.states.allocate(gpu).await?;
         self.capacity = capacity;
         Ok(true)
     }

@@ -1,5 +1,7 @@
 //! Recurrent states of one session on the GPU, all in one buffer.
 
+use std::rc::Rc;
+
 use super::device::Gpu;
 use crate::Result;
 use crate::backend::checkpoints::Checkpoints;
@@ -10,7 +12,16 @@ const ALIGN: usize = 64;
 /// What the states are to become before the next pass.
 enum Reset {
     Zero,
-    To(wgpu::Buffer),
+    To(Rc<Copy>),
+}
+
+/// All states at one position, given back with it as those of a [`LayerCache`](super::kv_cache::LayerCache) are.
+struct Copy(wgpu::Buffer);
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        self.0.destroy();
+    }
 }
 
 /// The states of one session.
@@ -19,8 +30,8 @@ pub struct States {
     places: Vec<(usize, usize)>,
     floats: usize,
     /// Made with the first token.
-    buffer: Option<wgpu::Buffer>,
-    checkpoints: Checkpoints<wgpu::Buffer>,
+    buffer: Option<Copy>,
+    checkpoints: Checkpoints<Rc<Copy>>,
     reset: Option<Reset>,
 }
 
@@ -56,7 +67,7 @@ impl States {
     /// What shows one state.
     pub fn binding(&self, state: usize) -> Option<wgpu::BindingResource<'_>> {
         let (first, len) = self.places[state];
-        let buffer = self.buffer.as_ref()?;
+        let Copy(buffer) = self.buffer.as_ref()?;
         Some(wgpu::BindingResource::Buffer(wgpu::BufferBinding {
             buffer,
             offset: first as u64 * 4,
@@ -71,7 +82,7 @@ impl States {
     pub async fn allocate(&mut self, gpu: &Gpu) -> Result<()> {
         if self.buffer.is_none() && !self.is_empty() {
             let bytes = self.floats as u64 * 4;
-            let make = || gpu.storage("states", bytes);
+            let make = || Copy(gpu.storage("states", bytes));
             self.buffer = Some(gpu.allocating(bytes, make).await?);
         }
         Ok(())
@@ -95,7 +106,7 @@ impl States {
     /// Before a pass of `count` tokens: goes back where that was asked for, and keeps a copy if this is a point worth
     /// going back to.
     pub fn before_pass(&mut self, gpu: &Gpu, position: usize, count: usize) {
-        let Some(buffer) = &self.buffer else {
+        let Some(Copy(buffer)) = &self.buffer else {
             return;
         };
         let reset = self.reset.take();
@@ -109,13 +120,13 @@ impl States {
             .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         match &reset {
             Some(Reset::Zero) => encoder.clear_buffer(buffer, 0, None),
-            Some(Reset::To(copy)) => encoder.copy_buffer_to_buffer(copy, 0, buffer, 0, bytes),
+            Some(Reset::To(copy)) => encoder.copy_buffer_to_buffer(&copy.0, 0, buffer, 0, bytes),
             None => {}
         }
         if due {
             let copy = gpu.storage("states", bytes);
             encoder.copy_buffer_to_buffer(buffer, 0, &copy, 0, bytes);
-            self.checkpoints.keep(position, copy);
+            self.checkpoints.keep(position, Rc::new(Copy(copy)));
         }
         gpu.queue.submit([encoder.finish()]);
     }
