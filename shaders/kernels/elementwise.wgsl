@@ -1,9 +1,9 @@
-// An operation on each value by itself. Grid: (values of a row / WG, rows).
+// An operation on each value by itself. Grid: lib/values.wgsl.
 // One pipeline does them all: which it is stands in the parameters and is the same for all invocations.
 struct Params {
     width: u32,  // of a row
     tail: u32,   // see row_count
-    op: u32,     // as in `run`
+    op: u32,     // as in `make`
     act: u32,    // see lib/activation.wgsl
     count: u32,  // values of out that share one of x, or positions of a step
     factor: f32,
@@ -12,12 +12,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read> x: array<f32>;
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;
 
-fn run(group: vec3<u32>, index: u32) {
-    let column = group.x * WG + index;
-    if (column >= params.width || group.y >= row_count(params.tail)) {
-        return;
-    }
-    let i = group.y * params.width + column;
+fn make(row: u32, column: u32) {
+    let i = row * params.width + column;
     switch params.op {
         case 0u: { // activation
             out[i] = activate(out[i], params.act);
@@ -41,7 +37,7 @@ fn run(group: vec3<u32>, index: u32) {
             out[i] = x[state.first_row * params.width + i];
         }
         default: { // growth with the position
-            out[i] *= 1.0 + params.factor * log(1.0 + f32((state.position + group.y) / params.count));
+            out[i] *= 1.0 + params.factor * log(1.0 + f32((state.position + row) / params.count));
         }
     }
 }

@@ -1,4 +1,4 @@
-// The chosen experts' rows of x, each times its weight. Grid: (values of a row / WG, rows).
+// The chosen experts' rows of x, each times its weight. Grid: lib/values.wgsl.
 struct Params {
     width: u32, // of a row of out
     tail: u32,  // see row_count
@@ -9,16 +9,12 @@ struct Params {
 @group(0) @binding(3) var<storage, read> route: array<f32>;
 @group(0) @binding(4) var<storage, read_write> out: array<f32>;
 
-fn run(group: vec3<u32>, index: u32) {
-    let column = group.x * WG + index;
-    if (column >= params.width || group.y >= row_count(params.tail)) {
-        return;
-    }
-    let i = group.y * params.width + column;
+fn make(row: u32, column: u32) {
+    let i = row * params.width + column;
     var sum = 0.0;
     for (var j = 0u; j < params.used; j++) {
-        let weight = route[group.y * 2u * params.used + params.used + j];
-        sum += weight * x[(group.y * params.used + j) * params.width + column];
+        let weight = route[row * 2u * params.used + params.used + j];
+        sum += weight * x[(row * params.used + j) * params.width + column];
     }
     out[i] = sum;
 }

@@ -1,4 +1,4 @@
-// One row for the text, or all rows where all are wanted: out = pool(x). Grid: (values of a row / WG, rows).
+// One row for the text, or all rows where all are wanted: out = pool(x). Grid: lib/values.wgsl.
 struct Params {
     width: u32, // of a row
     tail: u32,  // see row_count
@@ -8,12 +8,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read> x: array<f32>;
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;
 
-fn run(group: vec3<u32>, index: u32) {
-    let column = group.x * WG + index;
-    if (column >= params.width || group.y >= row_count(params.tail)) {
-        return;
-    }
-    let i = group.y * params.width + column;
+fn make(row: u32, column: u32) {
+    let i = row * params.width + column;
     if (state.rows == state.count || params.first == 1u) {
         out[i] = x[i];
         return;

@@ -1,4 +1,4 @@
-// out = of each run of `stride` values of x, `count` values from `offset` on. Grid: (values of a row / WG, rows).
+// out = of each run of `stride` values of x, `count` values from `offset` on. Grid: lib/values.wgsl.
 // With runs as long as the rows it is a plain copy.
 struct Params {
     width: u32, // of a row of out
@@ -12,11 +12,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> x: array<f32>;
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;
 
-fn run(group: vec3<u32>, index: u32) {
-    let column = group.x * WG + index;
-    if (column >= params.width || group.y >= row_count(params.tail)) {
-        return;
-    }
+fn make(row: u32, column: u32) {
     let within = column / params.count * params.stride + params.offset + column % params.count;
-    out[group.y * params.width + column] = x[group.y * params.x_width + within];
+    out[row * params.width + column] = x[row * params.x_width + within];
 }

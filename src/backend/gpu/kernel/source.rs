@@ -212,7 +212,10 @@ impl Kernel {
                 vec![kv_module(kv), shader!("lib/attention.wgsl")]
             }
             Self::CausalConv { .. } => vec![shader!("lib/activation.wgsl")],
-            _ if self.elementwise().is_some() => vec![shader!("lib/activation.wgsl")],
+            Self::MoeSum | Self::Pool | Self::Slice => vec![shader!("lib/values.wgsl")],
+            _ if self.elementwise().is_some() => {
+                vec![shader!("lib/activation.wgsl"), shader!("lib/values.wgsl")]
+            }
             Self::TopK { .. } => vec![shader!("lib/ranking.wgsl")],
             Self::Sample { .. } => vec![shader!("lib/ranking.wgsl"), shader!("lib/random.wgsl")],
             Self::DeltaNet | Self::StateScan => vec![shader!("lib/softplus.wgsl")],
