@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::fixtures;
+use common::{fixtures, patched};
 use inkling::engine::{LoadOptions, check_header};
 use inkling::gguf::{self, ParsedFiles};
 
@@ -39,17 +39,6 @@ fn model(name: &str) -> Vec<u8> {
     std::fs::read(fixtures().join("models").join(format!("{name}.gguf"))).unwrap()
 }
 
-/// The file with the bytes `skip` places behind `after` replaced.
-fn changed(bytes: &[u8], after: &[u8], skip: usize, with: &[u8]) -> Vec<u8> {
-    let found = bytes
-        .windows(after.len())
-        .position(|window| window == after);
-    let at = found.unwrap() + after.len() + skip;
-    let mut bytes = bytes.to_vec();
-    bytes[at..at + with.len()].copy_from_slice(with);
-    bytes
-}
-
 #[test]
 fn every_fixture_passes_by_its_header() {
     let mut count = 0;
@@ -75,25 +64,25 @@ fn what_is_unknown_is_named_before_any_weight_is_read() {
     let (key, shape) = (4 + 8, 4 + 16);
     let cases = [
         (
-            changed(&good, b"general.architecture", key, b"llamb"),
+            patched(&good, "general.architecture", key..key + 5, b"llamb"),
             "unsupported_architecture",
             "llamb",
             "qwen3",
         ),
         (
-            changed(&good, b"blk.0.attn_q.weight", shape, &[99]),
+            patched(&good, "blk.0.attn_q.weight", shape..shape + 1, &[99]),
             "unsupported_type",
             "99",
             "Q4_K",
         ),
         (
-            changed(&good, b"blk.0.attn_", 0, b"x"),
+            patched(&good, "blk.0.attn_", 0..1, b"x"),
             "bad_tensor",
             "blk.0.attn_x",
             "llama",
         ),
         (
-            changed(&good, b"tokenizer.ggml.pre", key, b"smoll9"),
+            patched(&good, "tokenizer.ggml.pre", key..key + 6, b"smoll9"),
             "unsupported_tokenizer",
             "smoll9",
             "llama-bpe",
@@ -129,7 +118,7 @@ fn a_split_model_is_checked_by_the_headers_of_all_shards() {
         .iter()
         .position(|bytes| bytes.windows(name.len()).any(|window| window == name))
         .unwrap();
-    odd[at] = changed(&good[at], b"output_norm.", 0, b"x");
+    odd[at] = patched(&good[at], "output_norm.", 0..1, b"x");
     let error = check_files(&odd, &options).1.unwrap_err();
     assert_eq!(error.code(), "missing_tensor", "{error}");
     assert!(error.to_string().contains("output_norm.weight"), "{error}");
@@ -137,7 +126,7 @@ fn a_split_model_is_checked_by_the_headers_of_all_shards() {
 
 #[test]
 fn options_are_heeded() {
-    let odd = changed(&model("llama-gqa"), b"tokenizer.ggml.pre", 4 + 8, b"smoll9");
+    let odd = patched(&model("llama-gqa"), "tokenizer.ggml.pre", 12..18, b"smoll9");
     let options = LoadOptions {
         pre_tokenizer: Some("smollm".into()),
         ..LoadOptions::default()

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{argmax, fixtures, floats, json, load, rel_l2, tokens};
+use common::{argmax, fixtures, floats, json, load, patched, rel_l2, tokens};
 use inkling::backend::LogitRows;
 use inkling::engine::{Engine, LoadOptions, MemorySource};
 use pollster::block_on;
@@ -211,12 +211,8 @@ fn truncated_cache_equals_a_fresh_one() {
 
 #[test]
 fn unknown_architecture_is_named() {
-    let mut bytes = std::fs::read(fixtures().join("models/llama-gqa.gguf")).unwrap();
-    let at = bytes
-        .windows(5)
-        .position(|window| window == b"llama")
-        .unwrap();
-    bytes[at..at + 5].copy_from_slice(b"rwkv7");
+    let bytes = std::fs::read(fixtures().join("models/llama-gqa.gguf")).unwrap();
+    let bytes = patched(&bytes, "general.architecture", 12..17, b"rwkv7");
     let options = LoadOptions::default();
     let load = Engine::load(vec![MemorySource(bytes)], &options, |_| true);
     let error = block_on(load).err().unwrap();
@@ -236,10 +232,11 @@ fn number(key: &str, value: u32) -> Vec<u8> {
 
 #[test]
 fn lfm2_may_have_a_window() {
-    let mut bytes = std::fs::read(fixtures().join("models/lfm2.gguf")).unwrap();
+    let bytes = std::fs::read(fixtures().join("models/lfm2.gguf")).unwrap();
     // Behind the magic, the version and the number of tensors stands that of keys, then the keys.
-    bytes[16] += 2;
-    bytes.splice(24..24, number("lfm2.attention.sliding_window", 24));
+    let bytes = patched(&bytes, "GGUF", 12..13, &[bytes[16] + 2]);
+    let window = number("lfm2.attention.sliding_window", 24);
+    let bytes = patched(&bytes, "GGUF", 20..20, &window);
     let options: LoadOptions = serde_json::from_value(j!({ "backend": "reference" })).unwrap();
     let load = Engine::load(vec![MemorySource(bytes)], &options, |_| true);
     let sequence = &json("models/lfm2.expected.json")["sequences"][3];

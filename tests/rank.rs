@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{floats, json, load, tokens};
+use common::{floats, json, load, patched, tokens};
 use inkling::engine::{Engine, MemorySource, ModelKind, Rank, RankRequest};
 use pollster::block_on;
 use serde_json::json as j;
@@ -39,29 +39,20 @@ fn token_types_of_a_pair_agree_with_llama_cpp() {
 
 /// The same file as GGML writes it: without a size of 1 at the end of a shape. What comes behind stays where it is, since
 /// the name of the model grows by as much.
-fn without_last_size(mut bytes: Vec<u8>, tensor: &str) -> Vec<u8> {
-    let find = |bytes: &[u8], text: &str| {
-        let mut windows = bytes.windows(text.len());
-        windows
-            .position(|window| window == text.as_bytes())
-            .unwrap()
-            + text.len()
-    };
-    let dims = find(&bytes, tensor);
-    assert_eq!(bytes[dims..dims + 4], 2u32.to_le_bytes());
-    assert_eq!(bytes[dims + 12..dims + 20], 1u64.to_le_bytes());
-    bytes[dims] = 1;
-    bytes.drain(dims + 12..dims + 20);
-    let length = find(&bytes, "general.name") + 4;
-    bytes[length] += 8;
-    bytes.splice(length + 8..length + 8, *b"renamed ");
-    bytes
+fn without_last_size(bytes: &[u8], tensor: &str) -> Vec<u8> {
+    // How many sizes there are, then the sizes; of a key's value its type, its length, then the text.
+    let bytes = patched(bytes, tensor, 0..4, &1u32.to_le_bytes());
+    let bytes = patched(&bytes, tensor, 12..20, &[]);
+    let name = "fixture-bert-rank";
+    let longer = (name.len() as u64 + 8).to_le_bytes();
+    let bytes = patched(&bytes, "general.name", 4..12, &longer);
+    patched(&bytes, name, 0..0, b" renamed")
 }
 
 #[test]
 fn a_size_of_one_may_be_left_out() {
     let path = common::fixtures().join("models/bert-rank.gguf");
-    let bytes = without_last_size(std::fs::read(path).unwrap(), "cls.output.weight");
+    let bytes = without_last_size(&std::fs::read(path).unwrap(), "cls.output.weight");
     let options = j!({ "backend": "reference" });
     let parsed = serde_json::from_value(options.clone()).unwrap();
     let source = MemorySource(bytes);

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used)]
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use inkling::engine::{Engine, LoadOptions, MemorySource};
@@ -37,6 +38,16 @@ pub fn sources(name: &str) -> Vec<MemorySource> {
 pub fn load(name: &str, options: &Value) -> inkling::Result<Engine> {
     let options: LoadOptions = serde_json::from_value(options.clone()).unwrap();
     pollster::block_on(Engine::load(sources(name), &options, |_| true))
+}
+
+/// A file with other bytes in a place that is counted from the end of the first `after`.
+pub fn patched(bytes: &[u8], after: &str, place: Range<usize>, with: &[u8]) -> Vec<u8> {
+    let mut windows = bytes.windows(after.len());
+    let found = windows.position(|window| window == after.as_bytes());
+    let end = found.unwrap() + after.len();
+    let mut bytes = bytes.to_vec();
+    bytes.splice(end + place.start..end + place.end, with.iter().copied());
+    bytes
 }
 
 /// Numbers of a JSON array.
