@@ -6,7 +6,7 @@ import { answers, here, origin, root } from './page.js';
 /**
  * Runs in the worker before the engine: keeps the devices that it asks for and the memory of its wasm module, counts
  * what is made, and does what the page says through a channel. The worker's name is the GPU's memory in bytes, if that
- * is to be small.
+ * is to be small, or the adapter's name, if the engine is to take it for a real one.
  */
 function hooks(): void {
   interface Device {
@@ -30,7 +30,14 @@ function hooks(): void {
       return device;
     }),
   );
-  const memory = Number(Reflect.get(globalThis, 'name')) || Infinity;
+  const name = String(Reflect.get(globalThis, 'name'));
+  if (Number.isNaN(Number(name))) {
+    const told = { vendor: name, architecture: '', device: '', description: '', isFallbackAdapter: false };
+    for (const [part, value] of Object.entries(told)) {
+      Object.defineProperty(scope['GPUAdapterInfo']?.prototype, part, { get: () => value });
+    }
+  }
+  const memory = Number(name) || Infinity;
   let given = 0;
   let refuses = false;
   wrap('GPUDevice', 'createBuffer', (buffer) => {

@@ -240,3 +240,62 @@ test('what the GPU cannot hold is told before its weights are fetched', options,
   assert.match(refused[2] ?? '', /^out_of_memory: .*\(weights 29.\d GB,.*refused more than \d.\d GB/);
   assert.ok(sent < 1 << 28, `${sent} bytes of weights were fetched`);
 });
+
+test(
+  'what only real GPUs get: a race with the CPU, arithmetic by the clock, a verdict that keeps it',
+  options,
+  async () => {
+    const { reason, verdicts, texts, pipelines } = await onGpu(
+      async ({ model, question }) => {
+        const { Engine } = (await import('/pkg/dist/index.js' as string)) as Package;
+        const channel = new BroadcastChannel('gpu');
+        const load = (backend: 'auto' | 'gpu') =>
+          Engine.load(model, {
+            backend,
+            contextLength: 256,
+            worker: new Worker('/gpu-worker.js', { type: 'module', name: 'imagined' }),
+          });
+        const raced = await load('auto');
+        const reason = raced.info.gpu?.reason;
+        await raced.dispose();
+        const [verdicts, texts, pipelines]: [string[], string[], number[]] = [[], [], []];
+        for (const _ of ['timed', 'as the verdict says']) {
+          const engine = await load('gpu');
+          verdicts.push(engine.info.gpu?.verdict ?? '');
+          const messages = [{ role: 'user' as const, content: question }];
+          const answer = await engine.chat.completions.create({ messages, temperature: 0, max_tokens: 6 });
+          texts.push(answer.choices[0].message.content ?? '');
+          const counts = await new Promise<Counts>((resolve) => {
+            channel.onmessage = ({ data }) => resolve(data as Counts);
+            channel.postMessage('ask');
+          });
+          pipelines.push(counts.createComputePipelineAsync);
+          await engine.dispose();
+          // Whatever the clock has chosen, the next load is to take integers.
+          await new Promise((resolve, reject) => {
+            const opening = indexedDB.open('inkling-llm', 1);
+            opening.onsuccess = () => {
+              const stores = opening.result.transaction('gpu-verdicts', 'readwrite');
+              stores.objectStore('gpu-verdicts').openCursor().onsuccess = ({ target }) => {
+                const cursor = (target as IDBRequest<IDBCursorWithValue | null>).result;
+                cursor?.update(String(cursor.value).replace(/"arithmetic":"\w+"/, '"arithmetic":"Int8"'));
+                cursor?.continue();
+              };
+              stores.oncomplete = resolve;
+            };
+            opening.onerror = reject;
+          });
+        }
+        channel.close();
+        return { reason, verdicts, texts, pipelines };
+      },
+      { model: MODEL, question: first.user },
+    );
+    assert.match(reason ?? '', /imagined takes [\d.]+ ms for what the CPU does in [\d.]+ ms/);
+    assert.match(verdicts[0] ?? '', /"about":"imagined \w+".*"arithmetic":"(F32|F16|Int8)"/);
+    assert.match(verdicts[1] ?? '', /"arithmetic":"Int8"/);
+    for (const text of texts) assert.ok(text.length > 10 && first.text.startsWith(text), text);
+    // Those of integers were compiled to be timed; the second time they came with the model.
+    assert.ok((pipelines[0] ?? 0) > 15 && (pipelines[1] ?? 0) > 15, pipelines.join());
+  },
+);
