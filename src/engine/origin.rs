@@ -254,7 +254,7 @@ impl Origin {
     fn refuse_imitations(&self, gpu: &Gpu) -> Result<()> {
         let refused = self.options.gpu.restrictions.software == Software::Refuse;
         if self.options.backend == BackendChoice::Auto && gpu.software && refused {
-            let reason = format!("{} computes on the CPU itself", gpu.adapter);
+            let reason = format!("{} computes on the CPU itself", gpu.name());
             return Err(Error::GpuUnavailable(reason));
         }
         Ok(())

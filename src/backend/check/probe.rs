@@ -54,7 +54,7 @@ pub async fn probe(gpu: &Gpu, plan: &Plan, rows: &impl WeightRows, kv_type: KvTy
     }
     Err(Error::GpuUnavailable(format!(
         "{} takes {gpu_ms:.1} ms for what the CPU does in {cpu_ms:.1} ms",
-        gpu.adapter
+        gpu.name()
     )))
 }
 

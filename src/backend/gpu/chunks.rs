@@ -9,8 +9,8 @@ use super::device::Gpu;
 use super::readback::{Reading, Staging};
 use crate::Result;
 
-/// Tokens of the first chunk.
-pub const FIRST_CHUNK: usize = 64;
+/// Tokens of the first chunk, when nothing is known of the GPU's speed.
+const FIRST_CHUNK: usize = 16;
 
 /// Most tokens in a chunk.
 pub const MAX_CHUNK: usize = 512;
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn chunks_grow_while_they_are_quick_and_shrink_when_they_are_slow() {
         let mut size = Size {
-            tokens: FIRST_CHUNK,
+            tokens: 64,
             most: MAX_CHUNK,
             fixed: false,
         };

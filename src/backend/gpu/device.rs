@@ -27,6 +27,8 @@ pub struct Restrictions {
     pub memory: Option<u64>,
     /// Tokens from which products are cut into large tiles, however few rows there are.
     pub large_from: Option<usize>,
+    /// Products of a weight and an activation in a submit, roughly.
+    pub products: Option<u64>,
     /// What products of chunks are computed in, where that is possible; otherwise what is faster decides.
     pub arithmetic: Option<Arithmetic>,
     /// What `auto` makes of a software adapter.
@@ -68,7 +70,7 @@ pub struct Gpu {
     has_f16: bool,
     /// Whether kernels may multiply bytes four at a time.
     has_int8: bool,
-    /// Name of the adapter.
+    /// Name of the adapter; empty where a browser keeps it to itself.
     pub adapter: String,
     /// What was compiled on this device, by the hash of its text: kernels share it, and models, one loaded after another.
     pub(super) compiled: Arc<Mutex<Vec<(u64, Pipeline)>>>,
@@ -154,6 +156,14 @@ impl Gpu {
             compiled: Arc::default(),
             created: Arc::default(),
         })
+    }
+
+    /// The adapter as a sentence about it begins: not every browser tells its name.
+    pub fn name(&self) -> &str {
+        match self.adapter.as_str() {
+            "" => "the GPU",
+            name => name,
+        }
     }
 
     /// Whether products may be computed so.

@@ -88,7 +88,8 @@ impl Rules {
 struct Pace {
     steps: usize,
     fixed: bool,
-    last: Option<Instant>,
+    /// When the last submit came back, in milliseconds.
+    last: Option<f64>,
 }
 
 impl Pace {
@@ -109,13 +110,12 @@ impl Pace {
         }
     }
 
-    /// Notes that a submit of so many steps has come back.
-    fn note(&mut self, steps: usize) {
-        let now = Instant::now();
+    /// Notes that a submit of so many steps has come back `now`, in milliseconds.
+    fn note(&mut self, steps: usize, now: f64) {
         let Some(last) = self.last.replace(now).filter(|_| !self.fixed) else {
             return;
         };
-        let ms = now.duration_since(last).as_secs_f64() * 1e3;
+        let ms = now - last;
         let fitting = (SUBMIT_MS * steps as f64 / ms.max(1e-3)) as usize;
         self.steps = fitting.clamp(1, (2 * self.steps).min(MAX_STEPS));
     }
@@ -133,6 +133,7 @@ struct Submit {
 pub struct Run {
     rules: Rules,
     pace: Pace,
+    began: Instant,
     staging: [Staging; IN_FLIGHT],
     in_flight: VecDeque<Submit>,
     ready: VecDeque<u32>,
@@ -158,6 +159,7 @@ impl GpuBackend {
         Some(Run {
             rules: rules?,
             pace: Pace::new(self.options.steps, self.usual_steps),
+            began: Instant::now(),
             staging: [(); IN_FLIGHT].map(|()| Staging::new(&self.gpu, (MAX_TOKENS * 4) as u64)),
             in_flight: VecDeque::new(),
             ready: VecDeque::new(),
@@ -299,8 +301,106 @@ impl GpuBackend {
             .await?;
         let chosen = submit.first..submit.first + submit.steps;
         run.ready.extend(chosen.map(|i| ring[i % MAX_TOKENS]));
-        run.pace.note(submit.steps);
+        let now = run.began.elapsed().as_secs_f64() * 1e3;
+        run.pace.note(submit.steps, now);
         self.usual_steps = run.pace.steps;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A GPU and a browser, in milliseconds.
+    struct Machine {
+        /// Of the GPU for a token.
+        token: f64,
+        /// Of the host to record one.
+        record: f64,
+        /// From one look at the GPU to the next.
+        look: f64,
+    }
+
+    /// What an answer came to.
+    #[derive(Debug)]
+    struct Outcome {
+        /// When each token was there.
+        seen: Vec<f64>,
+        /// Fewest tokens under way whenever the host began to wait.
+        fewest: usize,
+        pace: usize,
+    }
+
+    /// An answer of so many tokens, as [`GpuBackend::next_token`] makes it.
+    fn answer(machine: &Machine, usual: usize, tokens: usize) -> Outcome {
+        let mut pace = Pace::new(None, usual);
+        let (mut now, mut idle_from, mut submits) = (0.0f64, 0.0f64, 0);
+        let mut under_way = VecDeque::new();
+        let mut outcome = Outcome {
+            seen: Vec::new(),
+            fewest: usize::MAX,
+            pace: 0,
+        };
+        let mut ahead = 0;
+        while outcome.seen.len() < tokens {
+            while under_way.len() < IN_FLIGHT && outcome.seen.len() + ahead < tokens {
+                let steps = pace.steps(submits).min(tokens - outcome.seen.len() - ahead);
+                now += machine.record * steps as f64;
+                idle_from = idle_from.max(now) + machine.token * steps as f64;
+                under_way.push_back((idle_from, steps));
+                ahead += steps;
+                submits += 1;
+            }
+            if outcome.seen.len() + ahead < tokens && submits > IN_FLIGHT {
+                outcome.fewest = outcome.fewest.min(ahead);
+            }
+            let Some((done, steps)) = under_way.pop_front() else {
+                break;
+            };
+            now = now.max((done / machine.look).ceil() * machine.look);
+            pace.note(steps, now);
+            ahead -= steps;
+            outcome.seen.extend(std::iter::repeat_n(now, steps));
+        }
+        outcome.pace = pace.steps;
+        outcome
+    }
+
+    #[test]
+    fn the_gpu_is_kept_busy_however_late_a_browser_looks() {
+        for (token, record, look) in [
+            (0.1, 0.1, 2.0),
+            (0.7, 0.3, 2.0),
+            (0.7, 0.3, 4.0),
+            (0.7, 0.7, 4.0),
+            (0.7, 0.3, 9.0),
+            (2.5, 0.5, 4.0),
+            (6.0, 0.5, 9.0),
+            (30.0, 0.5, 4.0),
+            (150.0, 0.5, 4.0),
+        ] {
+            let machine = Machine {
+                token,
+                record,
+                look,
+            };
+            let first = answer(&machine, 1, 400);
+            let then = answer(&machine, first.pace, 400);
+            let per_token = token.max(record);
+            let of_ideal = |from: usize, outcome: &Outcome| {
+                let ms = outcome.seen[399] - outcome.seen[from];
+                (399 - from) as f64 * per_token / ms
+            };
+            let gaps = then.seen.windows(2).map(|pair| pair[1] - pair[0]);
+            let gap = gaps.fold(0.0, f64::max);
+            let case = format!("{token}, {record}, {look}: {then:?}");
+            assert!(of_ideal(99, &first) > 0.9, "{case}");
+            // Two steps at first, twice as many with each submit.
+            assert!(of_ideal(0, &first) > 0.75, "{case}");
+            assert!(of_ideal(0, &then) > 0.8, "{case}");
+            assert!(gap < 30.0_f64.max(token + look), "{case}");
+            assert!(then.fewest >= if token < 5.0 { 4 } else { 2 }, "{case}");
+        }
     }
 }

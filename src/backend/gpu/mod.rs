@@ -88,6 +88,8 @@ pub struct GpuBackend {
     /// Kernels that were found wrong with subgroup operations.
     without_subgroups: Vec<kernel::Kernel>,
     weights: Weights,
+    /// Products of a weight and an activation for a token, at most.
+    products: u64,
     buffers: Buffers,
     /// Made by [`GpuBackend::finish`].
     replay: Option<Replay>,
@@ -173,7 +175,10 @@ impl GpuBackend {
         } else {
             "webgpu"
         };
+        let sizes = plan.weights.iter();
+        let sizes = sizes.map(|spec| spec.rows as u64 * spec.cols as u64);
         Ok(Self {
+            products: sizes.sum(),
             gpu,
             plan,
             options,
@@ -417,38 +422,44 @@ impl GpuBackend {
         rows: usize,
     ) -> Result<wgpu::SubmissionIndex> {
         self.write_state(cache, tokens, rows, Rules::default());
-        let mut encoder = self
-            .gpu
-            .device
-            .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            self.ready()?.record(
-                self,
-                &mut pass,
-                list,
-                cache,
-                Pass {
-                    position: cache.len(),
-                    tokens: tokens.len(),
-                    rows,
-                    as_if_many: false,
-                },
-            );
+        let pass = Pass {
+            position: cache.len(),
+            tokens: tokens.len(),
+            rows,
+            as_if_many: false,
+        };
+        for part in self.submits(list.clone(), tokens.len()) {
+            let last = part.end == list.end;
+            let mut encoder = self
+                .gpu
+                .device
+                .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            {
+                let mut compute =
+                    encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                self.ready()?.record(self, &mut compute, part, cache, pass);
+            }
+            if last {
+                self.copy_result(&mut encoder, rows);
+            }
+            let index = self.gpu.queue.submit([encoder.finish()]);
+            if last {
+                return Ok(index);
+            }
         }
+        Err(Error::Internal("nothing was submitted".into()))
+    }
+
+    /// Copies `rows` rows of logits to where they are read, or a word that says that a pass is done.
+    fn copy_result(&self, encoder: &mut wgpu::CommandEncoder, rows: usize) {
         if rows == 0 {
             let marker = self.chunks.marker();
-            marker.copy(&mut encoder, &self.buffers.state, 0, 4);
+            marker.copy(encoder, &self.buffers.state, 0, 4);
         } else {
+            let bytes = (rows * self.program.buffers[self.plan.logits.0].0 * 4) as u64;
             let logits = &self.buffers.activations[self.plan.logits.0];
-            self.staging.copy(
-                &mut encoder,
-                logits,
-                0,
-                (rows * self.program.buffers[self.plan.logits.0].0 * 4) as u64,
-            );
+            self.staging.copy(encoder, logits, 0, bytes);
         }
-        Ok(self.gpu.queue.submit([encoder.finish()]))
     }
 
     fn write_state(&mut self, cache: &KvCache, tokens: &[u32], rows: usize, rules: Rules) {

@@ -357,6 +357,11 @@ impl GpuBackend {
         let mut hasher = DefaultHasher::new();
         let has = Arithmetic::PACKED.map(|arithmetic| self.gpu.has(arithmetic));
         has.hash(&mut hasher);
+        // Some browsers give no adapter's name; these tell most of them apart.
+        let limits = self.gpu.device.limits();
+        limits.max_storage_buffer_binding_size.hash(&mut hasher);
+        limits.max_buffer_size.hash(&mut hasher);
+        limits.max_compute_workgroup_storage_size.hash(&mut hasher);
         for kernel in &self.program.kernels {
             self.gpu.source(kernel, self.gpu.reduce).hash(&mut hasher);
         }

@@ -6,7 +6,6 @@ mod mixture;
 mod projections;
 mod recurrent;
 
-use super::chunks::FIRST_CHUNK;
 use super::format::Format;
 use super::fuse::{self, Fused, Node};
 use super::kernel::{Arithmetic, Kernel, NormTarget};
@@ -45,6 +44,9 @@ const LOGITS_BYTES: usize = 8 << 20;
 
 /// Memory for the activations of a chunk.
 const ACTIVATION_BYTES: usize = 128 << 20;
+
+/// Tokens that a chunk may have however much memory they take.
+const LEAST_LIMIT: usize = 64;
 
 /// Workgroups of the arg-max.
 const ARGMAX_BLOCKS: usize = 64;
@@ -393,7 +395,7 @@ impl<'a> Compiler<'a> {
 fn chunk_limit(width: usize, most: usize) -> usize {
     let row_bytes = width * 4;
     let mut limit = most;
-    while limit > FIRST_CHUNK && limit * row_bytes > ACTIVATION_BYTES {
+    while limit > LEAST_LIMIT && limit * row_bytes > ACTIVATION_BYTES {
         limit /= 2;
     }
     limit.max(1)

@@ -127,6 +127,7 @@ const FREE: Restrictions = Restrictions {
     untiled: false,
     memory: None,
     large_from: Some(40),
+    products: None,
     arithmetic: None,
     software: super::Software::Take,
     sabotage: None,
