@@ -263,7 +263,7 @@ test(
           const engine = await load('gpu');
           verdicts.push(engine.info.gpu?.verdict ?? '');
           const messages = [{ role: 'user' as const, content: question }];
-          const answer = await engine.chat.completions.create({ messages, temperature: 0, max_tokens: 6 });
+          const answer = await engine.chat.completions.create({ messages, temperature: 0, max_tokens: 4 });
           texts.push(answer.choices[0].message.content ?? '');
           const counts = await new Promise<Counts>((resolve) => {
             channel.onmessage = ({ data }) => resolve(data as Counts);
@@ -294,7 +294,7 @@ test(
     assert.match(reason ?? '', /imagined takes [\d.]+ ms for what the CPU does in [\d.]+ ms/);
     assert.match(verdicts[0] ?? '', /"about":"imagined \w+".*"arithmetic":"(F32|F16|Int8)"/);
     assert.match(verdicts[1] ?? '', /"arithmetic":"Int8"/);
-    for (const text of texts) assert.ok(text.length > 10 && first.text.startsWith(text), text);
+    for (const text of texts) assert.ok(text.length > 5 && first.text.startsWith(text), text);
     // Those of integers were compiled to be timed; the second time they came with the model.
     assert.ok((pipelines[0] ?? 0) > 15 && (pipelines[1] ?? 0) > 15, pipelines.join());
   },
