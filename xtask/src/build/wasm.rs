@@ -139,9 +139,9 @@ fn copy_glue<'a>(
     variant: &Variant,
     twins: impl Iterator<Item = &'a &'a Variant>,
 ) -> Result<()> {
-    let script = std::fs::read_to_string(bindings(project, variant).join("inkling.js"))?;
+    let script = statements(project, variant)?;
     for twin in twins {
-        if std::fs::read_to_string(bindings(project, twin).join("inkling.js"))? != script {
+        if statements(project, twin)? != script {
             bail!(
                 "{} and {} cannot share one glue file any longer: give one its own in VARIANTS",
                 variant.name,
@@ -158,6 +158,15 @@ fn copy_glue<'a>(
         )?;
     }
     Ok(())
+}
+
+/// The lines of a variant's JavaScript without comments: those name functions by numbers that differ between builds.
+fn statements(project: &Project, variant: &Variant) -> Result<Vec<String>> {
+    let script = std::fs::read_to_string(bindings(project, variant).join("inkling.js"))?;
+    let lines = script
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    Ok(lines.map(str::to_owned).collect())
 }
 
 /// Where wasm-bindgen and wasm-opt work on a variant.
