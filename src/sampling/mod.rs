@@ -8,6 +8,7 @@ mod candidates;
 mod params;
 mod random;
 mod sampler;
+mod scan;
 mod stop;
 
 pub use params::SamplingParams;

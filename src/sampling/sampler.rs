@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::candidates::Candidates;
+use super::scan::{finite_top, first_best};
 use super::{SamplingParams, random};
 
 /// Draws tokens as its [`SamplingParams`] say. The same seed draws the same numbers on every target.
@@ -45,15 +46,14 @@ impl Sampler {
         self.draws += 1;
     }
 
-    /// Chooses the next token. `logits` are changed in place; `history` are the tokens so far, newest last.
+    /// Chooses the next token. Biases and penalties change `logits` in place; `history` are the tokens so far, newest last.
     pub fn sample(&mut self, logits: &mut [f32], history: &[u32]) -> u32 {
         let unit = random::uniform(self.seed, self.draws);
         self.draws += 1;
-        sanitize(logits);
         self.add_bias(logits);
         self.penalize(logits, history);
         if self.params.temperature <= 0.0 {
-            return best(logits);
+            return first_best(logits);
         }
         self.candidates.top_k(logits, self.params.top_k);
         self.candidates.top_p(self.params.top_p);
@@ -64,7 +64,7 @@ impl Sampler {
     fn add_bias(&self, logits: &mut [f32]) {
         for (&id, &bias) in &self.params.logit_bias {
             if let Some(logit) = logits.get_mut(id as usize) {
-                *logit = finite_top(*logit + bias);
+                *logit = finite_top(finite_top(*logit) + bias);
             }
         }
     }
@@ -85,40 +85,15 @@ impl Sampler {
             let Some(logit) = logits.get_mut(id as usize) else {
                 continue;
             };
-            let scaled = if *logit > 0.0 {
-                *logit / p.repetition_penalty
+            let known = finite_top(*logit);
+            let scaled = if known > 0.0 {
+                known / p.repetition_penalty
             } else {
-                *logit * p.repetition_penalty
+                known * p.repetition_penalty
             };
             *logit = finite_top(scaled - count as f32 * p.frequency_penalty - p.presence_penalty);
         }
     }
-}
-
-/// A broken logit must not win nor poison the sums: NaN becomes minus infinity, infinity the largest number.
-fn sanitize(logits: &mut [f32]) {
-    for logit in logits {
-        *logit = finite_top(*logit);
-    }
-}
-
-fn finite_top(logit: f32) -> f32 {
-    if logit.is_nan() {
-        f32::NEG_INFINITY
-    } else {
-        logit.min(f32::MAX)
-    }
-}
-
-/// First of the largest logits.
-fn best(logits: &[f32]) -> u32 {
-    let mut best = 0;
-    for (id, &logit) in logits.iter().enumerate() {
-        if logit > logits[best] {
-            best = id;
-        }
-    }
-    best as u32
 }
 
 /// The clock and a counter: samplers made in the same instant differ too.
