@@ -9,6 +9,8 @@ mod attention_cases;
 mod cases;
 #[path = "../tests/kernels/ops.rs"]
 mod ops_cases;
+#[path = "../tests/kernels/recurrent.rs"]
+mod recurrent_cases;
 
 use std::cell::RefCell;
 use std::hint::black_box;

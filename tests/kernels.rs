@@ -7,6 +7,8 @@ mod attention_cases;
 mod cases;
 #[path = "kernels/ops.rs"]
 mod ops_cases;
+#[path = "kernels/recurrent.rs"]
+mod recurrent_cases;
 
 #[test]
 fn every_kernel_agrees_with_the_reference() {

@@ -161,6 +161,7 @@ pub fn run() -> Report {
         product(&case, &mut report);
     }
     crate::ops_cases::run(&mut report);
+    crate::recurrent_cases::run(&mut report);
     crate::attention_cases::run(&mut report);
     byte_extremes(&mut report);
     not_finite(&mut report);

@@ -21,7 +21,7 @@ pub mod simd;
 mod state;
 mod weights;
 
-use crate::model::{BufId, Plan, RopeSpec, WeightId};
+use crate::model::{BufId, Op, Plan, RopeSpec, Step, WeightId};
 use crate::quant::DType;
 use crate::{Error, Result};
 
@@ -52,6 +52,9 @@ pub struct CpuOptions {
 /// Tokens per forward pass: long enough to reuse each weight many times, short enough to cancel between.
 const MAX_CHUNK: usize = 64;
 
+/// The same for mixtures of experts, where each expert has a part of the tokens only.
+const MAX_CHUNK_OF_EXPERTS: usize = 128;
+
 /// A plan, its weights and its activation buffers.
 pub struct CpuBackend {
     plan: Plan,
@@ -74,6 +77,17 @@ pub struct CpuBackend {
     second_text: Option<usize>,
     /// While profiling.
     clock: Option<profile::Clock>,
+    max_chunk: usize,
+}
+
+/// Most tokens that a pass takes.
+fn longest_pass(plan: &Plan) -> usize {
+    let is_mixture = |step: &Step| matches!(step.op, Op::MoeMatMul { .. });
+    match plan.steps.iter().any(is_mixture) {
+        _ if plan.whole => usize::MAX,
+        true => MAX_CHUNK_OF_EXPERTS,
+        false => MAX_CHUNK,
+    }
 }
 
 impl CpuBackend {
@@ -90,6 +104,7 @@ impl CpuBackend {
             experts: moe::Scratch::default(),
             second_text: None,
             clock: None,
+            max_chunk: longest_pass(&plan),
             plan,
             options,
         }
@@ -97,11 +112,7 @@ impl CpuBackend {
 
     /// See [`Backend::max_chunk`](super::Backend::max_chunk).
     pub fn max_chunk(&self) -> usize {
-        if self.plan.whole {
-            usize::MAX
-        } else {
-            MAX_CHUNK
-        }
+        self.max_chunk
     }
 
     /// See [`Backend::set_second_text`](super::Backend::set_second_text).

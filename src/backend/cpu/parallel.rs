@@ -67,6 +67,41 @@ fn share(
     });
 }
 
+/// A thread's share of the heads of a recurrent operation.
+struct HeadShare<'a> {
+    first: usize,
+    state: &'a mut [f32],
+    out: &'a mut [f32],
+}
+
+/// Runs `head(h, state, out)` for each of `heads` heads, over its part of `state` and of `out`, `[heads, …]`.
+pub fn heads(
+    heads: usize,
+    state: &mut [f32],
+    out: &mut [f32],
+    head: impl Fn(usize, &mut [f32], &mut [f32]) + Sync,
+) {
+    let (state_len, out_len) = (state.len() / heads, out.len() / heads);
+    let per_share = heads.div_ceil(pool::threads());
+    let states = state.chunks_mut(per_share * state_len);
+    let parts = states.zip(out.chunks_mut(per_share * out_len));
+    let mut shares: Vec<HeadShare<'_>> = parts
+        .enumerate()
+        .map(|(i, (state, out))| HeadShare {
+            first: i * per_share,
+            state,
+            out,
+        })
+        .collect();
+    pool::run(&mut shares, |share| {
+        let states = share.state.chunks_exact_mut(state_len);
+        let parts = states.zip(share.out.chunks_exact_mut(out_len));
+        for (i, (state, out)) in parts.enumerate() {
+            head(share.first + i, state, out);
+        }
+    });
+}
+
 /// A thread's share of an attention: some heads of one token, or some tokens with all heads.
 struct AttentionShare<'a> {
     shape: AttentionShape<'a>,
@@ -189,6 +224,30 @@ mod tests {
                     matmul(&matrix, &acts, &mut shared, range.clone());
                     assert_eq!(alone, shared, "{range:?} of {rows} rows, {tokens} tokens");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn gathered_tokens_are_those_that_were_rounded() {
+        let cols = 256;
+        let values: Vec<f32> = (0..9 * cols).map(|i| (i as f32 * 0.37).sin()).collect();
+        for dtype in [DType::Q4_0, DType::Q4_1, DType::F32] {
+            let mut bytes = Vec::new();
+            quantize(dtype, &values, &mut bytes).unwrap();
+            let mut matrix = PackedMatrix::new(dtype, 9, cols).unwrap();
+            matrix.write_rows(0, &bytes).unwrap();
+            let (mut all, mut some, mut fresh) =
+                <(QuantizedActs, QuantizedActs, QuantizedActs)>::default();
+            all.quantize(&values, cols);
+            for tokens in [&[8][..], &[0, 3, 8], &[8, 7, 1, 2, 5]] {
+                let rows = tokens.iter().map(|t| &values[t * cols..(t + 1) * cols]);
+                fresh.quantize(&rows.flatten().copied().collect::<Vec<_>>(), cols);
+                some.gather(&all, tokens);
+                let [mut got, mut want] = [(); 2].map(|()| vec![0.0; tokens.len() * 9]);
+                matrix.matmul_rows(&some, &mut got, 0..9);
+                matrix.matmul_rows(&fresh, &mut want, 0..9);
+                assert_eq!(got, want, "{dtype}, tokens {tokens:?}");
             }
         }
     }

@@ -4,7 +4,7 @@ use std::mem::take;
 
 use super::forward::Pass;
 use super::reference::{self, DeltaShape};
-use super::{CpuBackend, Precision, ops};
+use super::{CpuBackend, Precision, ops, parallel};
 use crate::model::Op;
 use crate::{Error, Result};
 
@@ -66,34 +66,49 @@ impl CpuBackend {
         else {
             return Ok(());
         };
+        let (dt, a) = (self.vector(dt)?, self.vector(a)?);
+        let tokens = out.len() / (value_heads * head_dim);
+        let strengths = self.buffers[beta.0][..tokens * value_heads].iter();
+        let beta = strengths.map(|b| 1.0 / (1.0 + (-f64::from(*b)).exp()));
+        let steps = self.buffers[alpha.0][..tokens * value_heads]
+            .iter()
+            .enumerate();
+        let decay = steps.map(|(i, alpha)| {
+            let h = i % value_heads;
+            (f64::from(a[h]) * reference::softplus(f64::from(*alpha) + f64::from(dt[h]))).exp()
+        });
+        let width = self.plan.buffers[qkv.0];
+        let qkv = &self.buffers[qkv.0][..tokens * width];
+        if self.options.precision == Precision::Fast {
+            let net = ops::DeltaNet {
+                qkv,
+                decay: &decay.map(|d| d as f32).collect::<Vec<_>>(),
+                beta: &beta.map(|b| b as f32).collect::<Vec<_>>(),
+                key_heads,
+                value_heads,
+                head_dim,
+                eps,
+            };
+            by_heads(value_heads, tokens, state, out, |h, state, out| {
+                net.head(h, state, out);
+            });
+            return Ok(());
+        }
         let shape = DeltaShape {
             key_heads,
             value_heads,
             head_dim,
             eps,
         };
-        let (dt, a) = (self.vector(dt)?, self.vector(a)?);
-        let row = |id: crate::model::BufId, t: usize| {
-            let width = self.plan.buffers[id.0];
-            &self.buffers[id.0][t * width..(t + 1) * width]
-        };
-        for (t, out) in out.chunks_exact_mut(value_heads * head_dim).enumerate() {
-            let (alpha, beta) = (row(alpha, t), row(beta, t));
-            let decay = |h: usize| {
-                (f64::from(a[h]) * reference::softplus(f64::from(alpha[h]) + f64::from(dt[h])))
-                    .exp()
-            };
-            let decay: Vec<f64> = (0..value_heads).map(decay).collect();
-            let beta: Vec<f64> = beta
-                .iter()
-                .map(|b| 1.0 / (1.0 + (-f64::from(*b)).exp()))
-                .collect();
-            match self.options.precision {
-                Precision::Exact => {
-                    reference::delta_net(&shape, row(qkv, t), &decay, &beta, state, out);
-                }
-                Precision::Fast => delta_net(&shape, row(qkv, t), &decay, &beta, state, out),
-            }
+        let (decay, beta): (Vec<f64>, Vec<f64>) = (decay.collect(), beta.collect());
+        let gates = decay
+            .chunks_exact(value_heads)
+            .zip(beta.chunks_exact(value_heads));
+        let rows = qkv
+            .chunks_exact(width)
+            .zip(out.chunks_exact_mut(value_heads * head_dim));
+        for ((qkv, out), (decay, beta)) in rows.zip(gates) {
+            reference::delta_net(&shape, qkv, decay, beta, state, out);
         }
         Ok(())
     }
@@ -117,55 +132,63 @@ impl CpuBackend {
         let inner = self.plan.buffers[result.0];
         let head_dim = inner / heads;
         let (dt_bias, a, skip) = (self.vector(dt_bias)?, self.vector(a)?, self.vector(skip)?);
-        let exact = self.options.precision == Precision::Exact;
-        let tokens = self.buffers[xbc.0].chunks_exact(self.plan.buffers[xbc.0]);
-        let steps = self.buffers[dt.0].chunks_exact(heads);
-        for ((xbc, dt), out) in tokens.zip(steps).zip(out.chunks_exact_mut(inner)) {
+        let tokens = out.len() / inner;
+        let steps = self.buffers[dt.0][..tokens * heads].iter().enumerate();
+        let dt: Vec<f64> = steps
+            .map(|(i, dt)| reference::softplus(f64::from(*dt) + f64::from(dt_bias[i % heads])))
+            .collect();
+        let width = self.plan.buffers[xbc.0];
+        let xbc = &self.buffers[xbc.0][..tokens * width];
+        if self.options.precision == Precision::Fast {
+            let shape = ops::ScanShape {
+                heads,
+                groups,
+                head_dim,
+                state_dim,
+            };
+            let dt: Vec<f32> = dt.iter().map(|dt| *dt as f32).collect();
+            let scan = ops::StateScan::new(shape, xbc, &dt);
+            by_heads(heads, tokens, state, out, |h, state, out| {
+                scan.head(h, a[h], skip[h], state, out);
+            });
+            return Ok(());
+        }
+        let rows = xbc.chunks_exact(width).zip(dt.chunks_exact(heads));
+        for ((xbc, dt), out) in rows.zip(out.chunks_exact_mut(inner)) {
             let (x, bc) = xbc.split_at(inner);
             let (b, c) = bc.split_at(groups * state_dim);
             for h in 0..heads {
-                let (part, group) = (
-                    h * head_dim..(h + 1) * head_dim,
-                    h / (heads / groups) * state_dim,
-                );
-                let dt = reference::softplus(f64::from(dt[h]) + f64::from(dt_bias[h]));
-                let (x, b, c) = (
-                    &x[part.clone()],
-                    &b[group..group + state_dim],
-                    &c[group..group + state_dim],
-                );
+                let part = h * head_dim..(h + 1) * head_dim;
+                let group = h / (heads / groups) * state_dim;
                 let state = &mut state[part.start * state_dim..part.end * state_dim];
-                let out = &mut out[part];
-                if exact {
-                    reference::state_scan(x, b, c, dt, a[h], skip[h], state, out);
-                } else {
-                    ops::state_scan(x, b, c, dt as f32, a[h], skip[h], state, out);
-                }
+                let (b, c) = (&b[group..group + state_dim], &c[group..group + state_dim]);
+                let out = &mut out[part.clone()];
+                reference::state_scan(&x[part], b, c, dt[h], a[h], skip[h], state, out);
             }
         }
         Ok(())
     }
 }
 
-/// [`reference::delta_net`] in SIMD.
-fn delta_net(
-    shape: &DeltaShape,
-    qkv: &[f32],
-    decay: &[f64],
-    beta: &[f64],
+/// Runs `head` for each head with its state; what it makes of the tokens, `[tokens, …]`, goes to the head's place in the
+/// rows of `out`.
+fn by_heads(
+    heads: usize,
+    tokens: usize,
     state: &mut [f32],
     out: &mut [f32],
+    head: impl Fn(usize, &mut [f32], &mut [f32]) + Sync,
 ) {
-    let n = shape.head_dim;
-    let (q, rest) = qkv.split_at(shape.key_heads * n);
-    let (k, v) = rest.split_at(shape.key_heads * n);
-    let (mut q_unit, mut k_unit, mut delta) = (Vec::new(), Vec::new(), Vec::new());
-    let heads = state.chunks_exact_mut(n * n).zip(out.chunks_exact_mut(n));
-    for (h, ((state, out), v)) in heads.zip(v.chunks_exact(n)).enumerate() {
-        let part = h % shape.key_heads * n..(h % shape.key_heads + 1) * n;
-        ops::unit(&q[part.clone()], shape.eps, &mut q_unit);
-        ops::unit(&k[part], shape.eps, &mut k_unit);
-        let (decay, beta) = (decay[h] as f32, beta[h] as f32);
-        ops::delta_net(&q_unit, &k_unit, v, decay, beta, state, &mut delta, out);
+    if tokens == 1 {
+        return parallel::heads(heads, state, out, head);
+    }
+    let width = out.len() / tokens / heads;
+    let mut apart = vec![0.0; out.len()];
+    parallel::heads(heads, state, &mut apart, head);
+    for (h, rows) in apart.chunks_exact(tokens * width).enumerate() {
+        let places = out.chunks_exact_mut(heads * width);
+        for (row, place) in rows.chunks_exact(width).zip(places) {
+            place[h * width..][..width].copy_from_slice(row);
+        }
     }
 }

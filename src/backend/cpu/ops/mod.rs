@@ -5,16 +5,20 @@
 
 mod activation;
 mod attention;
+mod causal_conv;
+mod delta_net;
 mod norm;
-mod recurrent;
 mod rope;
+mod state_scan;
 mod vector;
 
 pub use activation::{activate, gated, soft_cap};
 pub use attention::{
     AttentionShape, Cached, CachedBytes, DistanceBias, Scratch, attention, attention_bytes,
 };
+pub use causal_conv::causal_conv;
+pub use delta_net::DeltaNet;
 pub use norm::{layer_norm, rms_norm};
-pub use recurrent::{causal_conv, delta_net, state_scan, unit};
 pub use rope::{rope_adjacent, rope_halves};
+pub use state_scan::{ScanShape, StateScan};
 pub use vector::{add, axpy, dot, load_f16, scale, softmax, store_f16};

@@ -54,24 +54,19 @@ impl F32x4 {
         *out = self.0;
     }
 
-    /// Eight half floats.
-    #[inline(always)]
-    pub fn load_f16x8(lane: &Lane) -> [Self; 2] {
-        let half = |i: usize| f16::from_le_bytes([lane.0[2 * i], lane.0[2 * i + 1]]).to_f32();
-        [Self(from_fn(half)), Self(from_fn(|i| half(i + 4)))]
-    }
-
     /// Eight half floats times `2^-112`, which is cheaper with vectors.
     #[inline(always)]
     pub fn load_f16x8_tiny(lane: &Lane, _: HalfMask) -> [Self; 2] {
-        Self::load_f16x8(lane).map(|x| x * Self::splat(f32::from_bits((127 - 112) << 23)))
+        let half = |i: usize| f16::from_le_bytes([lane.0[2 * i], lane.0[2 * i + 1]]).to_f32();
+        let down = Self::splat(f32::from_bits((127 - 112) << 23));
+        [0, 4].map(|first| Self(from_fn(|i| half(first + i))) * down)
     }
 
-    /// Eight bfloat16 numbers.
+    /// Eight bfloat16 numbers, the even ones and the odd ones.
     #[inline(always)]
-    pub fn load_bf16x8(lane: &Lane) -> [Self; 2] {
+    pub fn load_bf16_pairs(lane: &Lane) -> [Self; 2] {
         let wide = |i: usize| f32::from_le_bytes([0, 0, lane.0[2 * i], lane.0[2 * i + 1]]);
-        [Self(from_fn(wide)), Self(from_fn(|i| wide(i + 4)))]
+        [0, 1].map(|odd| Self(from_fn(|i| wide(2 * i + odd))))
     }
 
     /// Four half floats.
@@ -305,6 +300,12 @@ impl U8x16 {
     #[inline(always)]
     pub fn from_floats(x: [F32x4; 4]) -> Self {
         Self(from_fn(|i| x[i / 4].0[i % 4].round_ties_even() as i8 as u8))
+    }
+
+    /// The same for floats below 2^22 in magnitude, which is cheaper with vectors.
+    #[inline(always)]
+    pub fn from_small_floats(x: [F32x4; 4]) -> Self {
+        Self::from_floats(x)
     }
 
     /// Sixteen integers from 0 to 255.

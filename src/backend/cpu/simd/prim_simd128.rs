@@ -61,13 +61,6 @@ impl F32x4 {
         unsafe { v128_store(out.as_mut_ptr().cast(), self.0) }
     }
 
-    /// Eight half floats.
-    #[inline(always)]
-    pub fn load_f16x8(lane: &Lane) -> [Self; 2] {
-        let halves: &[[f16; 4]; 2] = bytemuck::cast_ref(lane);
-        halves.each_ref().map(Self::load_f16x4)
-    }
-
     /// Eight half floats times `2^-112`, which is cheaper.
     #[inline(always)]
     pub fn load_f16x8_tiny(lane: &Lane, mask: HalfMask) -> [Self; 2] {
@@ -75,15 +68,12 @@ impl F32x4 {
         halves.each_ref().map(|x| Self::load_f16x4_tiny(x, mask))
     }
 
-    /// Eight bfloat16 numbers.
+    /// Eight bfloat16 numbers, the even ones and the odd ones.
     #[inline(always)]
-    pub fn load_bf16x8(lane: &Lane) -> [Self; 2] {
-        let halves: &[[u16; 4]; 2] = bytemuck::cast_ref(lane);
-        halves.each_ref().map(|x| {
-            // SAFETY: the reference covers the 8 bytes that are read; wasm loads need no alignment.
-            let wide = unsafe { u32x4_load_extend_u16x4(x.as_ptr()) };
-            Self(i32x4_shl(wide, 16))
-        })
+    pub fn load_bf16_pairs(lane: &Lane) -> [Self; 2] {
+        let pairs = U8x16::load(lane).0;
+        let upper = i32x4_shl(i32x4_shr(pairs, 16), 16);
+        [Self(i32x4_shl(pairs, 16)), Self(upper)]
     }
 
     /// Four half floats; infinities become 65536.
@@ -348,6 +338,19 @@ impl U8x16 {
     #[inline(always)]
     pub fn from_floats(x: [F32x4; 4]) -> Self {
         let [a, b, c, d] = x.map(|x| i32x4_trunc_sat_f32x4(f32x4_nearest(x.0)));
+        Self(i8x16_narrow_i16x8(
+            i16x8_narrow_i32x4(a, b),
+            i16x8_narrow_i32x4(c, d),
+        ))
+    }
+
+    /// The same for floats below 2^22 in magnitude, which is cheaper; some byte for NaN. Adding `1.5 * 2^23` leaves the
+    /// nearest integer in the low bits.
+    #[inline(always)]
+    pub fn from_small_floats(x: [F32x4; 4]) -> Self {
+        const SHIFT: f32 = 12_582_912.0;
+        let base = i32x4_splat(SHIFT.to_bits() as i32);
+        let [a, b, c, d] = x.map(|x| i32x4_sub(f32x4_add(x.0, f32x4_splat(SHIFT)), base));
         Self(i8x16_narrow_i16x8(
             i16x8_narrow_i32x4(a, b),
             i16x8_narrow_i32x4(c, d),

@@ -1,0 +1,91 @@
+//! Short convolutions over positions, one for each channel.
+
+use super::vector::padded;
+use crate::backend::cpu::simd::F32x4;
+
+/// As [`reference::causal_conv`](crate::backend::cpu::reference::causal_conv).
+pub fn causal_conv(
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    taps: usize,
+    state: &mut [f32],
+    out: &mut [f32],
+) {
+    let channels = weight.len() / taps;
+    let turned = turn(weight, taps);
+    let kept = taps - 1;
+    for (t, out) in out.chunks_exact_mut(channels).enumerate() {
+        let pair = |j: usize| {
+            let row = match (t + j).checked_sub(kept) {
+                Some(t) => &x[t * channels..][..channels],
+                None => &state[(t + j) * channels..][..channels],
+            };
+            (&turned[j * channels..][..channels], row)
+        };
+        match bias {
+            Some(bias) => out.copy_from_slice(bias),
+            None => out.fill(0.0),
+        }
+        match taps {
+            3 => add_products(out, [0, 1, 2].map(pair)),
+            4 => add_products(out, [0, 1, 2, 3].map(pair)),
+            _ => (0..taps).for_each(|j| add_products(out, [pair(j)])),
+        }
+    }
+    if x.len() < state.len() {
+        state.copy_within(x.len().., 0);
+    }
+    let new = x.len().min(state.len());
+    let start = state.len() - new;
+    state[start..].copy_from_slice(&x[x.len() - new..]);
+}
+
+/// A tap's weights of all channels side by side: `[taps, channels]` from `[channels, taps]`.
+fn turn(weight: &[f32], taps: usize) -> Vec<f32> {
+    let channels = weight.len() / taps;
+    let mut turned = vec![0.0; weight.len()];
+    let (blocks, _) = weight.as_chunks::<16>();
+    let done = if taps == 4 { blocks.len() * 4 } else { 0 };
+    for (i, block) in blocks.iter().take(done / 4).enumerate() {
+        let quads: &[[f32; 4]; 4] = bytemuck::cast_ref(block);
+        let [a, b, c, d] = quads.each_ref().map(F32x4::load);
+        let ([ac, ac_high], [bd, bd_high]) = (a.zip(c), b.zip(d));
+        let columns = [ac.zip(bd), ac_high.zip(bd_high)];
+        for (j, column) in columns.into_iter().flatten().enumerate() {
+            turned[j * channels + i * 4..][..4].copy_from_slice(&column.to_array());
+        }
+    }
+    for c in done..channels {
+        for j in 0..taps {
+            turned[j * channels + c] = weight[c * taps + j];
+        }
+    }
+    turned
+}
+
+/// `out[i] += Σ_n weights_n[i] * rows_n[i]`
+#[inline(always)]
+fn add_products<const N: usize>(out: &mut [f32], pairs: [(&[f32], &[f32]); N]) {
+    let (quads, rest) = out.as_chunks_mut::<4>();
+    let count = quads.len();
+    let fours = pairs.map(|(weight, row)| {
+        let (weight, row) = (weight.as_chunks::<4>().0, row.as_chunks::<4>().0);
+        (&weight[..count], &row[..count])
+    });
+    for (i, out) in quads.iter_mut().enumerate() {
+        let mut sum = F32x4::load(out);
+        for (weight, row) in fours {
+            sum = F32x4::load(&weight[i]).mul_add(F32x4::load(&row[i]), sum);
+        }
+        sum.store(out);
+    }
+    if !rest.is_empty() {
+        let mut sum = padded(rest);
+        for (weight, row) in pairs {
+            let tail = |x: &[f32]| padded(&x[4 * count..]);
+            sum = tail(weight).mul_add(tail(row), sum);
+        }
+        rest.copy_from_slice(&sum.to_array()[..rest.len()]);
+    }
+}
