@@ -39,7 +39,7 @@ fn load(name: &str, restrictions: Restrictions) -> Option<Engine> {
 }
 
 /// A llama, one in three files, windows, experts, and each kind of recurrent state.
-const MODELS: [&str; 8] = [
+const MODELS: [&str; 9] = [
     "llama-gqa",
     "container-split-00001-of-00003",
     "gemma3",
@@ -48,6 +48,7 @@ const MODELS: [&str; 8] = [
     "qwen35",
     "granitehybrid",
     "falcon-h1",
+    "nemotron_h",
 ];
 
 #[test]

@@ -164,6 +164,7 @@ fn prefill_chunks_and_single_steps_agree() {
         "qwen35",
         "granitehybrid",
         "falcon-h1",
+        "nemotron_h",
     ] {
         let expected = json(&format!("models/{name}.expected.json"));
         let prompt = tokens(&expected["sequences"][3]["tokens"]);

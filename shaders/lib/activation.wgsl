@@ -1,6 +1,5 @@
 // Activations by number, mostly a constant: 0 none (a plain product, as a gate), 1 SiLU, 2 GELU in its tanh form,
-// 3 sigmoid, 4 clamped SwiGLU
-// (gpt-oss), 5 ReLU, 6 tanh.
+// 3 sigmoid, 4 clamped SwiGLU (gpt-oss), 5 ReLU, 6 tanh, 7 squared ReLU.
 fn activate(x: f32, act: u32) -> f32 {
     if (act == 1u) {
         return x / (1.0 + exp(-x));
@@ -22,6 +21,9 @@ fn activate(x: f32, act: u32) -> f32 {
     }
     if (act == 6u) {
         return tanh(clamp(x, -10.0, 10.0));
+    }
+    if (act == 7u) {
+        return max(x, 0.0) * max(x, 0.0);
     }
     return x;
 }

@@ -86,6 +86,8 @@ pub struct Architecture {
     pub scales: Scales,
     /// What layers without key/value heads have instead of attention.
     pub recurrent: Mixer,
+    /// A layer is either what mixes tokens or a feed-forward network, which it is where that has a width.
+    pub single_block: bool,
     /// Of every `n` layers the last has attention, the others `recurrent`, whatever their key/value heads.
     pub full_attention_every: Option<usize>,
     /// Multiplier of `q·k`; `1/sqrt(head_dim)` where `None`.
@@ -126,6 +128,7 @@ const LLAMA: Architecture = Architecture {
     qk_norm_after_rope: false,
     scales: Scales::One,
     recurrent: Mixer::Attention,
+    single_block: false,
     full_attention_every: None,
     attention_scale: None,
     value_norm: false,
@@ -299,6 +302,20 @@ const ARCHITECTURES: &[Architecture] = &[
         ..LLAMA
     },
     Architecture {
+        name: "arcee",
+        activation: Activation::SquaredRelu,
+        ..LLAMA
+    },
+    Architecture {
+        name: "maincoder",
+        qk_norm_after_rope: true,
+        ..LLAMA
+    },
+    Architecture {
+        name: "pangu-embedded",
+        ..QWEN2
+    },
+    Architecture {
         name: "mistral3",
         ..LLAMA
     },
@@ -317,6 +334,11 @@ const ARCHITECTURES: &[Architecture] = &[
         ..GRANITE
     },
     Architecture {
+        name: "granite_swa",
+        window: WindowPattern::AllButEvery(0, 0),
+        ..GRANITE
+    },
+    Architecture {
         name: "granitehybrid",
         recurrent: Mixer::Mamba2,
         ..GRANITE
@@ -324,6 +346,14 @@ const ARCHITECTURES: &[Architecture] = &[
     Architecture {
         name: "falcon-h1",
         ..QWEN2
+    },
+    Architecture {
+        name: "nemotron_h",
+        activation: Activation::SquaredRelu,
+        rope: None,
+        recurrent: Mixer::Mamba2,
+        single_block: true,
+        ..LLAMA
     },
     Architecture {
         name: "olmo2",

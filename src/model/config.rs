@@ -18,6 +18,8 @@ pub enum Activation {
     ClampedSwiglu,
     /// `max(x, 0)`
     Relu,
+    /// `max(x, 0)^2` (So et al. 2021).
+    SquaredRelu,
     /// `tanh(x)`
     Tanh,
     /// `x`: a plain product, as a gate.
@@ -35,6 +37,8 @@ pub enum Mixer {
     DeltaNet,
     /// Selective state space (Mamba 2).
     Mamba2,
+    /// Nothing: the layer is a feed-forward network alone.
+    Absent,
 }
 
 /// What one layer has of its own.

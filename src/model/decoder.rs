@@ -80,7 +80,7 @@ impl Builder<'_> {
     }
 
     /// Pre-norm, attention or a recurrent block, optional post-norm, residual. Returns what a feed-forward network beside
-    /// it reads: the normalised input.
+    /// it, or in its place, reads: the normalised input.
     fn mixer_block(&mut self, i: usize, layer: &LayerConfig, x: BufId) -> Result<BufId> {
         let d = self.config.d_model;
         let mut input = self.pre_norm(i, "attn_norm", x)?;
@@ -93,9 +93,13 @@ impl Builder<'_> {
             Mixer::ShortConv => self.short_conv(i, input, out)?,
             Mixer::DeltaNet => self.delta_net(i, input, out)?,
             Mixer::Mamba2 => self.mamba2(i, input, out)?,
+            Mixer::Absent => {}
         }
         if layer.mixer != Mixer::Attention {
             self.caches.push(usize::MAX);
+        }
+        if layer.mixer == Mixer::Absent {
+            return Ok(input);
         }
         if self.config.arch.ffn_norm != "post_attention_norm" {
             self.optional_norm(i, "post_attention_norm", "attn_post_norm", out)?;

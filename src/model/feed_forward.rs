@@ -1,7 +1,7 @@
 //! Feed-forward blocks: dense, gated, and mixtures of experts.
 
 use super::builder::Builder;
-use super::config::{Activation, ExpertConfig, LayerConfig};
+use super::config::{Activation, ExpertConfig, LayerConfig, Mixer};
 use super::plan::{BufId, Op};
 use crate::{Error, Result};
 
@@ -18,6 +18,9 @@ impl Builder<'_> {
         x: BufId,
     ) -> Result<()> {
         let config = self.config;
+        if config.arch.single_block && layer.mixer != Mixer::Absent {
+            return Ok(());
+        }
         let normed = if config.parallel {
             x
         } else {

@@ -138,7 +138,12 @@ fn read_layers(
     let d_ff = keys.opt_per_layer("feed_forward_length", n_layers)?;
     let d_ff = d_ff.unwrap_or_else(|| vec![0; n_layers]);
     let windows = read_windows(keys, arch, n_layers)?;
-    let mixers = read_mixers(keys, arch, &kv_heads)?;
+    let mut mixers = read_mixers(keys, arch, &kv_heads)?;
+    if arch.single_block {
+        for (mixer, _) in mixers.iter_mut().zip(&d_ff).filter(|(_, d_ff)| **d_ff > 0) {
+            *mixer = Mixer::Absent;
+        }
+    }
     let rotated = read_rotated(keys, arch, &windows)?;
     let sources = read_kv_sources(keys, &windows)?;
     let most_heads = heads.iter().copied().max().unwrap_or(0).max(1);
@@ -187,8 +192,11 @@ fn read_rotated(keys: &Keys, arch: &Architecture, windows: &[Option<usize>]) -> 
     let windowed = windows.iter().any(Option::is_some);
     let finetuned = keys.meta.opt_bool(&keys.full("rope.scaling.finetuned"))?;
     let never = arch.rope_switch && finetuned == Some(false);
+    let given = keys.meta.int_array(&keys.full("attention.rope_pattern"));
+    let given = given.unwrap_or_default();
     let rotated = |(i, window): (usize, &Option<usize>)| {
         !never
+            && given.get(i).is_none_or(|flag| *flag != 0)
             && arch.unrotated_every.is_none_or(|n| (i + 1) % n != 0)
             && (!arch.unrotated_without_window || !windowed || window.is_some())
     };

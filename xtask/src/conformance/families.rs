@@ -22,7 +22,7 @@ const fn family(
     }
 }
 
-pub const FAMILIES: [Family; 41] = [
+pub const FAMILIES: [Family; 43] = [
     family(
         "`llama`",
         "Llama 2 and 3, Mistral, SmolLM 2, TinyLlama, Falcon 3",
@@ -111,14 +111,19 @@ pub const FAMILIES: [Family; 41] = [
     family("`openelm`", "OpenELM", &["openelm"]),
     family("`internlm2`", "InternLM 2", &["internlm2"]),
     family(
+        "`arcee`, `maincoder`, `pangu-embedded`",
+        "AFM, Maincoder, openPangu Embedded",
+        &["arcee", "maincoder", "pangu-embedded"],
+    ),
+    family(
         "`lfm2`, `lfm2moe`",
         "LFM 2, with experts too",
         &["lfm2", "lfm2moe"],
     ),
     family(
-        "`granite`, `granitemoe`",
-        "Granite 3 and 4",
-        &["granite", "granite-nope", "granitemoe"],
+        "`granite`, `granitemoe`, `granite_swa`",
+        "Granite 3 and 4, with windows and sinks too",
+        &["granite", "granite-nope", "granitemoe", "granite_swa"],
     ),
     family(
         "`granitehybrid`",
@@ -129,6 +134,11 @@ pub const FAMILIES: [Family; 41] = [
         "`falcon-h1`",
         "Falcon H1 (attention and Mamba 2 side by side)",
         &["falcon-h1"],
+    ),
+    family(
+        "`nemotron_h`",
+        "Nemotron H and Nemotron 3 Nano (dense)",
+        &["nemotron_h"],
     ),
     family("`olmo2`", "OLMo 2, OLMo 3", &["olmo2", "olmo3"]),
     family("`olmoe`", "OLMoE", &["olmoe"]),

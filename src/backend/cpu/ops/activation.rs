@@ -12,7 +12,8 @@ pub fn activate(act: Activation, x: &mut [f32]) {
         Activation::Sigmoid => map(x, math::sigmoid),
         Activation::ClampedSwiglu => map(x, clamped_silu),
         Activation::Tanh => map(x, math::tanh),
-        Activation::Relu => map(x, |x| x.max(F32x4::splat(0.0))),
+        Activation::Relu => map(x, relu),
+        Activation::SquaredRelu => map(x, |x| relu(x) * relu(x)),
         Activation::Identity => {}
     }
 }
@@ -27,10 +28,16 @@ pub fn gated(act: Activation, gate: &[f32], up: &mut [f32]) {
             let up = up.min(F32x4::splat(7.0)).max(F32x4::splat(-7.0));
             (up + F32x4::splat(1.0)) * clamped_silu(gate)
         }),
-        Activation::Relu => map2(up, gate, |up, gate| up * gate.max(F32x4::splat(0.0))),
+        Activation::Relu => map2(up, gate, |up, gate| up * relu(gate)),
+        Activation::SquaredRelu => map2(up, gate, |up, gate| up * (relu(gate) * relu(gate))),
         Activation::Tanh => map2(up, gate, |up, gate| up * math::tanh(gate)),
         Activation::Identity => map2(up, gate, |up, gate| up * gate),
     }
+}
+
+#[inline(always)]
+fn relu(x: F32x4) -> F32x4 {
+    x.max(F32x4::splat(0.0))
 }
 
 /// See [`Activation::ClampedSwiglu`].

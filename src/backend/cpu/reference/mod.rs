@@ -253,6 +253,7 @@ pub fn activate(act: Activation, x: f32) -> f32 {
         Activation::Identity => x,
         Activation::Tanh => x.tanh(),
         Activation::Relu => x.max(0.0),
+        Activation::SquaredRelu => x.max(0.0).powi(2),
         Activation::ClampedSwiglu => {
             let x = x.min(7.0);
             x / (1.0 + (-1.702 * x).exp())

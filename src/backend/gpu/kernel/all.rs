@@ -156,12 +156,13 @@ impl NewHeads {
 
 const PAIRINGS: [Pairing; 2] = [Pairing::Adjacent, Pairing::Halves];
 
-const ACTIVATIONS: [Activation; 7] = [
+const ACTIVATIONS: [Activation; 8] = [
     Activation::Silu,
     Activation::GeluTanh,
     Activation::Sigmoid,
     Activation::ClampedSwiglu,
     Activation::Relu,
+    Activation::SquaredRelu,
     Activation::Tanh,
     Activation::Identity,
 ];

@@ -336,6 +336,7 @@ pub(super) fn act_number(act: Activation) -> usize {
         Activation::ClampedSwiglu => 4,
         Activation::Relu => 5,
         Activation::Tanh => 6,
+        Activation::SquaredRelu => 7,
     }
 }
 
