@@ -52,6 +52,8 @@ fn reader(dtype: DType) -> Option<Reader> {
         scale,
     };
     Some(match dtype {
+        DType::Q1_0 => reader(&[HALVES, shader!("blocks/q1_0.wgsl")], "q1_0", "half"),
+        DType::Q2_0 => reader(&[HALVES, shader!("blocks/q2_0.wgsl")], "q2_0", "half"),
         DType::Q4_0 | DType::IQ4_NL => {
             reader(&[HALVES, shader!("blocks/q4_0.wgsl")], "q4_0", "half")
         }
