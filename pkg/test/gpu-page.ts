@@ -16,12 +16,12 @@ function hooks(): void {
   const devices: Device[] = [];
   const counts: Record<string, number> = {};
   let heap: { buffer: ArrayBufferLike } | undefined;
-  const wrap = (name: string, method: string, then: (result: unknown) => unknown): void => {
+  const wrap = (name: string, method: string, then: (result: unknown, self: unknown) => unknown): void => {
     const { prototype } = scope[name] as { prototype: Record<string, (...all: unknown[]) => unknown> };
     const original = prototype[method];
     prototype[method] = function (...all) {
       counts[method] = (counts[method] ?? 0) + 1;
-      return then(original?.apply(this, all));
+      return then(original?.apply(this, all), this);
     };
   };
   wrap('GPUAdapter', 'requestDevice', (promise) =>
@@ -38,13 +38,15 @@ function hooks(): void {
     }
   }
   const memory = Number(name) || Infinity;
-  let given = 0;
+  let [given, held] = [0, 0];
   let refuses = false;
   wrap('GPUDevice', 'createBuffer', (buffer) => {
     given += (buffer as { size: number }).size;
+    held += (buffer as { size: number }).size;
     refuses ||= given > memory;
     return buffer;
   });
+  wrap('GPUBuffer', 'destroy', (_, buffer) => void (held -= (buffer as { size: number }).size));
   wrap('GPUDevice', 'popErrorScope', (popped) => {
     if (!refuses) return popped;
     refuses = false;
@@ -66,7 +68,7 @@ function hooks(): void {
   channel.onmessage = ({ data }) => {
     if (data === 'lose') devices.at(-1)?.destroy();
     if (data === 'ask') {
-      channel.postMessage({ ...counts, devices: devices.length, heap: heap?.buffer.byteLength ?? 0 });
+      channel.postMessage({ ...counts, held, devices: devices.length, heap: heap?.buffer.byteLength ?? 0 });
     }
   };
 }
