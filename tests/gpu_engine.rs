@@ -382,6 +382,49 @@ fn a_broken_shader_never_reaches_the_text() {
     assert!(!engine.info().backend.starts_with("webgpu"));
 }
 
+#[test]
+fn a_gpu_that_was_lost_while_it_loaded_the_model_is_left_alone_for_some_loads() {
+    let Some(mut engine) = on_gpu(None) else {
+        return;
+    };
+    let Backend::Gpu(gpu) = engine.backend().unwrap() else {
+        panic!("not on the GPU")
+    };
+    let lost = inkling::backend::check::lost(gpu);
+    let load = |backend, verdict: String| {
+        let restrictions = Restrictions {
+            software: Software::Take,
+            ..Restrictions::default()
+        };
+        let options = LoadOptions {
+            backend,
+            gpu_verdict: Some(verdict),
+            gpu: GpuOptions {
+                restrictions,
+                ..GpuOptions::default()
+            },
+            ..LoadOptions::default()
+        };
+        let engine = load(&options).unwrap();
+        (
+            engine.info().backend.clone(),
+            engine.info().gpu.clone().unwrap(),
+        )
+    };
+    let mut verdict = lost.clone();
+    for _ in 0..8 {
+        let (backend, info) = load(BackendChoice::Auto, verdict);
+        assert!(backend.starts_with("cpu"), "{info:?}");
+        assert!(info.reason.unwrap().contains("lost twice"));
+        verdict = info.verdict;
+    }
+    for (choice, verdict) in [(BackendChoice::Auto, verdict), (BackendChoice::Gpu, lost)] {
+        let (backend, info) = load(choice, verdict);
+        assert!(backend.starts_with("webgpu") && info.checked, "{info:?}");
+        assert!(!info.verdict.contains("lost"), "{info:?}");
+    }
+}
+
 fn lose(engine: &mut Engine) {
     if let Backend::Gpu(gpu) = engine.backend().unwrap() {
         gpu.lose();

@@ -64,6 +64,9 @@ pub struct GpuInfo {
     pub quarantined: Vec<String>,
     /// Outcome of the check for [`LoadOptions::gpu_verdict`](super::LoadOptions::gpu_verdict); empty without one.
     pub verdict: String,
+    /// What `verdict` becomes when the GPU is lost once more before the model is loaded.
+    #[serde(skip)]
+    pub(super) if_lost: String,
     /// Why the CPU runs the model all the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

@@ -75,6 +75,9 @@ impl Origin {
         match opened {
             Ok(backend) => Ok((backend, Some(info))),
             Err(error) if auto && cpu_may_do(&error) => {
+                if matches!(error, Error::GpuLost(_)) {
+                    info.verdict = std::mem::take(&mut info.if_lost);
+                }
                 let bytes = room::weight_bytes(&self.file);
                 if room::addressable(bytes).is_err() {
                     return Err(room::neither(bytes, error));
@@ -186,8 +189,10 @@ impl Origin {
             other => other,
         })?;
         let mut outcome = check::Outcome::default();
-        let recalled = check::recall(&gpu, verdict, &mut outcome);
+        let wanted = self.options.backend == BackendChoice::Gpu;
+        let recalled = check::recall(&gpu, verdict, wanted, &mut outcome);
         info.set(&outcome);
+        info.if_lost = check::lost(&gpu);
         let recalled = recalled?;
         let mut backend = Backend::Gpu(Box::new(gpu));
         loader::load_weights(&self.sources, &self.file, &mut backend, progress).await?;

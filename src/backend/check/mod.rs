@@ -64,16 +64,26 @@ enum Fault {
     Choice,
 }
 
-/// An earlier verdict, if there is one for this adapter and these kernels; no weight need be there yet.
+/// The verdict on a GPU that is lost twice while it loads the model, as it is when a kernel hangs: a system resets a GPU
+/// with all that it shows, and that must not happen at every load.
+pub fn lost(gpu: &GpuBackend) -> String {
+    Verdict::lost(gpu).to_json()
+}
+
+/// An earlier verdict, if there is one for this adapter and these kernels; no weight need be there yet. One on a GPU that
+/// was lost holds for some loads, and not where nothing but the GPU is `wanted`.
 ///
 /// # Errors
 /// [`Error::Gpu`] when the verdict was that the GPU does not do.
 pub fn recall(
     gpu: &GpuBackend,
     json: Option<&str>,
+    wanted: bool,
     outcome: &mut Outcome,
 ) -> Result<Option<Recalled>> {
-    let Some(known) = Verdict::known(json, gpu) else {
+    let known = Verdict::known(json, gpu);
+    let known = known.filter(|known| !(wanted && known.pause.is_some()));
+    let Some(known) = known.and_then(Verdict::at_next_load) else {
         return Ok(None);
     };
     outcome.set(&known);

@@ -19,7 +19,13 @@ pub struct Verdict {
     pub(super) arithmetic: Arithmetic,
     /// Why the GPU cannot run the model at all.
     pub(super) failed: Option<String>,
+    /// Where it was lost, the loads that are to do without it before it is tried again.
+    #[serde(default)]
+    pub(super) pause: Option<u8>,
 }
+
+/// Loads that do without a GPU that was lost: few enough to find out that a driver was mended.
+const PAUSE: u8 = 8;
 
 /// A variant that gave wrong results.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,7 +66,25 @@ impl Verdict {
             given_up: Vec::new(),
             arithmetic: Arithmetic::F32,
             failed: None,
+            pause: None,
         }
+    }
+
+    /// On a GPU that was lost while it loaded the model.
+    pub(super) fn lost(gpu: &GpuBackend) -> Self {
+        Self {
+            failed: Some("the GPU was lost twice while the model was loaded".into()),
+            pause: Some(PAUSE),
+            ..Self::new(gpu)
+        }
+    }
+
+    /// What is left of it at the next load; nothing when the GPU is to be tried again.
+    pub(super) fn at_next_load(mut self) -> Option<Self> {
+        if let Some(pause) = &mut self.pause {
+            *pause = pause.checked_sub(1)?;
+        }
+        Some(self)
     }
 
     /// An earlier verdict, if it is about this adapter, these kernels and this version.
