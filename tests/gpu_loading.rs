@@ -12,8 +12,8 @@ use inkling::Error;
 use inkling::backend::Backend;
 use inkling::backend::gpu::Software;
 use inkling::engine::{
-    BackendChoice, CompletionRequest, Engine, FinishReason, Generation, GenerationEvent,
-    LoadOptions, LoadPhase, LoadProgress, MemorySource, check_room, read_header,
+    BackendChoice, CompletionRequest, Engine, FinishReason, Generation, GenerationEvent, Header,
+    LoadOptions, LoadPhase, LoadProgress, MemorySource, read_header,
 };
 use inkling::sampling::SamplingParams;
 use pollster::block_on;
@@ -56,17 +56,18 @@ fn too_little_memory_is_told_with_what_is_needed() {
         return;
     };
     let file = block_on(read_header(&fixture("llama-gqa"))).unwrap();
-    let before = block_on(check_room(&file, &options)).unwrap_err();
+    let prepare = |options: &LoadOptions| block_on(Header::new(file.clone()).prepare(options));
+    let before = prepare(&options).unwrap_err();
     for error in [error, before] {
         assert_eq!(error.code(), "out_of_memory");
         assert!(error.to_string().contains("GB on the GPU"), "{error}");
     }
     options.gpu.restrictions.memory = None;
-    block_on(check_room(&file, &options)).unwrap();
+    prepare(&options).unwrap();
     // Where the CPU may do, it does, and says why.
     options.backend = BackendChoice::Auto;
     options.gpu.restrictions.memory = Some(1 << 14);
-    block_on(check_room(&file, &options)).unwrap();
+    prepare(&options).unwrap();
     let engine = load("llama-gqa", &options, |_| true).unwrap().unwrap();
     let gpu = engine.info().gpu.clone().unwrap();
     assert!(engine.info().backend.starts_with("cpu"));

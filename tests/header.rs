@@ -6,7 +6,7 @@ mod common;
 
 use common::{fixtures, patched};
 use inkling::engine::{LoadOptions, check_header};
-use inkling::gguf::{self, ParsedFiles};
+use inkling::gguf;
 
 /// Checks a file by as few of its first bytes as will do; says how many these were.
 fn check(bytes: &[u8], options: &LoadOptions) -> (usize, inkling::Result<()>) {
@@ -16,23 +16,19 @@ fn check(bytes: &[u8], options: &LoadOptions) -> (usize, inkling::Result<()>) {
 
 /// The same for all files of a model.
 fn check_files(files: &[Vec<u8>], options: &LoadOptions) -> (Vec<usize>, inkling::Result<()>) {
-    let mut prefixes: Vec<_> = files
-        .iter()
-        .map(|bytes| (Vec::new(), bytes.len() as u64))
-        .collect();
-    let result = loop {
-        match gguf::parse_files(&prefixes) {
-            Ok(ParsedFiles::NeedMore { file, bytes }) => {
-                prefixes[file].0 = files[file][..bytes as usize].to_vec();
+    let mut headers = gguf::Headers::new(files.len());
+    let mut read = vec![0; files.len()];
+    let mut read_all = || {
+        for (file, bytes) in files.iter().enumerate() {
+            while let Some(needed) = headers.read(file, &bytes[..read[file]], bytes.len() as u64)? {
+                read[file] = needed as usize;
             }
-            Ok(ParsedFiles::Done(file)) => break check_header(&file, options),
-            Err(error) => break Err(error),
         }
+        let joined = headers.join()?;
+        check_header(&joined.unwrap(), options)
     };
-    (
-        prefixes.iter().map(|(prefix, _)| prefix.len()).collect(),
-        result,
-    )
+    let result = read_all();
+    (read, result)
 }
 
 fn model(name: &str) -> Vec<u8> {

@@ -3,13 +3,15 @@ import { download, fetchPrefix, FIRST_INSPECTION_BYTES, MAX_HEADER_BYTES } from 
 import type { FilePrefix, Inspector } from './download.js';
 import type { ByteSource } from './inkling.js';
 import type { SourceSpec } from './protocol.js';
-import type { DownloadOptions, LoadProgress, ModelInfo } from './types.js';
+import type { DownloadOptions, LoadProgress } from './types.js';
 
-/** What the first bytes of a model's files tell: of which file more are needed, or what the model is. */
-export type ModelInspection = { needMore: { file: number; bytes: number } } | { info: ModelInfo };
-
-/** Looks at the first bytes of a model's files; throws when it is none that can run. */
-export type ModelInspector = (files: readonly FilePrefix[]) => Promise<ModelInspection>;
+/** Looks at a model by the headers of its files; throws when it is none that can run. */
+export interface ModelInspector {
+  /** Reads a file's header from its first bytes; says how many it needs where these are too few. */
+  read(file: number, prefix: FilePrefix): Promise<number | undefined>;
+  /** Called once the headers of all files are read. */
+  finish(): Promise<void>;
+}
 
 /** What `openSources` needs besides the sources. */
 export interface OpenContext {
@@ -54,27 +56,26 @@ function fetchFile(
   return download(url, { ...options, signal, onBytes, ...(inspect && { inspect }) });
 }
 
-/** Looks at a model by the first file's beginning and, once that file's header is whole, those of the other shards. */
+/** Looks at the first file's beginning and, once that file's header is whole, at those of the other shards. */
 function inspector(others: readonly SourceSpec[], context: OpenContext): Inspector {
-  const unread = (): FilePrefix => ({ bytes: new Uint8Array(), fileSize: Number.MAX_SAFE_INTEGER });
-  let prefixes = others.map(unread);
-  let begun = false;
-  return async (first) => {
-    for (;;) {
-      const found = await context.inspect([first, ...prefixes]);
-      if ('info' in found) return found;
-      const { file, bytes } = found.needMore;
-      const other = others[file - 1];
-      if (!other || bytes > MAX_HEADER_BYTES) return { needMore: bytes };
-      if (begun) prefixes[file - 1] = await readPrefix(other, bytes, context);
-      else prefixes = await Promise.all(others.map((each) => readPrefix(each, bytes, context)));
-      begun = true;
+  const { inspect } = context;
+  const readOther = async (spec: SourceSpec, index: number): Promise<boolean> => {
+    let needed: number | undefined = FIRST_INSPECTION_BYTES;
+    while (needed !== undefined && needed <= MAX_HEADER_BYTES) {
+      needed = await inspect.read(index + 1, await readPrefix(spec, needed, context));
     }
+    return needed === undefined;
+  };
+  return async (first) => {
+    const needed = await inspect.read(0, first);
+    if (needed !== undefined) return needed;
+    const whole = await Promise.all(others.map(readOther));
+    if (whole.every(Boolean)) await inspect.finish();
+    return undefined;
   };
 }
 
-async function readPrefix(spec: SourceSpec, bytes: number, context: OpenContext): Promise<FilePrefix> {
-  const length = Math.max(bytes, FIRST_INSPECTION_BYTES);
+async function readPrefix(spec: SourceSpec, length: number, context: OpenContext): Promise<FilePrefix> {
   if (spec.kind === 'url') {
     const { download: options, signal } = context;
     return fetchPrefix(spec.url, length, { ...options, signal, onBytes: () => undefined });

@@ -1,13 +1,10 @@
 // One file from a server: streamed, checked as early as its first bytes allow, resumed when the connection breaks.
 // The bytes end in a Blob, which browsers keep on disk when memory is short; never in one big ArrayBuffer.
 import { abortError, EngineError } from './errors.js';
-import type { DownloadOptions, ModelInfo } from './types.js';
+import type { DownloadOptions } from './types.js';
 
-/** What the first bytes of a model tell: that more are needed, or what the model is. */
-export type Inspection = { needMore: number } | { info: ModelInfo };
-
-/** Looks at the first bytes of a file; throws when it is no model that can run. */
-export type Inspector = (prefix: FilePrefix) => Promise<Inspection>;
+/** Looks at the first bytes of a file: says how many it needs where these are too few, and throws when it is no model that can run. */
+export type Inspector = (prefix: FilePrefix) => Promise<number | undefined>;
 
 /** The first bytes of a file. */
 export interface FilePrefix {
@@ -182,9 +179,9 @@ class Download {
 
   async #inspect(): Promise<void> {
     const bytes = this.#prefix(this.#received);
-    const found = await this.#context.inspect?.({ bytes, fileSize: this.#size() });
-    const again = found && 'needMore' in found ? Math.max(found.needMore, this.#received * 1.25) : undefined;
-    this.#inspectAt = again !== undefined && again <= MAX_HEADER_BYTES ? again : undefined;
+    const needed = await this.#context.inspect?.({ bytes, fileSize: this.#size() });
+    const again = needed === undefined ? Infinity : Math.max(needed, this.#received * 1.25);
+    this.#inspectAt = again <= MAX_HEADER_BYTES ? again : undefined;
   }
 
   #size(): number {
@@ -227,7 +224,13 @@ class Download {
         else controller.close();
       },
     });
-    this.#parts.push(await new Response(body).blob());
+    try {
+      this.#parts.push(await new Response(body).blob());
+    } catch (cause) {
+      this.#context.signal.throwIfAborted();
+      const message = `The browser keeps no more than ${megabytes(this.#received)} MB of this download; private windows keep less than others.`;
+      throw new EngineError('out_of_memory', message, { cause, url: this.#url });
+    }
   }
 
   async #finish(): Promise<Blob> {

@@ -1,11 +1,11 @@
 // The worker's side: turns Requests into calls of the wasm module. Knows neither Worker nor wasm files; tests run it
 // over a MessageChannel with a fake module.
 import { openSources } from './byte-source.js';
-import type { ModelInspection, ModelInspector } from './byte-source.js';
+import type { ModelInspector } from './byte-source.js';
 import { abortError, EngineError, isTrap, toWireError } from './errors.js';
 import { runGeneration } from './generation-loop.js';
 import type { Verdicts } from './gpu-verdicts.js';
-import type { ByteSource, WasmEngine, WasmGeneration } from './inkling.js';
+import type { ByteSource, WasmEngine, WasmGeneration, WasmHeader } from './inkling.js';
 import type {
   CallKind,
   CoreLoadOptions,
@@ -125,14 +125,15 @@ class Host {
     try {
       // The download starts while the wasm module is still on its way.
       const wasm = this.#bringUp({ threads, wasmUrl });
-      const inspect: ModelInspector = async (files) => {
-        const { inspect, checkRoom } = await wasm;
-        const prefixes = files.map(({ bytes }) => bytes);
-        const sizes = Float64Array.from(files, ({ fileSize }) => fileSize);
-        const found = JSON.parse(inspect(prefixes, sizes, JSON.stringify(options))) as ModelInspection;
-        // What does not fit is told before the weights travel.
-        if ('info' in found) await checkRoom(prefixes, sizes, JSON.stringify(options));
-        return found;
+      let header: WasmHeader | undefined;
+      const inspect: ModelInspector = {
+        async read(file, { bytes, fileSize }) {
+          const { WasmHeader } = await wasm;
+          header ??= new WasmHeader(sources.length, JSON.stringify(options));
+          return header.read(file, bytes, fileSize);
+        },
+        // What does not fit is told before the weights travel, and the GPU compiles meanwhile.
+        finish: async () => header?.prepare(),
       };
       const [module, bytes] = await Promise.all([
         wasm,
@@ -146,7 +147,7 @@ class Host {
       const triesGpu = options.backend === 'auto' || options.backend === 'gpu';
       const gpuVerdict = triesGpu ? await this.#verdicts?.read(model) : undefined;
       const core = { ...options, ...(gpuVerdict !== undefined && { gpuVerdict }) };
-      const engine = await module.WasmEngine.load(bytes, JSON.stringify(core), onProgress);
+      const engine = await module.WasmEngine.load(bytes, JSON.stringify(core), onProgress, header);
       if (signal.aborted) engine.free();
       else this.#engine = engine;
       signal.throwIfAborted();

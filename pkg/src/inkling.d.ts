@@ -10,29 +10,31 @@ export interface ByteSource {
   read(offset: number, length: number): Promise<Uint8Array>;
 }
 
-/**
- * Reads the first bytes of the files of a model that is to be loaded with these options: JSON
- * `{"needMore": {"file": index, "bytes": count}}` or `{"info": ModelInfo}`.
- */
-export function inspect(prefixes: Uint8Array[], fileSizes: Float64Array, optionsJson: string): string;
-
-/** Throws when this device cannot hold the model, as far as its headers tell. Asks the GPU for the memory. */
-export function checkRoom(
-  prefixes: Uint8Array[],
-  fileSizes: Float64Array,
-  optionsJson: string,
-): Promise<void>;
+/** A model whose files are still being fetched. `WasmEngine.load` takes it over. */
+export class WasmHeader {
+  /** For a model of so many files that will be loaded with these options. */
+  constructor(files: number, optionsJson: string);
+  /** Reads a file's header from its first bytes. Returns how many it takes where these are too few. */
+  read(file: number, prefix: Uint8Array, fileSize: number): number | undefined;
+  /**
+   * With the headers of all files: throws when the model does not run, or when this device cannot hold it. The GPU is asked for
+   * the memory, and begins to compile.
+   */
+  prepare(): Promise<void>;
+  free(): void;
+}
 
 /** Renders a chat template as Hugging Face does; the context is JSON. */
 export function renderTemplate(template: string, contextJson: string): string;
 
 /** A loaded model. */
 export class WasmEngine {
-  /** `onProgress` gets JSON and returns false to cancel. */
+  /** `onProgress` gets JSON and returns false to cancel. `header` is absent where no header was read before. */
   static load(
     sources: ByteSource[],
     optionsJson: string,
     onProgress: (json: string) => boolean,
+    header?: WasmHeader,
   ): Promise<WasmEngine>;
   /** Has `onProgress` called in the same way whenever a lost GPU is replaced. */
   onRecovery(onProgress: (json: string) => boolean): void;

@@ -1,5 +1,5 @@
 // The glue of the builds for threads: the same exports, and what shared memory needs.
-export { checkRoom, inspect, renderTemplate, WasmEngine, WasmGeneration } from './inkling.js';
+export { renderTemplate, WasmEngine, WasmGeneration, WasmHeader } from './inkling.js';
 export type { ByteSource } from './inkling.js';
 
 /** Instantiates the module in this worker; without `memory` it makes its own, with it it joins another worker's. */

@@ -6,20 +6,20 @@ import { EngineError, messageOf } from './errors.js';
 import { requireWasmSimd, wasmFeatures } from './features.js';
 import { requestGpuFeatures } from './gpu-features.js';
 import * as plain from './inkling.js';
-import type { ByteSource, WasmEngine } from './inkling.js';
+import type { ByteSource, WasmEngine, WasmHeader } from './inkling.js';
 import * as shared from './inkling_threads.js';
 import { startHelpers } from './pool.js';
 
 /** The part of the generated module that the host uses; tests give a fake one. */
 export interface WasmModule {
-  inspect(prefixes: Uint8Array[], fileSizes: Float64Array, optionsJson: string): string;
-  checkRoom(prefixes: Uint8Array[], fileSizes: Float64Array, optionsJson: string): Promise<void>;
+  WasmHeader: new (files: number, optionsJson: string) => WasmHeader;
   renderTemplate(template: string, contextJson: string): string;
   WasmEngine: {
     load(
       sources: ByteSource[],
       optionsJson: string,
       onProgress: (json: string) => boolean,
+      header?: WasmHeader,
     ): Promise<WasmEngine>;
   };
 }

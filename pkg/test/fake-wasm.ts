@@ -1,6 +1,6 @@
 // A stand-in for the wasm module: no model, but the same behaviour towards the host. It answers a chat with a fixed
 // Markdown text, word by word; tests set the text, the pace and the failures.
-import type { ByteSource, WasmEngine, WasmGeneration } from '../src/inkling.js';
+import type { ByteSource, WasmEngine, WasmGeneration, WasmHeader } from '../src/inkling.js';
 import type { CoreChatRequest, CoreCompletionRequest, GenerationEvent } from '../src/protocol.js';
 import type { GpuInfo, ModelInfo } from '../src/types.js';
 import type { WasmModule } from '../src/wasm.js';
@@ -68,33 +68,51 @@ That is all for now.`;
 /** Makes a fake wasm module. */
 export function fakeWasm(options: FakeOptions = {}): WasmModule {
   return {
-    inspect: (prefixes, [fileSize = 0]) => {
-      const unread = prefixes.findIndex((each) => each.length === 0);
-      if (unread >= 0) return JSON.stringify({ needMore: { file: unread, bytes: 64 } });
-      options.log?.(`inspect ${prefixes.map((each) => each.length).join(' ')}`);
-      const texts = prefixes.map((each) => new TextDecoder('latin1').decode(each));
-      if (texts.some((text) => text.includes('bad-architecture'))) {
-        throw coreError(
-          'unsupported_architecture',
-          'model architecture `bad` is not supported; supported: llama',
-        );
+    WasmHeader: class extends FakeHeader {
+      constructor(files: number, optionsJson: string) {
+        super(files, optionsJson, options);
       }
-      const long = texts.findIndex((text) => text.includes('long-header') && text.length < 1_000_000);
-      if (long >= 0) return JSON.stringify({ needMore: { file: long, bytes: 1_000_000 } });
-      return JSON.stringify({ info: { ...FAKE_INFO, fileSize } });
-    },
-    checkRoom: (_, sizes, optionsJson) => {
-      options.log?.(`room ${sizes.join(' ')} ${optionsJson}`);
-      return Promise.resolve();
     },
     renderTemplate: (template, context) => `${template}|${context}`,
     WasmEngine: {
-      load: (sources, optionsJson, onProgress) => {
-        options.log?.(`load ${optionsJson}`);
+      load: (sources, optionsJson, onProgress, header) => {
+        options.log?.(`load ${optionsJson}${header ? ' with header' : ''}`);
         return load(sources, onProgress, options);
       },
     },
   };
+}
+
+/** A header is the whole of the file's first bytes; the file's text says what is wrong with it. */
+class FakeHeader implements WasmHeader {
+  readonly #sizes: number[] = [];
+
+  constructor(
+    readonly files: number,
+    readonly optionsJson: string,
+    readonly options: FakeOptions,
+  ) {}
+
+  read(file: number, prefix: Uint8Array, fileSize: number): number | undefined {
+    this.options.log?.(`read ${file} ${prefix.length}`);
+    const text = new TextDecoder('latin1').decode(prefix);
+    if (text.includes('bad-architecture')) {
+      const message = 'model architecture `bad` is not supported; supported: llama';
+      throw coreError('unsupported_architecture', message);
+    }
+    if (text.includes('long-header') && text.length < 1_000_000) return 1_000_000;
+    this.#sizes[file] = fileSize;
+    return undefined;
+  }
+
+  prepare(): Promise<void> {
+    this.options.log?.(`prepare ${this.#sizes.join(' ')} ${this.optionsJson}`);
+    return Promise.resolve();
+  }
+
+  free(): void {
+    this.options.log?.('free header');
+  }
 }
 
 async function load(

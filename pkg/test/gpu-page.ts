@@ -6,7 +6,7 @@ import { answers, here, origin, root } from './page.js';
 /**
  * Runs in the worker before the engine: keeps the devices that it asks for and the memory of its wasm module, counts
  * what is made, and does what the page says through a channel. The worker's name is the GPU's memory in bytes, if that
- * is to be small, or the adapter's name, if the engine is to take it for a real one.
+ * is to be small, `refusing`, or else the adapter's name, if the engine is to take it for a real one.
  */
 function hooks(): void {
   interface Device {
@@ -31,7 +31,7 @@ function hooks(): void {
     }),
   );
   const name = String(Reflect.get(globalThis, 'name'));
-  if (Number.isNaN(Number(name))) {
+  if (Number.isNaN(Number(name)) && name !== 'refusing') {
     const told = { vendor: name, architecture: '', device: '', description: '', isFallbackAdapter: false };
     for (const [part, value] of Object.entries(told)) {
       Object.defineProperty(scope['GPUAdapterInfo']?.prototype, part, { get: () => value });
@@ -53,9 +53,14 @@ function hooks(): void {
     const { GPUOutOfMemoryError } = globalThis as unknown as Record<string, new (message: string) => Error>;
     return Promise.resolve(GPUOutOfMemoryError && new GPUOutOfMemoryError('no room'));
   });
-  for (const method of ['createComputePipeline', 'createComputePipelineAsync', 'createBindGroup']) {
+  for (const method of ['createComputePipeline', 'createBindGroup']) {
     wrap('GPUDevice', method, (result) => result);
   }
+  // A compiler that refuses the first kernel, where the worker's name says so.
+  wrap('GPUDevice', 'createComputePipelineAsync', (promise) => {
+    const isFirst = name === 'refusing' && counts['createComputePipelineAsync'] === 1;
+    return isFirst ? (promise as Promise<unknown>).then(() => Promise.reject(new Error('refused'))) : promise;
+  });
   const { instantiateStreaming, instantiate } = WebAssembly;
   const seen = (result: WebAssembly.WebAssemblyInstantiatedSource): typeof result => {
     heap = result.instance.exports['memory'] as { buffer: ArrayBufferLike } | undefined;

@@ -6,50 +6,16 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { ByteSource } from '../src/inkling.js';
 import type { WasmModule } from '../src/wasm.js';
+import { headerMovedBy } from './moved.js';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const model = readFileSync(`${root}tests/fixtures/models/llama-q-Q4_0.gguf`);
 const GIB = 1024 ** 3;
 const TOKENS = Uint32Array.of(1, 17, 42);
 
-/** Bytes of the value types of metadata, by number; strings (8) and arrays (9) tell their length. */
-const VALUE_BYTES = [1, 1, 2, 2, 4, 4, 4, 1, -1, -1, 8, 8, 8];
-
-/** The header with every tensor moved back by so many bytes, and where the data of the original begins. */
-function headerMovedBy(shift: number): { header: Buffer; dataStart: number } {
-  const bytes = Buffer.from(model);
-  let at = 8;
-  const u32 = (): number => bytes.readUInt32LE((at += 4) - 4);
-  const u64 = (): number => Number(bytes.readBigUInt64LE((at += 8) - 8));
-  const text = (): void => {
-    const length = u64();
-    at += length;
-  };
-  const value = (type: number): void => {
-    if (type === 8) text();
-    else if (type === 9) {
-      const of = u32();
-      for (let left = u64(); left > 0; left -= 1) value(of);
-    } else at += VALUE_BYTES[type] ?? NaN;
-  };
-  const tensors = u64();
-  for (let left = u64(); left > 0; left -= 1) {
-    text();
-    value(u32());
-  }
-  for (let left = tensors; left > 0; left -= 1) {
-    text();
-    const dimensions = u32();
-    at += 8 * dimensions + 4;
-    bytes.writeBigUInt64LE(BigInt(u64() + shift), at - 8);
-  }
-  const dataStart = Math.ceil(at / 32) * 32;
-  return { header: bytes.subarray(0, dataStart), dataStart };
-}
-
 /** The model as a file whose data lies `shift` bytes further back, and the furthest byte that was asked for. */
 function movedBy(shift: number): ByteSource & { furthest: number } {
-  const { header, dataStart } = headerMovedBy(shift);
+  const { header, dataStart } = headerMovedBy(model, shift);
   return {
     furthest: 0,
     size: () => model.length + shift,

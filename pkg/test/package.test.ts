@@ -87,8 +87,11 @@ test('the wasm module has the border that src/inkling.d.ts describes', built, ()
     import type * as ours from '../src/inkling.js';
     type Engine = Omit<ours.WasmEngine, 'startChat' | 'startCompletion'>;
     export const start: (input: { module_or_path: Response }) => Promise<unknown> = init;
-    export const functions: Pick<typeof ours, 'inspect' | 'renderTemplate'> = made;
-    export const load: (...args: Parameters<typeof ours.WasmEngine.load>) => Promise<Engine> = made.WasmEngine.load;
+    export const functions: Pick<typeof ours, 'renderTemplate'> = made;
+    export const header: ours.WasmHeader = new made.WasmHeader(1, '');
+    type Load = Parameters<typeof ours.WasmEngine.load>;
+    export const load = (a: Load[0], b: Load[1], c: Load[2], header: made.WasmHeader): Promise<Engine> =>
+      made.WasmEngine.load(a, b, c, header);
     export const generation = (it: made.WasmGeneration): ours.WasmGeneration => it;
     export const chat = (it: made.WasmEngine): made.WasmGeneration => it.startChat('') ?? it.startCompletion('');
   `;

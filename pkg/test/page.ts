@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
-import type { Server, ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { delimiter, extname, join } from 'node:path';
 import { after, before } from 'node:test';
@@ -39,7 +39,7 @@ const STRICT_CSP =
   "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'";
 
 /** Paths that are answered by a test itself. */
-export const answers = new Map<string, (response: ServerResponse) => void>();
+export const answers = new Map<string, (response: ServerResponse, request: IncomingMessage) => void>();
 
 /** Serves the repository, and empty pages: `/strict` has a Content-Security-Policy, `/isolated` may use threads. */
 function serve(): Promise<Server> {
@@ -55,7 +55,7 @@ function serve(): Promise<Server> {
       return;
     }
     const answer = answers.get(path);
-    if (answer) return answer(response);
+    if (answer) return answer(response, request);
     if (path === '/favicon.ico') return void response.writeHead(204).end();
     const type = TYPES[extname(path)] ?? 'application/octet-stream';
     readFile(root + path).then(

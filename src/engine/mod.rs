@@ -4,6 +4,7 @@ mod chat_prompt;
 mod embed;
 mod encoder_decoder;
 mod generate;
+mod header;
 mod info;
 mod kind;
 mod loader;
@@ -11,7 +12,6 @@ mod options;
 mod origin;
 mod rank;
 mod recovery;
-mod room;
 mod session;
 
 use crate::backend::{Backend, LogitRows};
@@ -24,12 +24,12 @@ use web_time::Instant;
 pub use chat_prompt::{ChatRequest, Overflow};
 pub use embed::{Embedding, EmbeddingRequest, PoolingChoice};
 pub use generate::{CompletionRequest, FinishReason, Generation, GenerationEvent, Timings, Usage};
+pub use header::Header;
 pub use info::{GpuInfo, ModelInfo, check_header, describe};
 pub use kind::ModelKind;
 pub use loader::{LoadPhase, LoadProgress, MemorySource, Progress, WeightSource, read_header};
 pub use options::{BackendChoice, KvChoice, LoadOptions};
 pub use rank::{Rank, RankRequest};
-pub use room::check_room;
 pub use session::Session;
 
 use loader::Source;
@@ -80,8 +80,21 @@ impl Engine {
         options: &LoadOptions,
         mut progress: impl FnMut(LoadProgress) -> bool,
     ) -> Result<Self> {
-        let sources: Vec<Source> = sources.into_iter().map(Source::new).collect();
         let file = loader::read_headers(&sources, &mut progress).await?;
+        Self::load_with(Header::new(file), sources, options, progress).await
+    }
+
+    /// As [`Engine::load`], with the header of these sources, which need not be read again then.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn load_with<S: WeightSource + 'static>(
+        Header { file, ahead }: Header,
+        sources: Vec<S>,
+        options: &LoadOptions,
+        mut progress: impl FnMut(LoadProgress) -> bool,
+    ) -> Result<Self> {
+        let sources: Vec<Source> = sources.into_iter().map(Source::new).collect();
         loader::report(&mut progress, LoadPhase::Tokenizer, 0, 1)?;
         let tokenizer = Tokenizer::from_gguf(&file.metadata, options.pre_tokenizer.as_deref())?;
         let template = chat_prompt::template(&file, &tokenizer, options.chat_template.as_deref())?;
@@ -105,8 +118,9 @@ impl Engine {
         let n_ctx = options.context_length.unwrap_or(DEFAULT_CONTEXT);
         let config = ModelConfig::from_gguf(&file, Some(n_ctx))?;
         engine.reading = rank::Reading::new(&file.metadata, &config)?;
-        let origin = Origin::new(sources, file, &config, options)?;
-        let (backend, gpu) = origin.open(&mut progress).await?;
+        let origin = Origin::new(sources, &file, &config, options)?;
+        drop(file); // its vocabulary may be large
+        let (backend, gpu) = origin.open(ahead, &mut progress).await?;
         engine.info.context_length = config.n_ctx;
         engine.info.threads = crate::backend::cpu::pool::threads();
         engine.info.gpu = gpu;

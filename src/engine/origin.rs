@@ -1,18 +1,32 @@
 //! From a file to a backend with its weights: which backend it is, and what happens when the GPU will not do.
 
+use super::header;
+#[cfg(feature = "webgpu")]
+use super::loader::LoadPhase;
 use super::loader::{self, Progress, Source};
-use super::room;
 use super::{BackendChoice, GpuInfo, KvChoice, LoadOptions};
 use crate::backend::{Backend, CpuBackend, CpuOptions, KvType, Precision};
-use crate::gguf::{GgufFile, Metadata};
+use crate::gguf::GgufFile;
 use crate::model::{self, ModelConfig, Plan};
 use crate::{Error, Result};
 #[cfg(feature = "webgpu")]
 use crate::{
-    backend::{Gpu, GpuBackend, GpuOptions, gpu::Software},
+    backend::gpu::{Compiling, Software},
+    backend::{Gpu, GpuBackend, GpuOptions},
     model::WeightSpec,
     quant::DType,
 };
+
+/// A device that compiles for a model whose weights are still to come.
+#[cfg(feature = "webgpu")]
+pub(super) struct Ahead {
+    gpu: Gpu,
+    compiling: Compiling,
+}
+
+/// There is none in a build without a GPU.
+#[cfg(not(feature = "webgpu"))]
+pub(super) enum Ahead {}
 
 /// What a model is made of, so that it can be made again.
 pub(super) struct Origin {
@@ -28,15 +42,14 @@ impl Origin {
     /// Builds the plan; reads nothing.
     pub(super) fn new(
         sources: Vec<Source>,
-        mut file: GgufFile,
+        file: &GgufFile,
         config: &ModelConfig,
         options: &LoadOptions,
     ) -> Result<Self> {
-        let plan = model::build(config, &file)?;
-        file.metadata = Metadata::default();
+        let plan = model::build(config, file)?;
         Ok(Self {
             sources,
-            file,
+            file: file.without_metadata(),
             plan,
             n_ctx: config.n_ctx,
             options: options.clone(),
@@ -48,12 +61,14 @@ impl Origin {
         self.n_ctx
     }
 
-    /// Opens the chosen backend and streams the weights into it; tells what came of the GPU if it was tried.
+    /// Opens the chosen backend, a GPU on the device that is `ahead` if there is one, and streams the weights into it; tells what
+    /// came of the GPU if it was tried.
     ///
     /// # Errors
     /// Those of the file and its source; those of the GPU when it is the only choice.
     pub(super) async fn open(
         &self,
+        ahead: Option<Ahead>,
         progress: &mut Progress<'_>,
     ) -> Result<(Backend, Option<GpuInfo>)> {
         let auto = self.options.backend == BackendChoice::Auto;
@@ -67,10 +82,10 @@ impl Origin {
         }
         let mut info = GpuInfo::default();
         let verdict = self.options.gpu_verdict.as_deref();
-        let mut opened = self.open_gpu(verdict, &mut info, progress).await;
+        let mut opened = self.open_gpu(ahead, verdict, &mut info, progress).await;
         if matches!(opened, Err(Error::GpuLost(_))) {
             // Once may be chance, while the model loads as later.
-            opened = self.open_gpu(verdict, &mut info, progress).await;
+            opened = self.open_gpu(None, verdict, &mut info, progress).await;
         }
         match opened {
             Ok(backend) => Ok((backend, Some(info))),
@@ -78,9 +93,9 @@ impl Origin {
                 if matches!(error, Error::GpuLost(_)) {
                     info.verdict = std::mem::take(&mut info.if_lost);
                 }
-                let bytes = room::weight_bytes(&self.file);
-                if room::addressable(bytes).is_err() {
-                    return Err(room::neither(bytes, error));
+                let bytes = header::weight_bytes(&self.file);
+                if header::addressable(bytes).is_err() {
+                    return Err(header::neither(bytes, error));
                 }
                 info.reason = Some(error.to_string());
                 Ok((self.open_cpu(progress).await?, Some(info)))
@@ -104,7 +119,8 @@ impl Origin {
         let tried = if soon {
             Err(Error::GpuLost("it was lost again within a minute".into()))
         } else {
-            self.open_gpu(verdict.as_deref(), &mut info, progress).await
+            self.open_gpu(None, verdict.as_deref(), &mut info, progress)
+                .await
         };
         match tried {
             Ok(backend) => Ok((backend, info)),
@@ -130,25 +146,38 @@ impl Origin {
     #[cfg(not(feature = "webgpu"))]
     async fn open_gpu(
         &self,
+        _ahead: Option<Ahead>,
         _verdict: Option<&str>,
         _info: &mut GpuInfo,
         _progress: &mut Progress<'_>,
     ) -> Result<Backend> {
-        let reason = "this build of the engine runs on the CPU only";
-        Err(Error::GpuUnavailable(reason.into()))
+        Err(no_gpu())
     }
 
     /// The model on the GPU. Whatever speaks against it is told as early as it can be known.
     #[cfg(feature = "webgpu")]
     async fn open_gpu(
         &self,
+        ahead: Option<Ahead>,
         verdict: Option<&str>,
         info: &mut GpuInfo,
         progress: &mut Progress<'_>,
     ) -> Result<Backend> {
-        let gpu = Gpu::open(self.options.gpu.restrictions).await?;
+        let (gpu, compiling) = match ahead {
+            Some(Ahead { gpu, compiling }) => (gpu, Some(compiling)),
+            None => (Gpu::open(self.options.gpu.restrictions).await?, None),
+        };
         info.adapter.clone_from(&gpu.adapter);
-        let opened = self.open_on(gpu.clone(), verdict, info, progress).await;
+        let opened = async {
+            if let Some(mut compiling) = compiling {
+                let mut tell = |done, total| {
+                    loader::report(progress, LoadPhase::Compile, done as u64, total as u64)
+                };
+                compiling.settle(&gpu, &mut tell).await?;
+            }
+            self.open_on(gpu.clone(), verdict, info, progress).await
+        };
+        let opened = opened.await;
         if opened.is_err() {
             // Whatever failed, a loss is why.
             let lost = gpu.check();
@@ -170,7 +199,6 @@ impl Origin {
         info: &mut GpuInfo,
         progress: &mut Progress<'_>,
     ) -> Result<Backend> {
-        use super::LoadPhase;
         use crate::backend::check;
         let options = self.gpu_options();
         self.refuse_imitations(&gpu)?;
@@ -216,31 +244,32 @@ impl Origin {
         Ok(backend)
     }
 
-    /// Whether a GPU takes the model, and gives the memory for it.
+    /// Opens a device that begins to compile. With `asks_room` it must give the memory for the model too.
     ///
     /// # Errors
     /// What speaks against it.
     #[cfg(feature = "webgpu")]
-    pub(super) async fn check_gpu_room(&self) -> Result<()> {
+    pub(super) async fn prepare_gpu(&self, asks_room: bool) -> Result<Ahead> {
         let options = self.gpu_options();
         let gpu = Gpu::open(options.restrictions).await?;
-        let dtypes = self.dtypes()?;
-        let room = async {
+        let begun = async {
             self.refuse_imitations(&gpu)?;
-            let need = GpuBackend::need(&gpu, &self.plan, &dtypes, self.n_ctx, options)?;
-            gpu.check_room(&need).await
+            let (plan, dtypes) = (&self.plan, self.dtypes()?);
+            GpuBackend::prepare(&gpu, plan, &dtypes, self.n_ctx, options, asks_room).await
         };
-        let room = room.await;
-        gpu.device.destroy();
-        room
+        match begun.await {
+            Ok(compiling) => Ok(Ahead { gpu, compiling }),
+            Err(error) => {
+                gpu.device.destroy();
+                Err(error)
+            }
+        }
     }
 
     /// A build without a GPU has nothing to ask.
     #[cfg(not(feature = "webgpu"))]
-    pub(super) async fn check_gpu_room(&self) -> Result<()> {
-        self.open_gpu(None, &mut GpuInfo::default(), &mut |_| true)
-            .await
-            .map(|_| ())
+    pub(super) async fn prepare_gpu(&self, _asks_room: bool) -> Result<Ahead> {
+        Err(no_gpu())
     }
 
     #[cfg(feature = "webgpu")]
@@ -272,6 +301,11 @@ impl Origin {
         let dtype = |spec| self.dtype(spec);
         self.plan.weights.iter().map(dtype).collect()
     }
+}
+
+#[cfg(not(feature = "webgpu"))]
+fn no_gpu() -> Error {
+    Error::GpuUnavailable("this build of the engine runs on the CPU only".into())
 }
 
 /// Whether the error is the GPU's rather than the file's.

@@ -23,7 +23,7 @@ mod tensor;
 mod value;
 
 pub use metadata::Metadata;
-pub use split::{ParsedFiles, parse_files};
+pub use split::Headers;
 pub use tensor::TensorInfo;
 pub use value::{Array, Value};
 
@@ -93,6 +93,16 @@ pub fn parse_metadata_prefix(prefix: &[u8], file_size: u64) -> Result<Metadata> 
 }
 
 impl GgufFile {
+    /// Where its tensors are, without its keys: a vocabulary may be large.
+    pub fn without_metadata(&self) -> Self {
+        Self {
+            metadata: Metadata::default(),
+            tensors: self.tensors.clone(),
+            by_name: self.by_name.clone(),
+            ..*self
+        }
+    }
+
     /// The tensor of this name.
     pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
         let name_at = |i: &u32| {

@@ -9,31 +9,50 @@ const COUNT: &str = "split.count";
 const NUMBER: &str = "split.no";
 const TENSORS: &str = "split.tensors.count";
 
-/// What [`parse_files`] made of prefixes.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ParsedFiles {
-    /// As [`Parsed::NeedMore`], of one of the files.
-    NeedMore {
-        /// Its index.
-        file: usize,
-        /// So many bytes from its start.
-        bytes: u64,
-    },
-    /// The headers of all files, joined.
-    Done(GgufFile),
+/// The headers of a model's files while their first bytes come in, in any order.
+#[derive(Debug, Default)]
+pub struct Headers {
+    /// By the number of the file; absent until it is whole.
+    files: Vec<Option<GgufFile>>,
 }
 
-/// Reads and joins the headers of a model's files from a prefix and the size of each, in any order. More of a file is only
-/// asked for when the headers before it are whole.
-pub fn parse_files(files: &[(Vec<u8>, u64)]) -> Result<ParsedFiles> {
-    let mut shards = Vec::with_capacity(files.len());
-    for (file, (prefix, size)) in files.iter().enumerate() {
-        match parse(prefix, *size)? {
-            Parsed::NeedMore(bytes) => return Ok(ParsedFiles::NeedMore { file, bytes }),
-            Parsed::Done(shard) => shards.push(shard),
+impl Headers {
+    /// For so many files.
+    pub fn new(files: usize) -> Self {
+        Self {
+            files: vec![None; files],
         }
     }
-    GgufFile::join(shards).map(ParsedFiles::Done)
+
+    /// Reads the header of a file of `file_size` bytes from its first bytes, unless that was done before. Returns how many
+    /// bytes it takes where these are too few, as [`Parsed::NeedMore`].
+    ///
+    /// # Errors
+    /// Those of [`parse`], [`Error::WrongParts`] for a file that is none of the model's.
+    pub fn read(&mut self, file: usize, prefix: &[u8], file_size: u64) -> Result<Option<u64>> {
+        match self.files.get_mut(file) {
+            None => Err(Error::WrongParts(format!("there is no file {file}"))),
+            Some(Some(_)) => Ok(None),
+            Some(header) => match parse(prefix, file_size)? {
+                Parsed::NeedMore(bytes) => Ok(Some(bytes)),
+                Parsed::Done(whole) => {
+                    *header = Some(whole);
+                    Ok(None)
+                }
+            },
+        }
+    }
+
+    /// Joins them; gives none, and keeps them, when one is still missing.
+    ///
+    /// # Errors
+    /// Those of [`GgufFile::join`].
+    pub fn join(&mut self) -> Result<Option<GgufFile>> {
+        if self.files.iter().any(Option::is_none) {
+            return Ok(None);
+        }
+        GgufFile::join(self.files.drain(..).flatten().collect()).map(Some)
+    }
 }
 
 impl GgufFile {

@@ -6,14 +6,14 @@ mod lease;
 mod source;
 mod texts;
 
-use js_sys::{Float32Array, Function, Reflect, Uint8Array, Uint32Array};
+use js_sys::{Float32Array, Function, Reflect, Uint32Array};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::prelude::*;
 
 use crate::chat;
-use crate::engine::{self, Engine, Generation, LoadOptions, LoadProgress};
-use crate::gguf::{self, ParsedFiles};
+use crate::engine::{self, Engine, Generation, Header, LoadOptions, LoadProgress};
+use crate::gguf::Headers;
 use crate::{Error, Result};
 
 use lease::Shared;
@@ -55,50 +55,51 @@ fn reporter(on_progress: Function) -> impl FnMut(LoadProgress) -> bool {
     }
 }
 
-/// What the first bytes of a model's files tell.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-enum Inspection {
-    NeedMore { file: usize, bytes: u64 },
-    Info(engine::ModelInfo),
-}
-
-fn parse_files(prefixes: &[Uint8Array], file_sizes: &[f64]) -> Result<ParsedFiles> {
-    let sizes = file_sizes.iter().map(|size| *size as u64);
-    let prefixes = prefixes.iter().map(Uint8Array::to_vec);
-    gguf::parse_files(&prefixes.zip(sizes).collect::<Vec<_>>())
-}
-
-/// Reads a byte prefix of each file of a model: `{"needMore": {"file": index, "bytes": count}}` or `{"info": ModelInfo}`.
-/// Throws as early as the bytes allow when the model is not one that runs with these [`LoadOptions`].
+/// A model whose files are still being fetched: their headers, and what can be done with these.
 #[wasm_bindgen]
-pub fn inspect(
-    prefixes: Vec<Uint8Array>,
-    file_sizes: Vec<f64>,
-    options_json: &str,
-) -> Result<String, JsValue> {
-    let inspection = match parse_files(&prefixes, &file_sizes)? {
-        ParsedFiles::NeedMore { file, bytes } => Inspection::NeedMore { file, bytes },
-        ParsedFiles::Done(file) => {
-            engine::check_header(&file, &from_json(options_json)?)?;
-            Inspection::Info(engine::describe(&file)?)
-        }
-    };
-    Ok(to_json(&inspection)?)
+pub struct WasmHeader {
+    options: LoadOptions,
+    files: Headers,
+    /// Once all are whole.
+    header: Option<Header>,
 }
 
-/// Throws when a model of which `prefixes` have the headers cannot be held by this device, so that its weights need not be
-/// fetched in vain. Where only the GPU may run it, or could, the memory is asked for and given back.
-#[wasm_bindgen(js_name = checkRoom)]
-pub async fn check_room(
-    prefixes: Vec<Uint8Array>,
-    file_sizes: Vec<f64>,
-    options_json: String,
-) -> Result<(), JsValue> {
-    if let ParsedFiles::Done(file) = parse_files(&prefixes, &file_sizes)? {
-        engine::check_room(&file, &from_json(&options_json)?).await?;
+#[wasm_bindgen]
+impl WasmHeader {
+    /// For a model of so many files that will be loaded with these [`LoadOptions`].
+    #[wasm_bindgen(constructor)]
+    pub fn new(files: usize, options_json: &str) -> Result<WasmHeader, JsValue> {
+        Ok(Self {
+            options: from_json(options_json)?,
+            files: Headers::new(files),
+            header: None,
+        })
     }
-    Ok(())
+
+    /// Reads the header of a file from its first bytes. Returns how many it takes, from its start, where these are too few.
+    pub fn read(
+        &mut self,
+        file: usize,
+        prefix: &[u8],
+        file_size: f64,
+    ) -> Result<Option<f64>, JsValue> {
+        let needed = self.files.read(file, prefix, file_size as u64)?;
+        Ok(needed.map(|bytes| bytes as f64))
+    }
+
+    /// Call it when the headers of all files are read. Throws when the model is not one that runs, or one that this device
+    /// cannot hold, so that its weights need not be fetched in vain; where only the GPU may run it, or could, the memory is
+    /// asked for and given back. The GPU begins to compile, for [`WasmEngine::load`] to go on with.
+    pub async fn prepare(&mut self) -> Result<(), JsValue> {
+        if let Some(file) = self.files.join()? {
+            engine::check_header(&file, &self.options)?;
+            self.header
+                .insert(Header::new(file))
+                .prepare(&self.options)
+                .await?;
+        }
+        Ok(())
+    }
 }
 
 /// Renders a Jinja chat template as Hugging Face does; the context holds every variable.
@@ -122,15 +123,21 @@ pub struct WasmEngine {
 
 #[wasm_bindgen]
 impl WasmEngine {
-    /// Loads a model from one source per shard. `on_progress` gets JSON and returns whether to go on.
+    /// Loads a model from one source per shard, whose headers may be known already. `on_progress` gets JSON and returns
+    /// whether to go on.
     pub async fn load(
         sources: Vec<ByteSource>,
         options_json: String,
         on_progress: Function,
+        header: Option<WasmHeader>,
     ) -> Result<WasmEngine, JsValue> {
         let options: LoadOptions = from_json(&options_json)?;
         let sources = sources.into_iter().map(JsSource).collect();
-        let engine = Engine::load(sources, &options, reporter(on_progress)).await?;
+        let progress = reporter(on_progress);
+        let engine = match header.and_then(|known| known.header) {
+            Some(header) => Engine::load_with(header, sources, &options, progress).await?,
+            None => Engine::load(sources, &options, progress).await?,
+        };
         Ok(Self {
             engine: Shared::new(engine),
         })

@@ -24,13 +24,17 @@ const ADAPTERS = {
   ],
 };
 
-/** A browser from `CHROMIUM`, which xtask sets, or the usual place. */
-export function launch({ webgpu = 'none', jsFlags } = {}) {
+/**
+ * A browser from `CHROMIUM`, which xtask sets, or the usual place. With `profile`, a folder, it is no private window: it
+ * keeps on disk what pages hold, and what comes back is its context.
+ */
+export function launch({ webgpu = 'none', jsFlags, profile } = {}) {
   // Chromium's sandbox refuses to run as root, which is what containers are.
   const root = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
   const flags = jsFlags ? [`--js-flags=${jsFlags}`] : [];
   const args = [...QUIET, ...root, ...ADAPTERS[webgpu], ...flags];
   const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
+  if (profile) return chromium.launchPersistentContext(profile, { executablePath, args });
   return chromium.launch({ executablePath, args });
 }
 

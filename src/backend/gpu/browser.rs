@@ -114,16 +114,12 @@ impl Ahead {
         })
     }
 
-    /// Waits for all that were started; from then on the calls give them. Now and then `tell` learns how many are done.
-    ///
-    /// Returns number and message of the first that does not compile.
+    /// Waits for all that were started, and says of each whether it compiled; from then on the calls give those that did. Now
+    /// and then `tell` learns how many are done.
     ///
     /// # Errors
     /// What `tell` returns.
-    pub async fn wait(
-        &self,
-        tell: &mut dyn FnMut(usize) -> Result<()>,
-    ) -> Result<Option<(usize, String)>> {
+    pub async fn wait(&self, tell: &mut dyn FnMut(usize) -> Result<()>) -> Result<Vec<bool>> {
         let started: Array = self.state.borrow_mut().started.drain(..).collect();
         // Never rejects: each outcome stands in its place.
         let all = Promise::all_settled(&started);
@@ -136,17 +132,16 @@ impl Ahead {
                 break outcomes.clone();
             }
         };
-        for (index, outcome) in outcomes.iter().enumerate() {
-            let part = |name: &str| Reflect::get(&outcome, &name.into()).unwrap_or_default();
-            if part("status") != "fulfilled" {
-                let message = Reflect::get(&part("reason"), &"message".into());
-                let message = message.ok().and_then(|message| message.as_string());
-                let message = message.unwrap_or_else(|| "it did not compile".into());
-                return Ok(Some((index, message)));
+        let compiled = |outcome: JsValue| {
+            // Absent in one that was refused.
+            let pipeline = Reflect::get(&outcome, &"value".into()).unwrap_or_default();
+            let is_there = pipeline.is_object();
+            if is_there {
+                self.state.borrow_mut().compiled.push_back(pipeline);
             }
-            self.state.borrow_mut().compiled.push_back(part("value"));
-        }
-        Ok(None)
+            is_there
+        };
+        Ok(outcomes.iter().map(compiled).collect())
     }
 }
 

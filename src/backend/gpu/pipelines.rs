@@ -1,4 +1,5 @@
-//! Kernels on their way to pipelines. In a browser all of a model's are compiled at once, while its weights still come.
+//! Kernels on their way to pipelines. In a browser all of a model's are compiled at once, as soon as its header is known: while
+//! its weights are downloaded, or else while they are uploaded.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::PoisonError;
@@ -46,8 +47,6 @@ struct Ahead {
     calls: super::browser::Ahead,
     /// Of different texts, each with its hash.
     parts: Vec<(u64, Parts)>,
-    /// What the compiler had against a kernel.
-    refused: std::pin::Pin<Box<dyn Future<Output = Option<wgpu::Error>>>>,
 }
 
 impl Gpu {
@@ -104,11 +103,9 @@ impl Gpu {
         for (_, parts) in &parts {
             self.pipeline(parts);
         }
-        Some(Ahead {
-            calls,
-            parts,
-            refused: Box::pin(scope.pop()),
-        })
+        // What the compiler has against a kernel is told when that kernel is asked for.
+        drop(scope.pop());
+        Some(Ahead { calls, parts })
     }
 
     async fn build(&self, kernel: &Kernel, reduce: Reduce, source: String) -> Result<Pipeline> {
@@ -189,16 +186,30 @@ impl Gpu {
 }
 
 impl Compiling {
+    /// Waits for what has begun, whatever comes of it. Afterwards other kernels may be compiled on the device, and these are
+    /// known to it, but for those that were refused.
+    ///
+    /// # Errors
+    /// [`Error::GpuLost`]; what `tell` returns.
+    #[cfg_attr(
+        not(target_arch = "wasm32"),
+        expect(unused_variables, clippy::unused_async)
+    )]
+    pub async fn settle(&mut self, gpu: &Gpu, tell: Tell<'_>) -> Result<()> {
+        #[cfg(target_arch = "wasm32")]
+        if let Some(ahead) = self.ahead.take() {
+            ahead.wait(gpu, self.kernels.len(), tell).await?;
+        }
+        Ok(())
+    }
+
     /// Waits for all of them.
     ///
     /// # Errors
     /// [`Error::Gpu`] with the compiler's message; what `tell` returns.
-    pub async fn wait(self, gpu: &Gpu, tell: Tell<'_>) -> Result<Vec<Pipeline>> {
+    pub async fn wait(mut self, gpu: &Gpu, tell: Tell<'_>) -> Result<Vec<Pipeline>> {
+        self.settle(gpu, tell).await?;
         let total = self.kernels.len();
-        #[cfg(target_arch = "wasm32")]
-        if let Some(ahead) = self.ahead {
-            ahead.wait(gpu, total, tell).await?;
-        }
         let mut pipelines = Vec::new();
         for kernel in &self.kernels {
             tell(pipelines.len(), total)?;
@@ -211,29 +222,23 @@ impl Compiling {
 
 #[cfg(target_arch = "wasm32")]
 impl Ahead {
-    /// Waits, and makes [`Gpu::compile`] know the kernels.
+    /// Waits, and makes [`Gpu::compile`] know the kernels that were compiled.
     async fn wait(self, gpu: &Gpu, total: usize, tell: Tell<'_>) -> Result<()> {
         let before = total - self.parts.len();
         let mut told = |done| tell(before + done, total);
-        if let Some((index, message)) = self.calls.wait(&mut told).await? {
+        let outcomes = self.calls.wait(&mut told).await?;
+        if outcomes.contains(&false) {
             gpu.check_again().await?;
-            let name = self
-                .parts
-                .get(index)
-                .map_or("a kernel", |(_, parts)| parts.name);
-            let message = self
-                .refused
-                .await
-                .map_or(message, |error| error.to_string());
-            return Err(Error::Gpu(format!("{name}: {message}")));
         }
-        for (text, parts) in self.parts {
-            let pipeline = Pipeline {
-                pipeline: gpu.pipeline(&parts),
-                layout: parts.layout,
-                reduce: gpu.reduce,
-            };
-            gpu.keep(text, pipeline);
+        for ((text, parts), compiled) in self.parts.into_iter().zip(outcomes) {
+            if compiled {
+                let pipeline = Pipeline {
+                    pipeline: gpu.pipeline(&parts),
+                    layout: parts.layout,
+                    reduce: gpu.reduce,
+                };
+                gpu.keep(text, pipeline);
+            }
         }
         gpu.check()
     }

@@ -3,9 +3,11 @@
 //! WebGPU does not tell how much memory there is. So the buffers are asked for, and given back.
 
 use super::device::Gpu;
+use super::layout::Layout;
+use super::pipelines::Compiling;
 use super::program::Program;
 use super::{GpuBackend, GpuOptions, KvCache, Target};
-use super::{buffers, compile};
+use super::{buffers, compile, repack};
 use crate::model::Plan;
 use crate::quant::DType;
 use crate::{Error, Result};
@@ -61,11 +63,45 @@ impl GpuBackend {
     ) -> Result<Need> {
         let target = Target::of(gpu, n_ctx, options);
         let (program, layout) = compile::compile(plan, dtypes, target)?;
+        Self::need_of(gpu, plan, (&program, &layout), n_ctx, options)
+    }
+
+    /// As [`GpuBackend::new`] will: begins to compile what a model needs, before its weights are there. With `asks` the memory
+    /// for them is asked for first, and given back.
+    ///
+    /// # Errors
+    /// Those of [`GpuBackend::need`]; [`Error::NoRoom`] where the device does not give the memory.
+    pub async fn prepare(
+        gpu: &Gpu,
+        plan: &Plan,
+        dtypes: &[DType],
+        n_ctx: usize,
+        options: GpuOptions,
+        asks: bool,
+    ) -> Result<Compiling> {
+        let target = Target::of(gpu, n_ctx, options);
+        let (program, layout) = compile::compile(plan, dtypes, target)?;
+        let need = Self::need_of(gpu, plan, (&program, &layout), n_ctx, options)?;
+        if asks {
+            gpu.check_room(&need).await?;
+        }
+        let mut kernels = program.kernels;
+        kernels.extend(repack::kernel(&layout, dtypes));
+        Ok(gpu.start_compiling(&kernels))
+    }
+
+    fn need_of(
+        gpu: &Gpu,
+        plan: &Plan,
+        (program, layout): (&Program, &Layout),
+        n_ctx: usize,
+        options: GpuOptions,
+    ) -> Result<Need> {
         let cache = KvCache::sizes(plan, options.kv_type, n_ctx);
         let need = Need {
             weights: layout.bytes(),
             cache: 2 * cache.iter().sum::<u64>(),
-            work: work(plan, &program, n_ctx),
+            work: work(plan, program, n_ctx),
             n_ctx,
         };
         match cache.iter().find(|bytes| **bytes > gpu.max_binding) {
@@ -81,7 +117,7 @@ fn work(plan: &Plan, program: &Program, n_ctx: usize) -> u64 {
 }
 
 impl Gpu {
-    /// Whether the device gives so much memory: asks for it and returns it. Not for a device that is needed afterwards.
+    /// Whether the device gives so much memory: asks for it and returns it. A device that refuses may be lost.
     ///
     /// # Errors
     /// [`Error::NoRoom`] with what is needed.
