@@ -3,9 +3,9 @@
 use std::mem::take;
 use std::ops::Range;
 
-use super::{CpuBackend, Precision, QuantizedActs, ops, parallel, reference};
+use super::{CpuBackend, Precision, ops, parallel, reference};
 use crate::backend::cpu::weights::CpuWeight;
-use crate::model::Op;
+use crate::model::{Op, WeightId};
 use crate::{Error, Result};
 
 /// Rows that packed matrices interleave.
@@ -16,10 +16,8 @@ const GROUP: usize = 8;
 pub(super) struct Scratch {
     /// Experts and the places `token * used + j` at which tokens have chosen them, in order.
     chosen: Vec<(usize, usize)>,
-    /// Tokens of one expert, their rows, and these as integers.
-    tokens: Vec<usize>,
+    /// Rows of the tokens of one expert.
     inputs: Vec<f32>,
-    acts: QuantizedActs,
     /// What it makes of them.
     products: Vec<f32>,
 }
@@ -94,27 +92,31 @@ impl CpuBackend {
         let shared_input = self.plan.buffers[x.0] == cols;
         let mut values = take(&mut self.buffers[out.0]);
         values.resize(rows * used * n_out, 0.0);
-        if self.options.precision == Precision::Fast && shared_input && self.acts_of != Some(x) {
-            self.acts.quantize(&self.buffers[x.0][..rows * cols], cols);
-            self.acts_of = Some(x);
-        }
         let mut scratch = take(&mut self.experts);
         scratch.choose(&self.buffers[route.0], used, rows);
-        let chosen = take(&mut scratch.chosen);
-        for slots in chosen.chunk_by(|a, b| a.0 == b.0) {
+        for slots in scratch.chosen.chunk_by(|a, b| a.0 == b.0) {
             let first = slots[0].0 * stride + offset;
             // Packed rows come in groups of eight: a product begins with a group.
             let begin = first - first % GROUP;
             let width = first + n_out - begin;
             scratch.products.resize(slots.len() * width, 0.0);
-            let per_slot = if shared_input { used } else { 1 };
-            scratch.tokens.clear();
-            let tokens = slots.iter().map(|(_, slot)| slot / per_slot);
-            scratch.tokens.extend(tokens);
-            self.expert_product(op, &mut scratch, rows, begin..first + n_out)?;
+            if rows > 1 || !shared_input || self.acts_of != Some(x) {
+                scratch.inputs.clear();
+                for (_, slot) in slots {
+                    let row = if shared_input { slot / used } else { *slot };
+                    let row = &self.buffers[x.0][row * cols..][..cols];
+                    scratch.inputs.extend_from_slice(row);
+                }
+                if self.options.precision == Precision::Fast {
+                    self.acts.quantize(&scratch.inputs, cols);
+                    // All experts of a single token may have the same input.
+                    self.acts_of = (rows == 1 && shared_input).then_some(x);
+                }
+            }
+            let products = &mut scratch.products;
+            self.product(weight, &scratch.inputs, products, begin..first + n_out)?;
             let bias = bias.map(|id| self.vector(id)).transpose()?;
-            let products = scratch.products.chunks_exact(width);
-            for ((_, slot), product) in slots.iter().zip(products) {
+            for ((_, slot), product) in slots.iter().zip(products.chunks_exact(width)) {
                 let out = &mut values[slot * n_out..][..n_out];
                 out.copy_from_slice(&product[first - begin..]);
                 if let Some(bias) = bias {
@@ -122,53 +124,22 @@ impl CpuBackend {
                 }
             }
         }
-        scratch.chosen = chosen;
         self.experts = scratch;
         self.put(out, values);
         Ok(())
     }
 
-    /// `products = inputs * rowsᵀ` of one expert: inputs are those of the scratch's tokens, rows of the matrix `range`.
-    fn expert_product(
+    /// `out = x * rowsᵀ`, of packed matrices with the activations that were quantized last.
+    fn product(
         &self,
-        op: &Op,
-        scratch: &mut Scratch,
-        rows: usize,
-        range: Range<usize>,
+        weight: WeightId,
+        x: &[f32],
+        out: &mut [f32],
+        rows: Range<usize>,
     ) -> Result<()> {
-        let Op::MoeMatMul { x, weight, .. } = *op else {
-            return Ok(());
-        };
-        let cols = self.plan.weights[weight.0].cols;
-        let weight = self.weight(weight)?;
-        let Scratch {
-            tokens,
-            inputs,
-            acts,
-            products,
-            ..
-        } = scratch;
-        let shared_input = self.plan.buffers[x.0] == cols;
-        let rounded = shared_input && self.acts_of == Some(x);
-        if let (CpuWeight::Packed(matrix), true) = (weight, rounded) {
-            if rows == 1 {
-                parallel::matmul(matrix, &self.acts, products, range);
-            } else {
-                acts.gather(&self.acts, tokens);
-                parallel::matmul(matrix, acts, products, range);
-            }
-            return Ok(());
-        }
-        inputs.clear();
-        for token in tokens {
-            inputs.extend_from_slice(&self.buffers[x.0][*token * cols..][..cols]);
-        }
-        match weight {
-            CpuWeight::Raw(matrix) => matrix.matmul_rows(inputs, products, range)?,
-            CpuWeight::Packed(matrix) => {
-                acts.quantize(inputs, cols);
-                parallel::matmul(matrix, acts, products, range);
-            }
+        match self.weight(weight)? {
+            CpuWeight::Raw(matrix) => matrix.matmul_rows(x, out, rows)?,
+            CpuWeight::Packed(matrix) => parallel::matmul(matrix, &self.acts, out, rows),
             CpuWeight::Vector { .. } => {
                 return Err(Error::Internal(
                     "a vector stands where a matrix should".into(),

@@ -227,28 +227,4 @@ mod tests {
             }
         }
     }
-
-    #[test]
-    fn gathered_tokens_are_those_that_were_rounded() {
-        let cols = 256;
-        let values: Vec<f32> = (0..9 * cols).map(|i| (i as f32 * 0.37).sin()).collect();
-        for dtype in [DType::Q4_0, DType::Q4_1, DType::F32] {
-            let mut bytes = Vec::new();
-            quantize(dtype, &values, &mut bytes).unwrap();
-            let mut matrix = PackedMatrix::new(dtype, 9, cols).unwrap();
-            matrix.write_rows(0, &bytes).unwrap();
-            let (mut all, mut some, mut fresh) =
-                <(QuantizedActs, QuantizedActs, QuantizedActs)>::default();
-            all.quantize(&values, cols);
-            for tokens in [&[8][..], &[0, 3, 8], &[8, 7, 1, 2, 5]] {
-                let rows = tokens.iter().map(|t| &values[t * cols..(t + 1) * cols]);
-                fresh.quantize(&rows.flatten().copied().collect::<Vec<_>>(), cols);
-                some.gather(&all, tokens);
-                let [mut got, mut want] = [(); 2].map(|()| vec![0.0; tokens.len() * 9]);
-                matrix.matmul_rows(&some, &mut got, 0..9);
-                matrix.matmul_rows(&fresh, &mut want, 0..9);
-                assert_eq!(got, want, "{dtype}, tokens {tokens:?}");
-            }
-        }
-    }
 }

@@ -74,19 +74,6 @@ impl<const N: usize, Q: Quad> ActBlock<N, Q> {
         }
         self.offset[token] = scale * UP * sums[2] as f32;
     }
-
-    /// Takes a token of another block.
-    #[inline(always)]
-    fn copy<const M: usize>(&mut self, token: usize, from: &ActBlock<M, Q>, other: usize) {
-        for (quads, from) in self.quads.iter_mut().zip(&from.quads) {
-            quads[token] = from[other];
-        }
-        self.scale[token] = from.scale[other];
-        for (sums, from) in self.sums.iter_mut().zip(&from.sums) {
-            sums[token] = from[other];
-        }
-        self.offset[token] = from.offset[other];
-    }
 }
 
 /// What the minima of a super-block multiply: sums of its parts, negated, as integers of 15 bits. Minima are integers there,
@@ -149,19 +136,6 @@ impl<const N: usize, Q: Quad> ActSums<N, Q> {
         }
         self.unit[token] = unit;
     }
-
-    /// Takes a token of others.
-    fn copy<const M: usize>(&mut self, token: usize, from: &ActSums<M, Q>, other: usize) {
-        let wholes = self.wholes.iter_mut().flatten();
-        for (quads, from) in wholes.zip(from.wholes.iter().flatten()) {
-            quads[token] = from[other];
-        }
-        let halves = self.halves.iter_mut().flatten();
-        for (quads, from) in halves.zip(from.halves.iter().flatten()) {
-            quads[token] = from[other];
-        }
-        self.unit[token] = from.unit[other];
-    }
 }
 
 /// All columns of some tokens, `N` at a time. Its buffers are kept from use to use.
@@ -176,19 +150,14 @@ pub struct ActRows<const N: usize, Q> {
 }
 
 impl<const N: usize, Q: Quad> ActRows<N, Q> {
-    /// Makes room for so many tokens of zeros.
-    fn clear(&mut self, tokens: usize, per_row: usize) {
-        self.per_row = per_row;
-        let rows = tokens.div_ceil(N);
-        self.blocks.clear();
-        self.blocks.resize(rows * per_row, ActBlock::ZERO);
-        self.sums.clear();
-        self.sums.resize(rows * (per_row / RUN), ActSums::ZERO);
-    }
-
     /// Takes `x`, `[tokens, cols]`; missing tokens are zero.
     fn set(&mut self, x: &[f32], cols: usize) {
-        self.clear(x.len() / cols.max(1), cols / BLOCK);
+        self.per_row = cols / BLOCK;
+        let rows = (x.len() / cols.max(1)).div_ceil(N);
+        self.blocks.clear();
+        self.blocks.resize(rows * self.per_row, ActBlock::ZERO);
+        self.sums.clear();
+        self.sums.resize(rows * (self.per_row / RUN), ActSums::ZERO);
         for (token, x) in x.chunks_exact(cols.max(1)).enumerate() {
             let blocks = &mut self.blocks[token / N * self.per_row..][..self.per_row];
             for (block, x) in blocks.iter_mut().zip(x.as_chunks::<BLOCK>().0) {
@@ -198,29 +167,6 @@ impl<const N: usize, Q: Quad> ActRows<N, Q> {
             for (sums, blocks) in sums.iter_mut().zip(blocks.chunks_exact(RUN)) {
                 sums.set(token % N, blocks);
             }
-        }
-    }
-
-    /// Takes some tokens of others.
-    fn gather(&mut self, from: &ActForm<Q>, tokens: &[usize]) {
-        self.clear(tokens.len(), from.tiles.per_row);
-        for (token, other) in tokens.iter().enumerate() {
-            if other / TILE < from.tiles.count() {
-                self.copy(token, from.tiles.row(other / TILE), other % TILE);
-            } else {
-                self.copy(token, from.single.row(0), 0);
-            }
-        }
-    }
-
-    fn copy<const M: usize>(&mut self, token: usize, from: ActRow<'_, M, Q>, other: usize) {
-        let blocks = &mut self.blocks[token / N * self.per_row..];
-        for (block, from) in blocks.iter_mut().zip(from.blocks) {
-            block.copy(token % N, from, other);
-        }
-        let sums = &mut self.sums[token / N * (self.per_row / RUN)..];
-        for (sums, from) in sums.iter_mut().zip(from.sums) {
-            sums.copy(token % N, from, other);
         }
     }
 
@@ -260,25 +206,14 @@ pub struct ActForm<Q> {
 impl<Q: Quad> ActForm<Q> {
     /// Takes `x`, `[tokens, cols]`.
     fn set(&mut self, x: &[f32], tokens: usize, cols: usize) {
-        let (tiles, single) = x.split_at(in_tiles(tokens) * cols);
+        let in_tiles = if tokens % TILE == 1 {
+            tokens - 1
+        } else {
+            tokens
+        };
+        let (tiles, single) = x.split_at(in_tiles * cols);
         self.tiles.set(tiles, cols);
         self.single.set(single, cols);
-    }
-
-    /// Takes some tokens of others.
-    fn gather(&mut self, from: &Self, tokens: &[usize]) {
-        let (tiles, single) = tokens.split_at(in_tiles(tokens.len()));
-        self.tiles.gather(from, tiles);
-        self.single.gather(from, single);
-    }
-}
-
-/// How many of so many tokens go into tiles.
-fn in_tiles(tokens: usize) -> usize {
-    if tokens % TILE == 1 {
-        tokens - 1
-    } else {
-        tokens
     }
 }
 
@@ -305,21 +240,6 @@ impl QuantizedActs {
         match simd::byte_dot() {
             ByteDot::Words => self.words.set(x, self.tokens, cols),
             _ => self.bytes.set(x, self.tokens, cols),
-        }
-    }
-
-    /// Takes some tokens of others, which is cheaper than to round them again.
-    pub fn gather(&mut self, from: &Self, tokens: &[usize]) {
-        self.tokens = tokens.len();
-        self.cols = from.cols;
-        self.floats.clear();
-        for token in tokens {
-            let row = &from.floats[token * from.cols..][..from.cols];
-            self.floats.extend_from_slice(row);
-        }
-        match simd::byte_dot() {
-            ByteDot::Words => self.words.gather(&from.words, tokens),
-            _ => self.bytes.gather(&from.bytes, tokens),
         }
     }
 
