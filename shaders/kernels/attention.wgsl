@@ -30,60 +30,104 @@ fn score(key: u32, kv_base: u32, position: u32, head: u32) -> f32 {
     return finished_score(sum * params.scale, position, key, head);
 }
 
-// An element of the head whose quads begin at `base`, normalised.
-fn normal(base: u32, element: u32, is_query: bool, inverse: f32) -> f32 {
-    let value = q[base + element / 4u][element % 4u];
-    if (QK_NORM) {
-        return value * inverse * select(k_norm[element], extra[element], is_query);
-    }
-    return value;
+// A head of a new token's queries or keys.
+struct Head {
+    base: u32,      // its first quad in q
+    weight_at: u32, // its first weight of the norm
+    is_query: bool,
+    inverse: f32,   // factor of the norm
 }
 
-// The same, rotated.
-fn turned(base: u32, element: u32, is_query: bool, inverse: f32) -> f32 {
+var<private> value_factor: f32 = 1.0;
+
+fn norm_factor(head: Head, element: u32) -> f32 {
+    if (!QK_NORM) {
+        return 1.0;
+    }
+    if (head.is_query) {
+        return head.inverse * extra[head.weight_at + element];
+    }
+    return head.inverse * k_norm[head.weight_at + element];
+}
+
+fn projected(head: Head, element: u32) -> f32 {
+    return q[head.base + element / 4u][element % 4u];
+}
+
+// An element after norm and rotation.
+fn turned(head: Head, element: u32) -> f32 {
     if (!ROPE || element >= 2u * params.pairs) {
-        return normal(base, element, is_query, inverse);
+        return projected(head, element) * norm_factor(head, element);
     }
     let pair = pair_of(element, params.pairs);
     let at = pair_elements(pair, params.pairs);
     let turn = rotation(state.position, pair, params.pairs);
-    let a = normal(base, at.x, is_query, inverse);
-    let b = normal(base, at.y, is_query, inverse);
+    var factors = vec2<f32>(norm_factor(head, at.x), norm_factor(head, at.y));
+    if (params.norm_last == 1u) {
+        factors = vec2<f32>(norm_factor(head, element));
+    }
+    let a = projected(head, at.x) * factors.x;
+    let b = projected(head, at.y) * factors.y;
     return select(a * turn.y + b * turn.x, a * turn.x - b * turn.y, element == at.x);
 }
 
-fn turned_quad(base: u32, quad: u32, is_query: bool, inverse: f32) -> vec4<f32> {
+fn turned_quad(head: Head, quad: u32) -> vec4<f32> {
     let first = 4u * quad;
     return vec4<f32>(
-        turned(base, first, is_query, inverse), turned(base, first + 1u, is_query, inverse),
-        turned(base, first + 2u, is_query, inverse), turned(base, first + 3u, is_query, inverse),
+        turned(head, first), turned(head, first + 1u), turned(head, first + 2u), turned(head, first + 3u),
     );
+}
+
+// The first quad of a head of values.
+fn value_base(kv_base: u32) -> u32 {
+    return params.heads * params.q_head_quads + params.kv_stride + kv_base;
 }
 
 // The value of the new position, as the cache has it.
 fn new_value(kv_base: u32, quad: u32) -> KvQuad {
-    return pack_kv(q[params.heads * params.head_quads + params.kv_stride + kv_base + quad]);
+    return pack_kv(q[value_base(kv_base) + quad] * value_factor);
+}
+
+// This invocation's share of the sum of squares of some quads.
+fn squares(first: u32, count: u32, index: u32) -> f32 {
+    var sum = 0.0;
+    for (var i = index; i < count; i += WG) {
+        let v = q[first + i];
+        sum += dot(v, v);
+    }
+    return sum;
 }
 
 // Makes the query and the new key, which is appended with its value if `appends`; returns their product.
 fn new_product(head: u32, kv_base: u32, index: u32, appends: bool) -> f32 {
     let quads = params.head_quads;
-    let q_base = head * quads;
-    let k_base = params.heads * quads + kv_base;
-    var inverse = vec2<f32>(1.0);
+    let q_quads = params.heads * params.q_head_quads;
+    var of_query = Head(head * params.q_head_quads, 0u, true, 1.0);
+    var of_key = Head(q_quads + kv_base, 0u, false, 1.0);
     if (QK_NORM) {
-        var squares = vec4<f32>(0.0);
-        if (index < quads) {
-            let a = q[q_base + index];
-            let b = q[k_base + index];
-            squares = vec4<f32>(dot(a, a), dot(b, b), 0.0, 0.0);
+        var first = vec2<u32>(of_query.base, of_key.base);
+        var count = vec2<u32>(quads);
+        if (params.norm_of_all == 1u) {
+            first = vec2<u32>(0u, q_quads);
+            count = vec2<u32>(q_quads, params.kv_stride);
+            of_query.weight_at = head * quads * 4u;
+            of_key.weight_at = kv_base * 4u;
         }
-        inverse = inverseSqrt(workgroup_sum4(squares).xy / f32(4u * quads) + params.eps);
+        let shares = vec3<f32>(
+            squares(first.x, count.x, index), squares(first.y, count.y, index),
+            squares(value_base(kv_base), quads, index),
+        );
+        let means = workgroup_sum4(vec4<f32>(shares, 0.0)).xyz / vec3<f32>(4u * vec3<u32>(count, quads));
+        let inverse = inverseSqrt(means + params.eps);
+        of_query.inverse = inverse.x;
+        of_key.inverse = inverse.y;
+        value_factor = select(1.0, inverse.z, params.norm_values == 1u);
     }
     var product = 0.0;
     if (index < quads) {
-        let mine = turned_quad(q_base, index, true, inverse.x);
-        let key = pack_kv(turned_quad(k_base, index, false, inverse.y));
+        let growth = 1.0 + params.growth * log(1.0 + f32(state.position / params.growth_step));
+        let mine = turned_quad(of_query, index) * growth;
+        let key = pack_kv(turned_quad(of_key, index));
         query[index] = mine;
         product = dot(mine, unpack_kv(key));
         if (appends) {
@@ -167,6 +211,9 @@ fn run(group: vec3<u32>, index: u32) {
     }
     for (var s = 1u; s < slots; s++) {
         sum += slot_sums[s * quads + index];
+    }
+    if (NEW && params.q_head_quads > quads) {
+        sum /= 1.0 + exp(-q[head * params.q_head_quads + quads + index]);
     }
     if (params.splits > 1u) {
         let at = (head * params.splits + group.z) * (quads + 1u);

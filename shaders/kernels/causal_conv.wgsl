@@ -5,6 +5,7 @@
 struct Params {
     channels: u32,
     taps: u32,
+    x_at: u32, // where x begins
 }
 @group(0) @binding(1) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> x: array<f32>;
@@ -21,10 +22,10 @@ fn history(at: u32, channel: u32) -> f32 {
     }
     let t = at - before;
     if (GATED) {
-        let i = 3u * t * params.channels + channel;
+        let i = params.x_at + 3u * t * params.channels + channel;
         return x[i] * x[i + 2u * params.channels];
     }
-    return x[t * params.channels + channel];
+    return x[params.x_at + t * params.channels + channel];
 }
 
 fn run(group: vec3<u32>, index: u32) {
@@ -42,7 +43,7 @@ fn run(group: vec3<u32>, index: u32) {
         }
         var value = activate(sum, ACT);
         if (GATED) {
-            value *= x[(3u * t + 1u) * params.channels + channel];
+            value *= x[params.x_at + (3u * t + 1u) * params.channels + channel];
         }
         out[t * params.channels + channel] = value;
     }

@@ -7,6 +7,8 @@ struct Params {
     value_heads: u32,
     head_dim: u32,
     eps: f32, // smallest length that queries and keys are divided by
+    alpha_at: u32, // where alpha begins
+    beta_at: u32,
 }
 @group(0) @binding(1) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> qkv: array<f32>;
@@ -42,8 +44,8 @@ fn run(group: vec3<u32>, index: u32) {
         // The sum ends with a barrier, so that everybody sees the query and the key.
         let lengths = max(sqrt(workgroup_sum4(squares).xy), vec2<f32>(params.eps));
         let gate = t * params.value_heads + head;
-        let decay = exp(a[head] * softplus(alpha[gate] + dt[head]));
-        let rate = 1.0 / (1.0 + exp(-beta[gate]));
+        let decay = exp(a[head] * softplus(alpha[params.alpha_at + gate] + dt[head]));
+        let rate = 1.0 / (1.0 + exp(-beta[params.beta_at + gate]));
         if (column < n) {
             var known = 0.0;
             for (var i = 0u; i < n; i++) {

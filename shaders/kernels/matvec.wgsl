@@ -1,4 +1,4 @@
-// Matrix times vector, the whole of decoding: out[r] = epilogue(dot(w[r], norm(x)) + bias[r]).
+// Matrix times vector, the whole of decoding: out[r] = epilogue((dot(w[r], norm(x)) + bias[r]) * factor).
 // Grid: (groups of ROWS rows in x and y). See lib/rows.wgsl for the product itself.
 //
 // x may be normalised on the way, by every workgroup anew: it is small and in the cache, and a dispatch costs more than that.
@@ -17,6 +17,7 @@ struct Params {
     quads: u32,       // vectors of four in x; less than units hold where RAGGED
     norm: u32,        // 1: RMSNorm of x
     residual: u32,    // 1: the sums are added to out
+    factor: f32,      // of the sums
 }
 @group(0) @binding(1) var<uniform> params: Params;
 @group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;
@@ -90,7 +91,7 @@ fn finish(row: u32, sum: f32, sum_up: f32) {
         }
         value = gated(value, up, ACT);
     } else {
-        value = activate(value, ACT);
+        value = activate(value * params.factor, ACT);
     }
     let at = params.out_offset + row;
     if (params.residual == 1u) {

@@ -7,7 +7,10 @@ struct Params {
     eps: f32,
     tail: u32,   // see row_count
     own: u32,    // runs of a row that have weights of their own; 1 where all share them
-    goal: u32,   // 0 out = norm(x), 1 out = norm(out), 2 out += norm(x) (post-norm and residual in one)
+    goal: u32,   // 0 out = norm(x), 1 out = norm(out), 2 out += norm(x) (post-norm and residual in one),
+                 // 3 out = act(x) * norm(out), 4 out = norm(act(x) * out)
+    act: u32,    // see lib/activation.wgsl
+    x_at: u32,   // where x begins
 }
 @group(0) @binding(1) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> x: array<f32>;
@@ -16,10 +19,17 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> out: array<f32>;
 
 fn load(i: u32) -> f32 {
-    if (params.goal == 1u) {
-        return out[i];
+    switch params.goal {
+        case 1u, 3u: {
+            return out[i];
+        }
+        case 4u: {
+            return gated(x[params.x_at + i], out[i], params.act);
+        }
+        default: {
+            return x[params.x_at + i];
+        }
     }
-    return x[i];
 }
 
 fn run(group: vec3<u32>, index: u32) {
@@ -53,6 +63,8 @@ fn run(group: vec3<u32>, index: u32) {
         }
         if (params.goal == 2u) {
             value += out[base + i];
+        } else if (params.goal == 3u) {
+            value = gated(x[params.x_at + base + i], value, params.act);
         }
         out[base + i] = value;
     }

@@ -6,6 +6,7 @@ struct Params {
     head_dim: u32,
     groups: u32,
     state_dim: u32,
+    dt_at: u32, // where dt begins
 }
 @group(0) @binding(1) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> xbc: array<f32>;
@@ -29,7 +30,7 @@ fn run(group: vec3<u32>, index: u32) {
     let at = head * params.state_dim * params.head_dim + column;
     for (var t = 0u; t < state.count; t++) {
         let x = xbc[t * width + value_at];
-        let step = softplus(dt[t * params.heads + head] + dt_bias[head]);
+        let step = softplus(dt[params.dt_at + t * params.heads + head] + dt_bias[head]);
         let decay = exp(a[head] * step);
         let b = t * width + inner + group_at;
         let c = b + params.groups * params.state_dim;

@@ -13,8 +13,15 @@ struct Params {
     cap: f32,         // 0: none
     splits: u32,      // parts of the keys
     heads: u32,
-    pairs: u32,       // NEW: rotated pairs of a head
-    eps: f32,         // NEW: of the norms
+    // Of a new token's heads (NEW in attention.wgsl):
+    pairs: u32,       // rotated pairs of a head
+    eps: f32,         // of their norms
+    norm_of_all: u32, // 1: queries and keys are normalised over all heads together
+    norm_last: u32,   // 1: behind the rotation, which changes no length
+    norm_values: u32, // 1: each head of values is normalised too
+    growth: f32,      // of queries with the position
+    growth_step: u32, // positions
+    q_head_quads: u32, // from one query to the next; more than head_quads: behind each is a gate of the result
 }
 @group(0) @binding(1) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;

@@ -18,12 +18,13 @@ impl Builder<'_> {
         let head_dim = layer.head_dim;
         let q_width = layer.n_heads * head_dim;
         let q = self.scratch("q", q_width);
-        let gate = self.queries(i, layer, x, q)?;
+        let q_and_gate = self.queries(i, layer, x, q)?;
         let cache = match layer.kv_source {
             Some(source) => self.caches[source],
             None => self.keys_and_values(i, layer, x)?,
         };
         self.caches.push(cache);
+        let gate = q_and_gate.map(|both| self.split_gates(i, layer, both, q));
         self.normed_and_rotated(i, layer, ("attn_q_norm", "Qcur"), layer.n_heads, q)?;
         if let Some((factor, length)) = config.temperature {
             self.push(
@@ -62,7 +63,7 @@ impl Builder<'_> {
         self.project_layer(i, "attn_output", "attn_out", attended, 0, out)
     }
 
-    /// Queries into `q`. Where the tensor is twice as tall each head has a gate after its query: returns the gates.
+    /// Queries into `q`. Where the tensor is twice as tall each head has a gate after its query: returns both, side by side.
     fn queries(
         &mut self,
         i: usize,
@@ -70,7 +71,7 @@ impl Builder<'_> {
         x: BufId,
         q: BufId,
     ) -> Result<Option<BufId>> {
-        let width = self.plan.buffers[q.0];
+        let width = layer.n_heads * layer.head_dim;
         if self.has(&format!("blk.{i}.attn_qkv.weight")) {
             return self
                 .project_layer(i, "attn_qkv", "Qcur", x, 0, q)
@@ -82,28 +83,23 @@ impl Builder<'_> {
                 .map(|()| None);
         }
         let both = self.scratch("q_and_gate", 2 * width);
-        let gate = self.scratch("q_gate", width);
         self.project_layer(i, "attn_q", "Qcur_full", x, 0, both)?;
-        let stride = 2 * layer.head_dim;
-        self.push(
-            &format!("Qcur-{i}"),
-            Op::Slice {
+        Ok(Some(both))
+    }
+
+    /// Takes queries, into `q`, and gates apart; returns the gates.
+    fn split_gates(&mut self, i: usize, layer: &LayerConfig, both: BufId, q: BufId) -> BufId {
+        let gate = self.scratch("q_gate", layer.n_heads * layer.head_dim);
+        for (label, offset, out) in [("Qcur", 0, q), ("gate", layer.head_dim, gate)] {
+            let op = Op::Slice {
                 x: both,
-                stride,
-                offset: 0,
-                out: q,
-            },
-        );
-        self.push(
-            &format!("gate-{i}"),
-            Op::Slice {
-                x: both,
-                stride,
-                offset: layer.head_dim,
-                out: gate,
-            },
-        );
-        Ok(Some(gate))
+                stride: 2 * layer.head_dim,
+                offset,
+                out,
+            };
+            self.push(&format!("{label}-{i}"), op);
+        }
+        gate
     }
 
     /// Keys and values into a cache of the layer's own; returns its number.

@@ -74,7 +74,12 @@ impl Builder<'_> {
             self.scratch("mixer_in", qkv_width),
             self.scratch("mixer_conv", qkv_width),
         );
+        let [z, y] = ["mixer_z", "mixer_y"].map(|role| self.scratch(role, inner));
+        let [alpha, beta] = ["alpha", "beta"].map(|role| self.scratch(role, heads));
         self.project_layer(i, "attn_qkv", "linear_attn_qkv_mixed", x, 0, qkv)?;
+        self.project_layer(i, "attn_gate", "z", x, 0, z)?;
+        self.project_layer(i, "ssm_alpha", "alpha", x, 0, alpha)?;
+        self.project_layer(i, "ssm_beta", "beta", x, 0, beta)?;
         self.causal_conv(
             &format!("blk.{i}.ssm_conv1d"),
             &format!("conv_output_raw-{i}"),
@@ -88,11 +93,6 @@ impl Builder<'_> {
                 x: mixed,
             },
         );
-        let [z, y] = ["mixer_z", "mixer_y"].map(|role| self.scratch(role, inner));
-        let [alpha, beta] = ["alpha", "beta"].map(|role| self.scratch(role, heads));
-        self.project_layer(i, "attn_gate", "z", x, 0, z)?;
-        self.project_layer(i, "ssm_alpha", "alpha", x, 0, alpha)?;
-        self.project_layer(i, "ssm_beta", "beta", x, 0, beta)?;
         let op = Op::DeltaNet {
             qkv: mixed,
             alpha,

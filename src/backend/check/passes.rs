@@ -245,10 +245,10 @@ fn attended(plan: &Plan, steps: &[usize], layer: usize) -> bool {
 
 /// The layers of some steps, those that fill caches for them, and what belongs to no layer.
 fn layers_around(plan: &Plan, wanted: &[usize]) -> Vec<bool> {
-    // `Kcur-3`, `conv_in-3.0`
+    // `Kcur-3`, `conv_in-3.0`, `l_out-3_scaled`
     let layer = |step: usize| -> Option<usize> {
         let (_, place) = plan.steps[step].label.rsplit_once('-')?;
-        place.split('.').next()?.parse().ok()
+        place.split(['.', '_']).next()?.parse().ok()
     };
     let mut layers: Vec<_> = wanted.iter().map(|step| layer(*step)).collect();
     let inside = |layers: &[Option<usize>]| -> Vec<usize> {

@@ -162,7 +162,7 @@ pub struct Params {
 
 impl Params {
     /// Words of the struct, at most.
-    pub const WORDS: usize = 16;
+    pub const WORDS: usize = 20;
 
     /// An empty struct.
     pub fn new() -> Self {

@@ -1,7 +1,7 @@
 //! Rotary embedding, cache and attention.
 
-use super::super::fuse::HeadNorms;
-use super::super::kernel::{Kernel, MAX_HEAD, NewHeads, ScoreExtra, TILE_ROWS};
+use super::super::fuse::NewHeads;
+use super::super::kernel::{HeadVariant, Kernel, MAX_HEAD, ScoreExtra, TILE_ROWS};
 use super::super::program::{Extent, Params, SPLITS, Slot, When};
 use super::Compiler;
 use crate::model::{Mask, Op, RopeId};
@@ -9,13 +9,6 @@ use crate::{Error, Result};
 
 /// Positions to either side where there is no window: more than any context, and no sum of it overflows.
 const UNBOUNDED: usize = 1 << 30;
-
-/// What attention does to the heads of a new token, whose queries, keys and values lie side by side in its input.
-#[derive(Clone, Copy)]
-pub(super) struct NewToken {
-    pub norms: Option<HeadNorms>,
-    pub rope: Option<RopeId>,
-}
 
 impl Compiler<'_> {
     pub(super) fn rope(&mut self, op: &Op) -> Result<()> {
@@ -127,7 +120,7 @@ impl Compiler<'_> {
         &mut self,
         op: &Op,
         tokens: usize,
-        new: Option<NewToken>,
+        new: Option<NewHeads>,
     ) -> Result<()> {
         let Op::Attention {
             n_heads,
@@ -157,8 +150,8 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    fn attention_kernel(&self, op: &Op, split: bool, new: Option<NewToken>) -> Result<Kernel> {
-        let new = new.map(|new| NewHeads {
+    fn attention_kernel(&self, op: &Op, split: bool, new: Option<NewHeads>) -> Result<Kernel> {
+        let new = new.map(|new| HeadVariant {
             qk_norm: new.norms.is_some(),
             rope: new.rope.map(|rope| self.plan.ropes[rope.0].pairing),
         });
@@ -171,7 +164,7 @@ impl Compiler<'_> {
     }
 
     /// Attention of one token to many keys, which several workgroups share.
-    fn split_attention(&mut self, op: &Op, new: Option<NewToken>) -> Result<()> {
+    fn split_attention(&mut self, op: &Op, new: Option<NewHeads>) -> Result<()> {
         let Op::Attention {
             n_heads,
             head_dim,
@@ -217,19 +210,19 @@ impl Compiler<'_> {
     }
 
     /// The bindings of `attention.wgsl`.
-    fn slots_for_heads(&self, op: &Op, out: Slot, new: Option<NewToken>) -> Result<Vec<Slot>> {
+    fn slots_for_heads(&self, op: &Op, out: Slot, new: Option<NewHeads>) -> Result<Vec<Slot>> {
         let mut slots = self.attention_slots(op, out)?;
         let norms = new.and_then(|new| new.norms);
         if let Some(norms) = norms {
-            slots[3] = Slot::Vector(self.layout.vector(norms.weights[0])?);
+            slots[3] = Slot::Vector(self.layout.vector(norms[0])?);
         }
-        slots.push(self.optional_vector(norms.map(|norms| norms.weights[1]))?);
+        slots.push(self.optional_vector(norms.map(|norms| norms[1]))?);
         let rope = new.and_then(|new| new.rope);
         slots.push(rope.map_or(Slot::Unused, |rope| Slot::Rotary(rope.0)));
         Ok(slots)
     }
 
-    fn attention_params(&self, op: &Op, splits: usize, new: Option<NewToken>) -> Result<Params> {
+    fn attention_params(&self, op: &Op, splits: usize, new: Option<NewHeads>) -> Result<Params> {
         let Op::Attention {
             q,
             layer,
@@ -250,8 +243,6 @@ impl Compiler<'_> {
             (_, None) => (UNBOUNDED, UNBOUNDED),
             (_, Some(window)) => (window / 2, window / 2),
         };
-        let rope = new.and_then(|new| new.rope);
-        let norms = new.and_then(|new| new.norms);
         Ok(Params::new()
             .u(head_dim / 4)
             .u(n_heads / self.plan.kv[layer].n_kv_heads)
@@ -265,7 +256,24 @@ impl Compiler<'_> {
             .f(softcap.unwrap_or(0.0))
             .u(splits)
             .u(n_heads)
-            .u(rope.map_or(0, |rope| self.plan.ropes[rope.0].n_rot / 2))
-            .f(norms.map_or(0.0, |norms| norms.eps)))
+            .then(self.new_heads_params(head_dim, new)))
+    }
+
+    /// What attention does with a new token's heads.
+    fn new_heads_params(&self, head_dim: usize, new: Option<NewHeads>) -> Params {
+        let Some(new) = new else {
+            return Params::new();
+        };
+        let q_head = if new.gated { 2 * head_dim } else { head_dim };
+        let pairs = |rope: RopeId| self.plan.ropes[rope.0].n_rot / 2;
+        Params::new()
+            .u(new.rope.map_or(0, pairs))
+            .f(new.eps)
+            .u(usize::from(new.norm_of_all))
+            .u(usize::from(new.norm_last))
+            .u(usize::from(new.norm_values))
+            .f(new.growth.0)
+            .u(new.growth.1)
+            .u(q_head / 4)
     }
 }

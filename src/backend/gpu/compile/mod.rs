@@ -8,7 +8,7 @@ mod recurrent;
 
 use super::format::Format;
 use super::fuse::{self, Fused, Node};
-use super::kernel::{Arithmetic, Kernel, NormTarget};
+use super::kernel::{Arithmetic, Kernel, NormTarget, act_number};
 use super::layout::{Layout, rows_per_part};
 use super::program::{Dispatch, Extent, Params, Program, Slot, When};
 use crate::backend::KvType;
@@ -218,14 +218,23 @@ impl<'a> Compiler<'a> {
             Node::Plain(op) => self.op(op, 1),
             Node::Embed { op, scale } => self.embed(op, *scale),
             Node::Project { .. } => self.project(node),
-            Node::Attention { op, norms, rope } => {
-                let new = attention::NewToken {
-                    norms: *norms,
-                    rope: *rope,
+            Node::Attention { op, heads } => self.attention(op, 1, Some(*heads)),
+            Node::Conv { op, act, gates, at } => self.causal_conv(op, *act, *gates, *at),
+            Node::Placed { op, at } => self.placed(op, *at),
+            Node::NormGated {
+                op,
+                act,
+                gate,
+                at,
+                first,
+            } => {
+                let target = if *first {
+                    NormTarget::GateFirst
+                } else {
+                    NormTarget::ThenGate
                 };
-                self.attention(op, 1, Some(new))
+                self.norm_with(op, target, Some((*gate, *at, *act)))
             }
-            Node::Conv { op, act, gates } => self.causal_conv(op, *act, *gates),
             Node::NormResidual { x, norm, out } => {
                 let op = Op::Norm {
                     kind: norm.kind,
@@ -253,9 +262,9 @@ impl<'a> Compiler<'a> {
             Op::Attention { .. } => self.attention(op, 1, None),
             Op::MoeRoute { .. } => self.route(op, tokens > 1),
             Op::MoeMatMul { .. } => self.expert_matmul(op, tokens > 1),
-            Op::CausalConv { .. } => self.causal_conv(op, Activation::Identity, None),
-            Op::DeltaNet { .. } => self.delta_net(op),
-            Op::StateScan { .. } => self.state_scan(op),
+            Op::CausalConv { .. } => self.causal_conv(op, Activation::Identity, None, 0),
+            Op::DeltaNet { .. } => self.delta_net(op, [0; 2]),
+            Op::StateScan { .. } => self.state_scan(op, 0),
             Op::Slice {
                 x,
                 stride,
@@ -269,7 +278,25 @@ impl<'a> Compiler<'a> {
         }
     }
 
+    /// An operation some of whose inputs begin within their buffers.
+    fn placed(&mut self, op: &Op, at: [usize; 2]) -> Result<()> {
+        match op {
+            Op::DeltaNet { .. } => self.delta_net(op, at),
+            Op::StateScan { .. } => self.state_scan(op, at[0]),
+            _ => Err(self.mismatch()),
+        }
+    }
+
     fn norm(&mut self, op: &Op, target: NormTarget) -> Result<()> {
+        self.norm_with(op, target, None)
+    }
+
+    fn norm_with(
+        &mut self,
+        op: &Op,
+        target: NormTarget,
+        gate: Option<(BufId, usize, Activation)>,
+    ) -> Result<()> {
         let Op::Norm {
             kind,
             x,
@@ -295,18 +322,21 @@ impl<'a> Compiler<'a> {
             weight: weight != Slot::Unused,
             bias: bias != Slot::Unused,
         };
-        let input = if target == NormTarget::InPlace {
-            Slot::Unused
-        } else {
-            Slot::Buffer(x)
+        let input = match gate {
+            Some((gate, ..)) => Slot::Buffer(gate),
+            None if target == NormTarget::InPlace => Slot::Unused,
+            None => Slot::Buffer(x),
         };
+        let (at, act) = gate.map_or((0, Activation::Identity), |(_, at, act)| (at, act));
         let params = Params::new()
             .u(width)
             .u(stride)
             .f(eps)
             .u(usize::from(self.tail))
             .u(own)
-            .u(target as usize);
+            .u(target as usize)
+            .u(act_number(act))
+            .u(at);
         let grid = [
             Extent::Fixed((stride / width) as u32),
             self.rows(1),

@@ -34,6 +34,8 @@ struct Product {
     bias: bool,
     /// Distance from a gate row to its up row.
     up_offset: usize,
+    /// Of the sums.
+    factor: f32,
 }
 
 impl Compiler<'_> {
@@ -121,6 +123,7 @@ impl Compiler<'_> {
                 out_offset: 0,
                 bias: bias.is_some(),
                 up_offset: 0,
+                factor: 1.0,
             };
             self.rows_product(
                 &product,
@@ -219,6 +222,7 @@ impl Compiler<'_> {
             weight,
             rows,
             norm,
+            factor,
             then,
             out,
             out_offset,
@@ -240,6 +244,7 @@ impl Compiler<'_> {
             out_offset: *out_offset,
             bias: self.layout.matrices[matrix].bias.is_some(),
             up_offset,
+            factor: *factor,
         };
         let norm = self.input_norm(*norm)?;
         self.rows_product(&product, norm, then, When::Always);
@@ -286,7 +291,8 @@ impl Compiler<'_> {
                 .f(eps)
                 .u(matrix.quads())
                 .u(usize::from(norm == Some(NormKind::Rms)))
-                .u(usize::from(epilogue == Epilogue::Residual));
+                .u(usize::from(epilogue == Epilogue::Residual))
+                .f(product.factor);
             let slots = vec![
                 Slot::Quants(product.matrix, rows.part),
                 Slot::Scales(product.matrix, rows.part),

@@ -7,12 +7,13 @@ use crate::model::{Activation, BufId, Op};
 use crate::{Error, Result};
 
 impl Compiler<'_> {
-    /// With `gates` they are the input, and multiply the result.
+    /// With `gates` they are the input, and multiply the result. The input begins `at` an element of its buffer.
     pub(super) fn causal_conv(
         &mut self,
         op: &Op,
         act: Activation,
         gates: Option<BufId>,
+        at: usize,
     ) -> Result<()> {
         let Op::CausalConv {
             x,
@@ -42,13 +43,14 @@ impl Compiler<'_> {
             Slot::State(state.0),
             Slot::Buffer(out),
         ];
-        let params = Params::new().u(channels).u(taps);
+        let params = Params::new().u(channels).u(taps).u(at);
         let blocks = channels.div_ceil(kernel.workgroup());
         self.push(kernel, params, slots, fixed(blocks, 1), When::Always);
         Ok(())
     }
 
-    pub(super) fn delta_net(&mut self, op: &Op) -> Result<()> {
+    /// Alpha and beta begin `at` these elements of their buffers.
+    pub(super) fn delta_net(&mut self, op: &Op, at: [usize; 2]) -> Result<()> {
         let Op::DeltaNet {
             qkv,
             alpha,
@@ -77,12 +79,19 @@ impl Compiler<'_> {
             Slot::State(state.0),
             Slot::Buffer(out),
         ];
-        let params = Params::new().u(key_heads).u(value_heads).u(head_dim).f(eps);
+        let params = Params::new()
+            .u(key_heads)
+            .u(value_heads)
+            .u(head_dim)
+            .f(eps)
+            .u(at[0])
+            .u(at[1]);
         self.columns(Kernel::DeltaNet, params, slots, value_heads, head_dim);
         Ok(())
     }
 
-    pub(super) fn state_scan(&mut self, op: &Op) -> Result<()> {
+    /// `dt` begins `at` an element of its buffer.
+    pub(super) fn state_scan(&mut self, op: &Op, at: usize) -> Result<()> {
         let Op::StateScan {
             xbc,
             dt,
@@ -108,7 +117,12 @@ impl Compiler<'_> {
             Slot::State(state.0),
             Slot::Buffer(out),
         ];
-        let params = Params::new().u(heads).u(head_dim).u(groups).u(state_dim);
+        let params = Params::new()
+            .u(heads)
+            .u(head_dim)
+            .u(groups)
+            .u(state_dim)
+            .u(at);
         self.columns(Kernel::StateScan, params, slots, heads, head_dim);
         Ok(())
     }

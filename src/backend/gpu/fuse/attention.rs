@@ -1,36 +1,29 @@
 //! The stretch from the projections of queries, keys and values to attention.
 
-use super::{Fuser, HeadNorms, InputNorm, Node, Projection, Then};
-use crate::model::{BufId, Mask, NormKind, Op, RopeId, WeightId};
+use super::{Fuser, InputNorm, NewHeads, Node, Projection, Then};
+use crate::model::{Activation, BufId, Mask, NormKind, Op, RopeId, WeightId};
 
-/// A norm of every head, with one weight vector for all of them.
+/// A norm of heads, with one weight vector for all that it is applied to.
 struct HeadNorm {
-    weight: WeightId,
+    weight: Option<WeightId>,
     eps: f32,
     width: usize,
+    /// Whether it comes after the rotation.
+    last: bool,
 }
 
-/// What is done to the heads of queries or of keys.
+/// What is done to the heads of queries, keys or values.
 #[derive(Default)]
 struct HeadForm {
     norm: Option<HeadNorm>,
     rope: Option<RopeId>,
+    growth: Option<(f32, usize)>,
 }
 
 impl HeadForm {
-    /// Whether a norm, if there is one, is over whole heads of this length.
-    fn is_of(&self, head_dim: usize) -> bool {
-        self.norm.as_ref().is_none_or(|norm| norm.width == head_dim)
+    fn width(&self) -> Option<usize> {
+        self.norm.as_ref().map(|norm| norm.width)
     }
-}
-
-/// What stands between the projections and the end of attention.
-struct HeadSteps {
-    norms: Option<HeadNorms>,
-    rope: Option<RopeId>,
-    attention: Op,
-    /// Number of the step after attention.
-    end: usize,
 }
 
 impl<S: Fn(WeightId, WeightId) -> bool, F: Fn(WeightId, usize) -> bool> Fuser<'_, S, F> {
@@ -42,25 +35,23 @@ impl<S: Fn(WeightId, WeightId) -> bool, F: Fn(WeightId, usize) -> bool> Fuser<'_
         x: BufId,
         norm: Option<InputNorm>,
     ) -> Option<usize> {
-        let mut steps = self.head_steps(at + 3, &projections)?;
+        let (mut op, heads, end) = self.head_steps(at + 3, &projections)?;
         let qkv = self.side_by_side_buffer(projections.iter().map(|p| self.rows(p.weight)).sum());
-        self.project_side_by_side(at, projections, x, norm, qkv);
-        if let Op::Attention { q, .. } = &mut steps.attention {
+        self.project_side_by_side(at, &projections, x, norm, qkv);
+        if let Op::Attention { q, .. } = &mut op {
             *q = qkv;
         }
-        let node = Node::Attention {
-            op: steps.attention,
-            norms: steps.norms,
-            rope: steps.rope,
-        };
-        self.push(steps.end - 1, node);
-        Some(steps.end - at)
+        self.push(end - 1, Node::Attention { op, heads });
+        Some(end - at)
     }
 
-    /// The steps from `at` on, if they are what one dispatch does to the heads, and then attention. Those of the queries
-    /// and those of the keys may come in any order.
-    fn head_steps(&self, at: usize, [q, k, v]: &[Projection; 3]) -> Option<HeadSteps> {
-        let (mut queries, mut keys) = (HeadForm::default(), HeadForm::default());
+    /// The steps from `at` on, if they are what one dispatch does to the heads, and then attention: with the number of the
+    /// step after it. What is done to queries, to keys and to values may come in any order.
+    fn head_steps(&self, at: usize, all: &[Projection; 3]) -> Option<(Op, NewHeads, usize)> {
+        let [_, k, v] = all;
+        let mut q = all[0].out;
+        let mut gate = None;
+        let mut forms = [(); 3].map(|()| HeadForm::default());
         let mut stored = None;
         let mut next = at;
         let attention = loop {
@@ -71,74 +62,169 @@ impl<S: Fn(WeightId, WeightId) -> bool, F: Fn(WeightId, usize) -> bool> Fuser<'_
                     k: from_k,
                     v: from_v,
                     layer,
-                } if (from_k, from_v) == (k.out, v.out) => {
-                    stored = Some(layer);
-                }
+                } if (from_k, from_v) == (k.out, v.out) => stored = Some(layer),
                 Op::Attention { .. } => break op.clone(),
-                _ if self.shape_heads(op, q.out, &mut queries) => {}
-                _ if stored.is_none() && self.shape_heads(op, k.out, &mut keys) => {}
-                _ => return None,
+                Op::Slice { x, .. } if x == all[0].out && gate.is_none() => {
+                    let parts = self.gate_of_queries(next - 1)?;
+                    (q, gate) = (parts.0, Some(parts));
+                    next += 1;
+                }
+                _ => {
+                    let names = [q, k.out, v.out];
+                    let shaped = names.iter().zip(&mut forms).position(|(name, form)| {
+                        (*name == q || stored.is_none()) && self.shape_heads(op, *name, form)
+                    });
+                    shaped?;
+                }
             }
         };
+        let mut heads = self.new_heads(&attention, all, &forms)?;
         let Op::Attention {
             q: from,
             layer,
             head_dim,
-            mask: Mask::Causal,
-            sinks,
-            bias,
+            out,
             ..
         } = attention
         else {
             return None;
         };
-        let norms = match (&queries.norm, &keys.norm) {
-            (None, None) => None,
-            // There are as many bindings as a kernel may have: norms take that of sinks and biases.
-            (Some(q), Some(k)) if q.eps == k.eps && sinks.is_none() && bias.is_none() => {
-                Some(HeadNorms {
-                    weights: [q.weight, k.weight],
-                    eps: q.eps,
-                })
+        if let Some((_, gate, stride)) = gate {
+            heads.gated = true;
+            let of_heads = stride == 2 * head_dim && !heads.norm_of_all;
+            if !of_heads || !self.is_gated(next, out, gate) {
+                return None;
             }
+            next += 1;
+        }
+        let inputs = [all[0].out, q, k.out, v.out];
+        let fits = (from, Some(layer)) == (q, stored)
+            && inputs.iter().all(|input| self.dead(*input, next));
+        fits.then_some((attention, heads, next))
+    }
+
+    /// Whether step `at` multiplies `result` with the sigmoid of `gate`, which nobody reads after it.
+    fn is_gated(&self, at: usize, result: BufId, gate: BufId) -> bool {
+        let gates = Op::GatedAct {
+            act: Activation::Sigmoid,
+            gate,
+            up: result,
+            out: result,
+        };
+        self.op(at) == Some(&gates) && self.dead(gate, at + 1)
+    }
+
+    /// Where each head of the projected queries has a gate behind it, and two steps take them apart: what those call queries
+    /// and gates, and how far it is from one query to the next.
+    fn gate_of_queries(&self, at: usize) -> Option<(BufId, BufId, usize)> {
+        let [first, second] = [at, at + 1].map(|at| match self.op(at) {
+            Some(Op::Slice {
+                x,
+                stride,
+                offset,
+                out,
+            }) => Some((*x, *stride, *offset, *out)),
+            _ => None,
+        });
+        let ((x, stride, start, q), (of, other, half, gate)) = (first?, second?);
+        let fits = (x, stride) == (of, other) && (start, 2 * half) == (0, stride);
+        fits.then_some((q, gate, stride))
+    }
+
+    /// The forms of queries, keys and values together, if there is a kernel for that.
+    fn new_heads(
+        &self,
+        attention: &Op,
+        projections: &[Projection; 3],
+        [q, k, v]: &[HeadForm; 3],
+    ) -> Option<NewHeads> {
+        let Op::Attention {
+            head_dim,
+            mask: Mask::Causal,
+            sinks,
+            bias,
+            ..
+        } = *attention
+        else {
+            return None;
+        };
+        let norms = match (&q.norm, &k.norm) {
+            (None, None) => None,
+            (Some(a), Some(b)) => Some([a.weight?, b.weight?]),
             _ => return None,
         };
-        let fits = (from, Some(layer)) == (q.out, stored)
-            && queries.rope == keys.rope
-            && queries.is_of(head_dim)
-            && keys.is_of(head_dim)
-            && [q, k, v].iter().all(|p| self.dead(p.out, next));
-        fits.then_some(HeadSteps {
+        let rows = |p: &Projection| Some(self.rows(p.weight));
+        let of_each = [q, k].map(HeadForm::width) == [Some(head_dim); 2];
+        let of_all = [q, k].map(HeadForm::width) == [rows(&projections[0]), rows(&projections[1])];
+        let used = || [q, k, v].into_iter().filter_map(|form| form.norm.as_ref());
+        let eps = used().next().map_or(0.0, |norm| norm.eps);
+        let last = |form: &HeadForm| form.norm.as_ref().is_some_and(|norm| norm.last);
+        let turns_alone = q
+            .rope
+            .is_none_or(|rope| self.plan.ropes[rope.0].magnitude == 1.0);
+        let fits = q.rope == k.rope
+            && (norms.is_none() || of_each || of_all)
+            // There are as many bindings as a kernel may have: norms take that of sinks and biases.
+            && (norms.is_none() || (sinks, bias) == (None, None))
+            && used().all(|norm| norm.eps == eps)
+            && last(q) == last(k)
+            // The length of a head is taken before the rotation.
+            && (!last(q) || turns_alone)
+            && k.growth.is_none()
+            && (v.rope, v.growth) == (None, None)
+            && v.norm.as_ref().is_none_or(|norm| {
+                norm.weight.is_none() && norm.width == head_dim && norms.is_some()
+            });
+        fits.then_some(NewHeads {
             norms,
-            rope: queries.rope,
-            attention,
-            end: next,
+            norm_of_all: norms.is_some() && !of_each,
+            norm_last: last(q),
+            norm_values: v.norm.is_some(),
+            gated: false,
+            eps,
+            rope: q.rope,
+            growth: q.growth.unwrap_or((0.0, 1)),
         })
     }
 
-    /// Notes a norm or a rotation of the heads in `buffer`; false for anything else, and for a norm after the rotation.
+    /// Notes a norm, a rotation or a growth of the heads in `buffer`; false for anything else, and for one too many.
     fn shape_heads(&self, op: &Op, buffer: BufId, form: &mut HeadForm) -> bool {
         match *op {
             Op::Norm {
                 kind: NormKind::Rms,
                 x,
-                weight: Some(weight),
+                weight,
                 bias: None,
                 eps,
                 width,
                 out,
             } => {
-                let shared = self.plan.weights[weight.0].cols == width;
-                let free = form.norm.is_none() && form.rope.is_none();
+                let shared = weight.is_none_or(|id| self.plan.weights[id.0].cols == width);
+                let free = form.norm.is_none() && form.growth.is_none();
                 let takes = (x, out) == (buffer, buffer) && shared && free;
                 if takes {
-                    form.norm = Some(HeadNorm { weight, eps, width });
+                    form.norm = Some(HeadNorm {
+                        weight,
+                        eps,
+                        width,
+                        last: form.rope.is_some(),
+                    });
                 }
                 takes
             }
-            Op::Rope { x, rope, .. } if x == buffer && form.rope.is_none() => {
-                form.rope = Some(rope);
-                true
+            Op::Rope { x, rope, .. } => {
+                let takes = x == buffer && form.rope.is_none() && form.growth.is_none();
+                if takes {
+                    form.rope = Some(rope);
+                }
+                takes
+            }
+            Op::PositionScale { x, factor, length } => {
+                let takes = x == buffer && form.growth.is_none();
+                if takes {
+                    form.growth = Some((factor, length));
+                }
+                takes
             }
             _ => false,
         }
@@ -148,7 +234,7 @@ impl<S: Fn(WeightId, WeightId) -> bool, F: Fn(WeightId, usize) -> bool> Fuser<'_
     pub(super) fn project_side_by_side(
         &mut self,
         at: usize,
-        all: [Projection; 3],
+        all: &[Projection],
         x: BufId,
         norm: Option<InputNorm>,
         qkv: BufId,
@@ -170,6 +256,7 @@ impl<S: Fn(WeightId, WeightId) -> bool, F: Fn(WeightId, usize) -> bool> Fuser<'_
                 weight: run[0].weight,
                 rows,
                 norm,
+                factor: 1.0,
                 then: Then::Store,
                 out: qkv,
                 out_offset,

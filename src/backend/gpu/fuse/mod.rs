@@ -5,10 +5,11 @@
 //! | norm, then projections of its result | projections that normalise their input |
 //! | projections of one input with one storage format | one projection of their rows laid end to end |
 //! | gate, up, gated activation | one projection with that epilogue |
-//! | projection, activation / residual addition | one projection with that epilogue |
-//! | query/key norms, RoPE, append to the cache, attention | [`Node::Attention`] |
+//! | projection, factor, activation / residual addition | one projection with that epilogue |
+//! | norms and rotation of heads, append to the cache, attention | [`Node::Attention`] |
 //! | convolution, activation; LFM2's gates around one | one convolution |
-//! | post-norm, residual addition | one norm |
+//! | projections for a recurrent layer | one projection, whose results are read where they lie |
+//! | post-norm, residual addition; norm and gate behind a recurrence | one norm |
 //!
 //! A fusion happens only where nothing else reads the value that vanishes. What fits no pattern stays as it is.
 
@@ -47,13 +48,25 @@ pub enum Then {
     Gated(Activation, WeightId),
 }
 
-/// RMSNorm of each head of queries and of keys.
+/// What attention does to the heads of a new token before it looks at them.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct HeadNorms {
-    /// Weights for queries and for keys.
-    pub weights: [WeightId; 2],
-    /// Epsilon.
+pub struct NewHeads {
+    /// Weights of RMSNorm for queries and for keys.
+    pub norms: Option<[WeightId; 2]>,
+    /// Whether those norms are over all heads together.
+    pub norm_of_all: bool,
+    /// Whether those norms come after the rotation.
+    pub norm_last: bool,
+    /// Whether each head of values passes RMSNorm without weights.
+    pub norm_values: bool,
+    /// Epsilon of all norms.
     pub eps: f32,
+    /// Whether each query is followed by a gate whose sigmoid the result of its head is multiplied with.
+    pub gated: bool,
+    /// Rotation of queries and keys.
+    pub rope: Option<RopeId>,
+    /// Growth of queries with the position: factor and positions of a step, as in [`Op::PositionScale`].
+    pub growth: (f32, usize),
 }
 
 /// An operation of the rewritten plan.
@@ -64,29 +77,37 @@ pub enum Node {
     Plain(Op),
     /// Embedding, scaled.
     Embed { op: Op, scale: f32 },
-    /// `out[out_offset..] = then(w[..rows] norm(x))`, where the rows begin with `weight` and may go on into others.
+    /// `out[out_offset..] = then(factor * w[..rows] norm(x))`, where the rows begin with `weight` and may go on into others.
     Project {
         x: BufId,
         weight: WeightId,
         rows: usize,
         norm: Option<InputNorm>,
+        factor: f32,
         then: Then,
         out: BufId,
         out_offset: usize,
     },
-    /// Attention whose input has queries, keys and values side by side; norms of the first two, their rotation and the
-    /// append to the cache are part of it.
-    Attention {
-        op: Op,
-        norms: Option<HeadNorms>,
-        rope: Option<RopeId>,
-    },
-    /// A convolution and the activation of its result. With `gates`, three rows side by side, `b`, `c` and `v`:
-    /// `c * conv(b * v)`.
+    /// Attention whose input has queries, keys and values of one token side by side, as they were projected. It appends
+    /// keys and values to the cache.
+    Attention { op: Op, heads: NewHeads },
+    /// A convolution, whose input begins `at` an element of its buffer, and the activation of its result. With `gates`,
+    /// three rows side by side, `b`, `c` and `v`: `c * conv(b * v)`.
     Conv {
         op: Op,
         act: Activation,
         gates: Option<BufId>,
+        at: usize,
+    },
+    /// A recurrent operation whose inputs from the projections begin `at` these elements of their buffers.
+    Placed { op: Op, at: [usize; 2] },
+    /// `act(gate) * norm(x)`, or with `first` `norm(act(gate) * x)`, in place; the gate begins `at` an element of its buffer.
+    NormGated {
+        op: Op,
+        act: Activation,
+        gate: BufId,
+        at: usize,
+        first: bool,
     },
     /// `out += norm(x)`
     NormResidual {
@@ -123,6 +144,7 @@ pub fn fuse(
         },
         alias: None,
         side_by_side: Vec::new(),
+        placed: Vec::new(),
     };
     let mut at = 0;
     while at < plan.steps.len() {
@@ -148,12 +170,25 @@ struct Fuser<'a, S, F> {
     alias: Option<(BufId, BufId)>,
     /// Buffers for the results of several projections, by width.
     side_by_side: Vec<(BufId, usize)>,
+    /// Buffers of the plan whose values lie in others.
+    placed: Vec<Placed>,
+}
+
+/// A buffer of the plan whose values lie `at` an element of another one until step `end`.
+struct Placed {
+    buffer: BufId,
+    lies_in: BufId,
+    at: usize,
+    end: usize,
 }
 
 impl<S: Fn(WeightId, WeightId) -> bool, F: Fn(WeightId, usize) -> bool> Fuser<'_, S, F> {
     /// Takes one operation or a pattern that begins with it; returns how many steps it took.
     fn take(&mut self, at: usize) -> usize {
         let op = &self.plan.steps[at].op;
+        if let Some(taken) = self.norm_and_gate(at) {
+            return taken;
+        }
         match *op {
             Op::Embed { out, .. } => {
                 let (scale, taken) = match self.op(at + 1) {
@@ -197,6 +232,7 @@ impl<S: Fn(WeightId, WeightId) -> bool, F: Fn(WeightId, usize) -> bool> Fuser<'_
                 self.project(at, &projections, x, None)
             }
             Op::CausalConv { out, .. } => self.convolution(at, out),
+            Op::DeltaNet { .. } | Op::StateScan { .. } => self.recurrence(at),
             _ => self.plain(at),
         }
     }
@@ -334,6 +370,9 @@ impl<S: Fn(WeightId, WeightId) -> bool, F: Fn(WeightId, usize) -> bool> Fuser<'_
             }
         }
         let end = at + projections.len();
+        if self.place(at, projections, x, norm) {
+            return projections.len();
+        }
         if let [gate, up] = projections
             && let Some(Op::GatedAct {
                 act,
@@ -353,6 +392,7 @@ impl<S: Fn(WeightId, WeightId) -> bool, F: Fn(WeightId, usize) -> bool> Fuser<'_
                 weight: gate.weight,
                 rows: self.rows(gate.weight),
                 norm,
+                factor: 1.0,
                 then,
                 out,
                 out_offset: 0,
@@ -368,38 +408,56 @@ impl<S: Fn(WeightId, WeightId) -> bool, F: Fn(WeightId, usize) -> bool> Fuser<'_
                 weight: p.weight,
                 rows: self.rows(p.weight),
                 norm,
+                factor: 1.0,
                 then: Then::Store,
                 out: self.name(p.out),
                 out_offset: 0,
             };
             let mut step = at + i;
-            if i + 1 == projections.len() && self.absorb(end, p, &mut node) {
-                taken += 1;
-                step = end;
+            if i + 1 == projections.len() {
+                let absorbed = self.absorb(end, p, &mut node);
+                taken += absorbed;
+                step += absorbed;
             }
             self.push(step, node);
         }
         taken
     }
 
-    /// Takes an activation or a residual addition at step `at` into the projection before it.
-    fn absorb(&self, at: usize, p: &Projection, node: &mut Node) -> bool {
-        let Node::Project { x, then, out, .. } = node else {
-            return false;
+    /// Takes a factor and then an activation or a residual addition from step `at` on into the projection before it;
+    /// returns how many steps that were.
+    fn absorb(&self, at: usize, p: &Projection, node: &mut Node) -> usize {
+        let Node::Project {
+            x,
+            factor,
+            then,
+            out,
+            ..
+        } = node
+        else {
+            return 0;
         };
-        match self.op(at) {
+        let mut end = at;
+        if let Some(Op::Scale { x, factor: by }) = self.op(end)
+            && *x == p.out
+        {
+            *factor = *by;
+            end += 1;
+        }
+        match self.op(end) {
             Some(Op::Act { act, x }) if *x == p.out => {
                 *then = Then::Act(*act);
-                true
+                end += 1;
             }
             Some(Op::Add { a, b, out: sum })
-                if *b == p.out && a == sum && self.name(*a) != *x && self.dead(p.out, at + 1) =>
+                if *b == p.out && a == sum && self.name(*a) != *x && self.dead(p.out, end + 1) =>
             {
                 *then = Then::Residual;
                 *out = self.name(*a);
-                true
+                end += 1;
             }
-            _ => false,
+            _ => {}
         }
+        end - at
     }
 }

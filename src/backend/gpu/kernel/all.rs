@@ -1,8 +1,8 @@
 //! The table of all variants.
 
 use super::{
-    Arithmetic, BlockTypes, Epilogue, Format, Kernel, NewHeads, NormTarget, RowShape, ScoreExtra,
-    Tile,
+    Arithmetic, BlockTypes, Epilogue, Format, HeadVariant, Kernel, NormTarget, RowShape,
+    ScoreExtra, Tile,
 };
 use crate::backend::KvType;
 use crate::model::{Activation, Gating, NormKind, Pairing, RelativeBuckets};
@@ -60,7 +60,13 @@ impl Kernel {
                 .into_iter()
                 .zip([false, true])
             {
-                for target in [NormTarget::Other, NormTarget::InPlace, NormTarget::Residual] {
+                for target in [
+                    NormTarget::Other,
+                    NormTarget::InPlace,
+                    NormTarget::Residual,
+                    NormTarget::ThenGate,
+                    NormTarget::GateFirst,
+                ] {
                     all.push(Self::Norm {
                         kind,
                         target,
@@ -81,7 +87,7 @@ impl Kernel {
                     both_ways,
                 })
             };
-            all.extend(NewHeads::all().into_iter().flat_map(|new| {
+            all.extend(HeadVariant::all().into_iter().flat_map(|new| {
                 [ScoreExtra::None, ScoreExtra::Sinks, buckets(false)].map(|extra| Self::Attention {
                     kv,
                     split: false,
@@ -145,7 +151,7 @@ impl Kernel {
     }
 }
 
-impl NewHeads {
+impl HeadVariant {
     /// Every kind, and none.
     fn all() -> Vec<Option<Self>> {
         let ropes = PAIRINGS.map(Some).into_iter().chain([None]);

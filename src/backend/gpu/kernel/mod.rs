@@ -15,6 +15,7 @@ use crate::model::{Activation, Gating, NormKind, Pairing, RelativeBuckets};
 use crate::quant::DType;
 pub use blocks::{BlockTypes, REPACK_GRAIN, REPACK_RUN};
 pub use shape::{Arithmetic, PACKED_BLOCK, RowShape, Tile};
+pub use source::act_number;
 
 /// Most tokens in a chunk.
 pub const MAX_TOKENS: usize = 64;
@@ -62,6 +63,10 @@ pub enum NormTarget {
     InPlace,
     /// Adds it to another buffer.
     Residual,
+    /// Its own input, which is then multiplied with an activated gate.
+    ThenGate,
+    /// The same in the other order.
+    GateFirst,
 }
 
 /// What attention adds to the scores.
@@ -77,7 +82,7 @@ pub enum ScoreExtra {
 
 /// What attention does with the heads of a new token by itself, before it looks at those in the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NewHeads {
+pub struct HeadVariant {
     /// Whether queries and keys pass a norm of their own.
     pub qk_norm: bool,
     /// How they are rotated.
@@ -161,7 +166,7 @@ pub enum Kernel {
         kv: KvType,
         split: bool,
         extra: ScoreExtra,
-        new: Option<NewHeads>,
+        new: Option<HeadVariant>,
     },
     AttentionTile {
         kv: KvType,

@@ -211,7 +211,7 @@ impl Kernel {
             Self::AttentionTile { kv, .. } => {
                 vec![kv_module(kv), shader!("lib/attention.wgsl")]
             }
-            Self::CausalConv { .. } => vec![shader!("lib/activation.wgsl")],
+            Self::CausalConv { .. } | Self::Norm { .. } => vec![shader!("lib/activation.wgsl")],
             Self::MoeSum | Self::Pool | Self::Slice => vec![shader!("lib/values.wgsl")],
             _ if self.elementwise().is_some() => {
                 vec![shader!("lib/activation.wgsl"), shader!("lib/values.wgsl")]
@@ -327,7 +327,7 @@ fn norm_number(kind: NormKind) -> usize {
 }
 
 /// The number of an activation in `lib/activation.wgsl`.
-pub(super) fn act_number(act: Activation) -> usize {
+pub fn act_number(act: Activation) -> usize {
     match act {
         Activation::Identity => 0,
         Activation::Silu => 1,
