@@ -10,8 +10,9 @@ export type ModelSource = ModelPart | readonly ModelPart[];
 /** How far loading has come. */
 export interface LoadProgress {
   /**
-   * `download`: bytes from the network; then the header, the tokenizer and the weights are read from them. On a GPU
-   * its kernels are compiled meanwhile, which `compile` tells once the weights are there, and checked.
+   * `download`: bytes from the network, the header among them; of files on the disk that is a phase of its own. Then the
+   * tokenizer and the weights are read. On a GPU kernels are compiled from the header on, which `compile` tells once the rest
+   * of the file is there, and checked.
    */
   phase: 'download' | 'header' | 'tokenizer' | 'weights' | 'compile' | 'check';
   /** Done in this phase: bytes, over all files; kernels for `compile`, parts of the comparison for `check`. */
