@@ -37,6 +37,8 @@ pub enum Browser {
     #[default]
     Chromium,
     Firefox,
+    /// WebKitGTK: the engine of Safari, as far as Linux has it.
+    WebKit,
 }
 
 impl Browser {
@@ -45,6 +47,7 @@ impl Browser {
         match self {
             Self::Chromium => "chromium",
             Self::Firefox => "firefox",
+            Self::WebKit => "webkit",
         }
     }
 
@@ -53,6 +56,7 @@ impl Browser {
         match self {
             Self::Chromium => "CHROMIUM",
             Self::Firefox => "FIREFOX",
+            Self::WebKit => "WEBKIT",
         }
     }
 }
@@ -85,7 +89,7 @@ pub struct Job {
     pub description: Value,
     /// The engine to do it with.
     pub variant: Variant,
-    /// The browser's WebGPU adapter. Firefox has one, the machine's, be it a driver in software.
+    /// The browser's WebGPU adapter. Firefox has one, the machine's, be it a driver in software; WebKit has none on Linux.
     pub webgpu: Adapter,
     /// Served under `/files/`.
     pub files: PathBuf,

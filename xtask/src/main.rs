@@ -46,7 +46,7 @@ Usage: cargo xtask COMMAND
           [--gpu] on this machine's GPU too
   setup   Only install what the other commands need
 
-VARIANT, in the browser: [--firefox] [--threads N] [--plain] [--js-flags FLAGS]
+VARIANT, in the browser: [--firefox | --webkit] [--threads N] [--plain] [--js-flags FLAGS]
           --plain: without relaxed SIMD, as in Safari; --js-flags: for V8, such as --no-enable-avx-vnni
 ";
 
@@ -173,7 +173,7 @@ fn bench_options(mut args: lexopt::Parser) -> Result<bench::Options> {
                 options.gpu.get_or_insert(bench::Gpu::Full);
             }
             Long("quick") => options.gpu = Some(bench::Gpu::Quick),
-            Long(name @ ("firefox" | "threads" | "plain" | "js-flags")) => {
+            Long(name @ ("firefox" | "webkit" | "threads" | "plain" | "js-flags")) => {
                 let name = name.to_owned();
                 vary(&mut options.variant, &name, &mut args)?;
             }
@@ -194,6 +194,7 @@ fn bench_options(mut args: lexopt::Parser) -> Result<bench::Options> {
 fn vary(variant: &mut Variant, name: &str, args: &mut lexopt::Parser) -> Result<()> {
     match name {
         "firefox" => variant.browser = Browser::Firefox,
+        "webkit" => variant.browser = Browser::WebKit,
         "threads" => variant.threads = Some(args.value()?.parse()?),
         "plain" => variant.plain = true,
         _ => variant.js_flags = Some(args.value()?.string()?),
@@ -220,7 +221,7 @@ fn conformance_options(mut args: lexopt::Parser) -> Result<conformance::Options>
             }
             Long("kv") => kv_type = args.value()?.string()?,
             Long("browser") => browser = true,
-            Long(name @ ("firefox" | "threads" | "plain" | "js-flags")) => {
+            Long(name @ ("firefox" | "webkit" | "threads" | "plain" | "js-flags")) => {
                 let name = name.to_owned();
                 vary(&mut variant, &name, &mut args)?;
             }

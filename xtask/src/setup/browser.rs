@@ -14,7 +14,12 @@ struct Places {
     title: &'static str,
     programs: &'static [&'static str],
     mac_apps: &'static [&'static str],
-    packages: &'static [&'static str],
+    /// Folders of programs that stand in no PATH, below each folder of `/usr/lib` too.
+    folders: &'static [&'static str],
+    /// What else must be there.
+    needs: Option<&'static str>,
+    /// Sets of packages; the first one that there is.
+    packages: &'static [&'static [&'static str]],
 }
 
 const CHROMIUM: Places = Places {
@@ -30,14 +35,28 @@ const CHROMIUM: Places = Places {
         "Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
         "Applications/Microsoft Edge.app/Contents/MacOS/Microsoft Edge",
     ],
-    packages: &["chromium"],
+    folders: &[],
+    needs: None,
+    packages: &[&["chromium"]],
 };
 
 const FIREFOX: Places = Places {
     title: "Firefox",
     programs: &["firefox", "firefox-esr"],
     mac_apps: &["Applications/Firefox.app/Contents/MacOS/firefox"],
-    packages: &["firefox-esr", "firefox"],
+    folders: &[],
+    needs: None,
+    packages: &[&["firefox-esr"], &["firefox"]],
+};
+
+/// Its own browser, which is no program for people; it has no headless mode.
+const WEBKIT: Places = Places {
+    title: "WebKitGTK with its MiniBrowser, and Xvfb",
+    programs: &["MiniBrowser"],
+    mac_apps: &[],
+    folders: &["webkitgtk-6.0", "webkit2gtk-4.1", "webkit2gtk-4.0"],
+    needs: Some("Xvfb"),
+    packages: &[&["libwebkit2gtk-4.1-0", "xvfb"]],
 };
 
 /// The browser that the environment names, else an installed one, else Debian's package.
@@ -45,6 +64,7 @@ pub fn find_or_install(browser: Browser) -> Result<PathBuf> {
     let places = match browser {
         Browser::Chromium => &CHROMIUM,
         Browser::Firefox => &FIREFOX,
+        Browser::WebKit => &WEBKIT,
     };
     let variable = browser.variable();
     if let Some(path) = std::env::var_os(variable).map(PathBuf::from) {
@@ -58,11 +78,11 @@ pub fn find_or_install(browser: Browser) -> Result<PathBuf> {
         ready(&format!("Browser: {}", path.display()));
         return Ok(path);
     }
-    let packaged = |package: &&&str| apt::candidate(package).is_some();
+    let packaged = |set: &&&[&str]| set.iter().all(|name| apt::candidate(name).is_some());
     if apt::is_here()
-        && let Some(package) = places.packages.iter().find(packaged)
+        && let Some(packages) = places.packages.iter().find(packaged)
     {
-        apt::install(&[package])?;
+        apt::install(packages)?;
     }
     match places.find() {
         Some(path) => Ok(path),
@@ -75,6 +95,9 @@ pub fn find_or_install(browser: Browser) -> Result<PathBuf> {
 
 impl Places {
     fn find(&self) -> Option<PathBuf> {
+        if let Some(helper) = self.needs {
+            find_program(helper)?;
+        }
         let mac_folders = [Some(PathBuf::from("/")), std::env::home_dir()];
         let mac = mac_folders
             .into_iter()
@@ -84,6 +107,22 @@ impl Places {
         self.programs
             .iter()
             .find_map(|name| find_program(name))
+            .or_else(|| self.find_in_folders())
             .or(mac)
+    }
+
+    fn find_in_folders(&self) -> Option<PathBuf> {
+        if self.folders.is_empty() {
+            return None;
+        }
+        // Debian has a folder for each kind of processor.
+        let below = std::fs::read_dir("/usr/lib").into_iter().flatten();
+        let mut roots: Vec<_> = below.flatten().map(|entry| entry.path()).collect();
+        roots.extend(["/usr/lib", "/usr/libexec"].map(PathBuf::from));
+        let folders = (self.folders.iter())
+            .flat_map(|folder| roots.iter().map(move |root| root.join(folder)));
+        folders
+            .flat_map(|folder| self.programs.iter().map(move |name| folder.join(name)))
+            .find(|path| is_executable(path))
     }
 }

@@ -25,6 +25,8 @@ pub struct TestTools {
     pub chromium: PathBuf,
     /// Absent where it can be neither found nor installed.
     pub firefox: Option<PathBuf>,
+    /// The same.
+    pub webkit: Option<PathBuf>,
 }
 
 /// What a build needs: a Rust toolchain that can make wasm, Node.js, the npm packages of the lock file.
@@ -39,14 +41,18 @@ pub fn for_tests(project: &Project) -> Result<TestTools> {
     let wasm = for_build(project)?;
     rust::linters(&wasm)?;
     let chromium = browser::find_or_install(Browser::Chromium)?;
-    let firefox = browser::find_or_install(Browser::Firefox)
-        .map_err(|error| note(&format!("{error:#}; its tests will be skipped")))
-        .ok();
+    let other = |browser| {
+        browser::find_or_install(browser)
+            .map_err(|error| note(&format!("{error:#}; its tests will be skipped")))
+            .ok()
+    };
+    let (firefox, webkit) = (other(Browser::Firefox), other(Browser::WebKit));
     gpu::find_or_install();
     Ok(TestTools {
         wasm,
         chromium,
         firefox,
+        webkit,
     })
 }
 

@@ -15,7 +15,7 @@ use crate::serve::{self, Site};
 /// The suite that makes what a browser runs.
 pub const BUILD: &str = "build";
 
-pub const ALL: [Suite; 13] = [
+pub const ALL: [Suite; 14] = [
     Suite {
         name: "format",
         title: "Formatting (rustfmt, Prettier)",
@@ -69,6 +69,12 @@ pub const ALL: [Suite; 13] = [
         title: "Known answers, in Firefox",
         on_build: true,
         run: conformance_in_firefox,
+    },
+    Suite {
+        name: "conformance-webkit",
+        title: "Known answers, in WebKit",
+        on_build: true,
+        run: conformance_in_webkit,
     },
     Suite {
         name: "types",
@@ -264,6 +270,20 @@ fn conformance_in_firefox(context: &Context) -> Result<Outcome> {
     Ok(outcome)
 }
 
+/// Safari's compiler of WebAssembly.
+fn conformance_in_webkit(context: &Context) -> Result<Outcome> {
+    if context.tools.webkit.is_none() {
+        println!("skipped: there is no WebKitGTK");
+        return Ok(Outcome::default());
+    }
+    let variant = Variant {
+        browser: Browser::WebKit,
+        ..threads(2)
+    };
+    let place = Place::Browser(variant, "f32");
+    conformance(context, Backend::Cpu, place, &FOLDERS, &[])
+}
+
 /// Folders of the fixtures.
 const FOLDERS: [&str; 3] = ["models", "tokenizers", "chat"];
 
@@ -308,6 +328,7 @@ fn conformance(
                 let program = match variant.browser {
                     Browser::Chromium => Some(&context.tools.chromium),
                     Browser::Firefox => context.tools.firefox.as_ref(),
+                    Browser::WebKit => context.tools.webkit.as_ref(),
                 };
                 let program = program.context("no such browser here")?;
                 conformance::in_browser(context.project, program, &options, variant)?
