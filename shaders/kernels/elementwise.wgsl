@@ -5,7 +5,7 @@ struct Params {
     tail: u32,   // see row_count
     op: u32,     // as in `make`
     act: u32,    // see lib/activation.wgsl
-    count: u32,  // values of out that share one of x, or positions of a step
+    count: u32,  // values of out that share one of x, weights, or positions of a step
     factor: f32,
 }
 @group(0) @binding(1) var<uniform> params: Params;
@@ -27,8 +27,8 @@ fn make(row: u32, column: u32) {
         case 3u: {
             out[i] *= params.factor;
         }
-        case 4u: { // one weight for all
-            out[i] *= x[0];
+        case 4u: { // a weight for all, or for each value of a row
+            out[i] *= x[column % params.count];
         }
         case 5u: { // soft cap
             out[i] = params.factor * tanh(clamp(out[i] / params.factor, -10.0, 10.0));

@@ -1,4 +1,4 @@
-//! The table of architectures: what a family does differently, as data.
+//! What a family does differently, as data. The families stand in [`table`](super::table).
 //!
 //! Much needs no entry here because the file itself says it: biases, query/key norms, post norms, fused
 //! projections, an untied head, gated feed-forwards and experts are used when their tensors are there.
@@ -6,6 +6,7 @@
 use super::config::{Activation, Mixer};
 use super::plan::{Gating, NormKind};
 use super::rope::Pairing;
+use super::table::ARCHITECTURES;
 use crate::{Error, Result};
 
 /// Which layers use a sliding window.
@@ -38,7 +39,9 @@ pub enum Scales {
     One,
     /// `embedding_scale`, `residual_scale`, `logit_scale` of the file; 1 where absent.
     FromFile,
-    /// The same, with MiniCPM's constants where absent.
+    /// `logit_scale` multiplies the logits.
+    Logits,
+    /// The same as `FromFile`, with MiniCPM's constants where absent.
     MiniCpm,
 }
 
@@ -78,6 +81,8 @@ pub struct Architecture {
     pub encoder: bool,
     /// `use_parallel_residual` true means that the feed-forward network runs beside attention, on the layer's input.
     pub parallel_switch: bool,
+    /// The norms in front of blocks and of the head have no weights.
+    pub bare_norms: bool,
     /// Has an encoder (tensors `enc.…`) and, beside it or not, a decoder (`dec.…`).
     pub encoder_decoder: bool,
     /// Queries and keys are normalised after their rotation rather than before.
@@ -111,348 +116,12 @@ pub struct Architecture {
     pub wide_scale_at_layers: Option<usize>,
 }
 
-const LLAMA: Architecture = Architecture {
-    name: "llama",
-    norm: NormKind::Rms,
-    activation: Activation::Silu,
-    rope: Some(Pairing::Adjacent),
-    window: WindowPattern::Never,
-    local_rope: LocalRope::Shared,
-    unrotated_every: None,
-    unrotated_without_window: false,
-    rope_switch: false,
-    ntk_alpha: false,
-    encoder: false,
-    encoder_decoder: false,
-    parallel_switch: false,
-    qk_norm_after_rope: false,
-    scales: Scales::One,
-    recurrent: Mixer::Attention,
-    single_block: false,
-    full_attention_every: None,
-    attention_scale: None,
-    value_norm: false,
-    output_norm: "output_norm",
-    ffn_norm: "ffn_norm",
-    experts: ExpertRule {
-        gating: Gating::Softmax,
-        normalize: true,
-    },
-    scaled_embedding: false,
-    attention_softcap: None,
-    final_softcap: None,
-    wide_scale_at_layers: None,
-};
-
-const QWEN2: Architecture = Architecture {
-    name: "qwen2",
-    rope: Some(Pairing::Halves),
-    ..LLAMA
-};
-
-const GEMMA2: Architecture = Architecture {
-    name: "gemma2",
-    activation: Activation::GeluTanh,
-    rope: Some(Pairing::Halves),
-    window: WindowPattern::AllButEvery(2, 4096),
-    scaled_embedding: true,
-    attention_softcap: Some(50.0),
-    final_softcap: Some(30.0),
-    wide_scale_at_layers: Some(46),
-    ..LLAMA
-};
-
-const GPT2: Architecture = Architecture {
-    name: "gpt2",
-    norm: NormKind::Layer,
-    activation: Activation::GeluTanh,
-    rope: None,
-    ..LLAMA
-};
-
-const PHI2: Architecture = Architecture {
-    name: "phi2",
-    norm: NormKind::Layer,
-    activation: Activation::GeluTanh,
-    ..QWEN2
-};
-
-const GRANITE: Architecture = Architecture {
-    name: "granite",
-    scales: Scales::FromFile,
-    rope_switch: true,
-    ..LLAMA
-};
-
-const LFM2: Architecture = Architecture {
-    name: "lfm2",
-    window: WindowPattern::AllButEvery(0, 0),
-    recurrent: Mixer::ShortConv,
-    output_norm: "token_embd_norm",
-    ..QWEN2
-};
-
-const BERT: Architecture = Architecture {
-    name: "bert",
-    norm: NormKind::Layer,
-    activation: Activation::GeluTanh,
-    rope: None,
-    encoder: true,
-    ..LLAMA
-};
-
-const GEMMA3: Architecture = Architecture {
-    name: "gemma3",
-    window: WindowPattern::AllButEvery(6, 0),
-    attention_softcap: None,
-    final_softcap: Some(0.0),
-    local_rope: LocalRope::Unscaled(Some(10_000.0)),
-    wide_scale_at_layers: Some(62),
-    ..GEMMA2
-};
-
-const T5: Architecture = Architecture {
-    name: "t5",
-    activation: Activation::GeluTanh,
-    rope: None,
-    attention_scale: Some(1.0),
-    encoder_decoder: true,
-    output_norm: "dec.output_norm",
-    ..LLAMA
-};
-
-const NOT_NORMALIZED: ExpertRule = ExpertRule {
-    gating: Gating::Softmax,
-    normalize: false,
-};
-
-/// Every architecture that runs, in the order in which documentation lists them.
-const ARCHITECTURES: &[Architecture] = &[
-    LLAMA,
-    QWEN2,
-    Architecture {
-        name: "qwen3",
-        ..QWEN2
-    },
-    // The text of the models with images: where there is none, all sections of their positions are the same.
-    Architecture {
-        name: "qwen2vl",
-        ..QWEN2
-    },
-    Architecture {
-        name: "qwen3vl",
-        ..QWEN2
-    },
-    Architecture {
-        name: "gemma",
-        window: WindowPattern::Never,
-        attention_softcap: None,
-        final_softcap: None,
-        wide_scale_at_layers: None,
-        ..GEMMA2
-    },
-    GEMMA2,
-    GEMMA3,
-    Architecture {
-        name: "gemma4",
-        window: WindowPattern::AllButEvery(6, 512),
-        wide_scale_at_layers: None,
-        attention_scale: Some(1.0),
-        value_norm: true,
-        ..GEMMA3
-    },
-    Architecture {
-        name: "qwen35",
-        recurrent: Mixer::DeltaNet,
-        full_attention_every: Some(4),
-        ffn_norm: "post_attention_norm",
-        ..QWEN2
-    },
-    // llama.cpp runs Phi-3 without its sliding window, since published files disagree on its value.
-    Architecture {
-        name: "phi3",
-        ..QWEN2
-    },
-    PHI2,
-    Architecture {
-        name: "gptneox",
-        parallel_switch: true,
-        ..PHI2
-    },
-    GPT2,
-    Architecture {
-        name: "starcoder",
-        ..GPT2
-    },
-    Architecture {
-        name: "starcoder2",
-        ..PHI2
-    },
-    Architecture {
-        name: "openelm",
-        ..QWEN2
-    },
-    Architecture {
-        name: "internlm2",
-        ..LLAMA
-    },
-    Architecture {
-        name: "smollm3",
-        unrotated_every: Some(4),
-        ..LLAMA
-    },
-    Architecture {
-        name: "arcee",
-        activation: Activation::SquaredRelu,
-        ..LLAMA
-    },
-    Architecture {
-        name: "maincoder",
-        qk_norm_after_rope: true,
-        ..LLAMA
-    },
-    Architecture {
-        name: "pangu-embedded",
-        ..QWEN2
-    },
-    Architecture {
-        name: "mistral3",
-        ..LLAMA
-    },
-    Architecture {
-        name: "ernie4_5",
-        ..LLAMA
-    },
-    Architecture {
-        name: "minicpm",
-        scales: Scales::MiniCpm,
-        ..LLAMA
-    },
-    GRANITE,
-    Architecture {
-        name: "granitemoe",
-        ..GRANITE
-    },
-    Architecture {
-        name: "granite_swa",
-        window: WindowPattern::AllButEvery(0, 0),
-        ..GRANITE
-    },
-    Architecture {
-        name: "granitehybrid",
-        recurrent: Mixer::Mamba2,
-        ..GRANITE
-    },
-    Architecture {
-        name: "falcon-h1",
-        ..QWEN2
-    },
-    Architecture {
-        name: "nemotron_h",
-        activation: Activation::SquaredRelu,
-        rope: None,
-        recurrent: Mixer::Mamba2,
-        single_block: true,
-        ..LLAMA
-    },
-    Architecture {
-        name: "olmo2",
-        window: WindowPattern::AllButEvery(4, 0),
-        local_rope: LocalRope::Unscaled(None),
-        ..QWEN2
-    },
-    Architecture {
-        name: "exaone",
-        ..QWEN2
-    },
-    Architecture {
-        name: "exaone4",
-        window: WindowPattern::AllButEveryAt(64, 4, 4096),
-        unrotated_without_window: true,
-        ..QWEN2
-    },
-    Architecture {
-        name: "hunyuan-dense",
-        ntk_alpha: true,
-        qk_norm_after_rope: true,
-        ..QWEN2
-    },
-    Architecture {
-        name: "stablelm",
-        norm: NormKind::Layer,
-        ..QWEN2
-    },
-    Architecture {
-        name: "qwen3moe",
-        ..QWEN2
-    },
-    Architecture {
-        name: "qwen2moe",
-        experts: NOT_NORMALIZED,
-        ..QWEN2
-    },
-    Architecture {
-        name: "olmoe",
-        experts: NOT_NORMALIZED,
-        ..QWEN2
-    },
-    Architecture {
-        name: "gpt-oss",
-        activation: Activation::ClampedSwiglu,
-        window: WindowPattern::AllButEvery(2, 128),
-        ffn_norm: "post_attention_norm",
-        experts: ExpertRule {
-            gating: Gating::SoftmaxOfChosen,
-            normalize: false,
-        },
-        ..QWEN2
-    },
-    BERT,
-    Architecture {
-        name: "eurobert",
-        encoder: true,
-        ..QWEN2
-    },
-    Architecture {
-        name: "nomic-bert",
-        activation: Activation::Silu,
-        rope: Some(Pairing::Halves),
-        ..BERT
-    },
-    Architecture {
-        name: "nomic-bert-moe",
-        rope: Some(Pairing::Halves),
-        experts: NOT_NORMALIZED,
-        ..BERT
-    },
-    Architecture {
-        name: "modern-bert",
-        rope: Some(Pairing::Halves),
-        window: WindowPattern::AllButFirstOf(3, 0),
-        local_rope: LocalRope::Unscaled(Some(10_000.0)),
-        ..BERT
-    },
-    Architecture {
-        name: "gemma-embedding",
-        encoder: true,
-        wide_scale_at_layers: None,
-        ..GEMMA3
-    },
-    T5,
-    Architecture {
-        name: "t5encoder",
-        encoder: true,
-        ..T5
-    },
-    LFM2,
-    Architecture {
-        name: "lfm2moe",
-        window: WindowPattern::Never,
-        ..LFM2
-    },
-];
-
 impl Architecture {
+    /// The same under another name.
+    pub(super) const fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
+    }
+
     /// Finds the entry of `general.architecture`.
     pub fn by_name(name: &str) -> Result<&'static Self> {
         ARCHITECTURES

@@ -60,6 +60,7 @@ impl Builder<'_> {
             };
             self.push(&format!("attn_gated-{i}"), op);
         }
+        self.optional_norm(i, "attn_sub_norm", "attn_sub_norm", attended)?;
         self.project_layer(i, "attn_output", "attn_out", attended, 0, out)
     }
 
@@ -122,17 +123,7 @@ impl Builder<'_> {
         }
         self.normed_and_rotated(i, layer, ("attn_k_norm", "Kcur"), layer.n_kv_heads, k)?;
         if self.config.arch.value_norm {
-            let (kind, eps) = (self.config.arch.norm, self.config.eps);
-            let op = Op::Norm {
-                kind,
-                x: v,
-                weight: None,
-                bias: None,
-                eps,
-                width: layer.head_dim,
-                out: v,
-            };
-            self.push(&format!("Vcur_normed-{i}"), op);
+            self.bare_norm(&format!("Vcur_normed-{i}"), v, layer.head_dim, v);
         }
         let cache = self.plan.kv.len();
         self.plan.kv.push(KvSpec {

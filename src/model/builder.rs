@@ -1,7 +1,7 @@
 //! What the builders of all model kinds share: buffers, weights with their shapes checked, norms and projections.
 
 use super::arch::LocalRope;
-use super::config::ModelConfig;
+use super::config::{LayerConfig, ModelConfig};
 use super::plan::{
     BufId, Mask, NormKind, Op, Plan, RopeId, Step, WeightId, WeightKind, WeightSpec,
 };
@@ -22,13 +22,19 @@ pub(super) struct Builder<'a> {
 }
 
 /// Tensors that a file may carry without the plan naming them.
-fn is_optional(name: &str, n_layers: usize) -> bool {
-    let extra_layer = name
+fn is_optional(name: &str, layers: &[LayerConfig]) -> bool {
+    let of_layer = name
         .strip_prefix("blk.")
-        .and_then(|rest| rest.split('.').next())
-        .and_then(|number| number.parse::<usize>().ok())
-        .is_some_and(|number| number >= n_layers);
-    extra_layer
+        .and_then(|rest| rest.split_once('.'))
+        .and_then(|(number, rest)| Some((number.parse::<usize>().ok()?, rest)));
+    let unused_in_layer = of_layer.is_some_and(|(number, rest)| match layers.get(number) {
+        // Gemma 3n's files have keys and values for layers that use those of another.
+        Some(layer) => {
+            layer.kv_source.is_some() && (rest.starts_with("attn_k") || rest.starts_with("attn_v."))
+        }
+        None => true,
+    });
+    unused_in_layer
         || name.starts_with("rope_freqs.")
         || name.starts_with("rope_factors_")
         || name.ends_with(".rope_freqs.weight")
@@ -63,6 +69,14 @@ impl<'a> Builder<'a> {
             caches: Vec::new(),
         };
         if let Some(pairing) = config.arch.rope {
+            // Models whose positions have sections (images) pair the halves; GLM 4's others do not.
+            let sections = format!("{}.rope.dimension_sections", config.arch.name);
+            let sections = file.metadata.int_array(&sections).unwrap_or_default();
+            let pairing = if config.arch.name == "glm4" && sections.iter().any(|n| *n != 0) {
+                Pairing::Halves
+            } else {
+                pairing
+            };
             builder.ropes(pairing)?;
         }
         Ok(builder)
@@ -139,6 +153,21 @@ impl<'a> Builder<'a> {
             },
         );
         Ok(())
+    }
+
+    /// A norm over runs of `width` without weights.
+    pub(super) fn bare_norm(&mut self, label: &str, x: BufId, width: usize, out: BufId) {
+        let (kind, eps) = (self.config.arch.norm, self.config.eps);
+        let op = Op::Norm {
+            kind,
+            x,
+            weight: None,
+            bias: None,
+            eps,
+            width,
+            out,
+        };
+        self.push(label, op);
     }
 
     /// A norm of layer `i` in place, only if the file has it: per head, per head with weights of each head's own, or
@@ -237,6 +266,15 @@ impl<'a> Builder<'a> {
         } else {
             None
         };
+        // BitNet's and NVFP4's files have a number for each matrix, before the bias.
+        let scale = self.optional_vector(&format!("{name}.scale"), 1)?;
+        if scale.is_some() && bias.is_some() {
+            let reason = "a scale and a bias for one matrix are not supported".to_owned();
+            return Err(Error::BadTensor {
+                name: format!("{name}.scale"),
+                reason,
+            });
+        }
         self.push(
             label,
             Op::MatMul {
@@ -246,7 +284,25 @@ impl<'a> Builder<'a> {
                 out,
             },
         );
+        if let Some(weight) = scale {
+            self.push(
+                &format!("{label}.scaled"),
+                Op::ScaleByWeight { x: out, weight },
+            );
+        }
         Ok(())
+    }
+
+    fn check_matrices(&self, name: &str, rows: usize, cols: usize, count: usize) -> Result<()> {
+        let tensor = self.tensor(name)?;
+        if tensor.is_shaped(&[cols as u64, rows as u64, count as u64]) {
+            return Ok(());
+        }
+        let shape = &tensor.shape;
+        Err(Error::BadTensor {
+            name: name.to_owned(),
+            reason: format!("shape {shape:?}, expected [{cols}, {rows}, {count}]"),
+        })
     }
 
     /// The `rows` rows of each of `count` experts in a three-dimensional tensor, as one matrix.
@@ -257,14 +313,7 @@ impl<'a> Builder<'a> {
         cols: usize,
         count: usize,
     ) -> Result<WeightId> {
-        let tensor = self.tensor(name)?;
-        if !tensor.is_shaped(&[cols as u64, rows as u64, count as u64]) {
-            let shape = &tensor.shape;
-            return Err(Error::BadTensor {
-                name: name.to_owned(),
-                reason: format!("shape {shape:?}, expected [{cols}, {rows}, {count}]"),
-            });
-        }
+        self.check_matrices(name, rows, cols, count)?;
         let kind = WeightKind::Matrix;
         Ok(self.weight(WeightSpec {
             tensor: name.to_owned(),
@@ -272,6 +321,24 @@ impl<'a> Builder<'a> {
             rows: rows * count,
             cols,
             kind,
+        }))
+    }
+
+    /// Matrix number `index` of the `count` square ones in a three-dimensional tensor.
+    pub(super) fn part_of_matrices(
+        &mut self,
+        name: &str,
+        index: usize,
+        count: usize,
+    ) -> Result<WeightId> {
+        let d = self.config.d_model;
+        self.check_matrices(name, d, d, count)?;
+        Ok(self.weight(WeightSpec {
+            tensor: name.to_owned(),
+            row_start: index * d,
+            rows: d,
+            cols: d,
+            kind: WeightKind::Matrix,
         }))
     }
 
@@ -402,14 +469,13 @@ impl<'a> Builder<'a> {
     /// Refuses files with tensors that nothing reads: the plan would silently compute something else.
     pub(super) fn finish(mut self, logits: BufId) -> Result<Plan> {
         self.plan.logits = logits;
-        let n_layers = self.config.layers.len();
         for tensor in &self.file.tensors {
             let used = self
                 .plan
                 .weights
                 .iter()
                 .any(|spec| spec.tensor == tensor.name);
-            if !used && !is_optional(&tensor.name, n_layers) {
+            if !used && !is_optional(&tensor.name, &self.config.layers) {
                 return Err(Error::BadTensor {
                     name: tensor.name.clone(),
                     reason: format!(

@@ -130,6 +130,8 @@ pub struct ModelConfig {
     pub(super) rope_scaling: RopeScaling,
     /// Shape of recurrent layers.
     pub state: Option<StateConfig>,
+    /// How often all layers run one after the other, and whether the output norm stands between two rounds (Nanbeige).
+    pub loops: (usize, bool),
     /// Layers of the decoder, where there is an encoder too.
     pub decoder_layers: Option<usize>,
     /// First token of such a decoder.

@@ -19,10 +19,20 @@ pub fn build(config: &ModelConfig, file: &GgufFile) -> Result<Plan> {
     let x = b.buffer(config.d_model);
     b.embed(x)?;
     let per_layer = b.per_layer_inputs(x)?;
-    for (i, layer) in config.layers.iter().enumerate() {
-        let input = b.mixer_block(i, layer, x)?;
-        b.feed_forward_block(i, layer, input, x)?;
-        b.end_of_layer(i, x, per_layer)?;
+    if b.has_streams() {
+        b.altup_layers(x, per_layer)?;
+    } else {
+        let (loops, norm_between) = config.loops;
+        for round in 0..loops {
+            if round > 0 && norm_between {
+                b.norm(config.arch.output_norm, "loop_norm", x, config.d_model, x)?;
+            }
+            for (i, layer) in config.layers.iter().enumerate() {
+                let input = b.mixer_block(i, layer, x)?;
+                b.feed_forward_block(i, layer, input, x)?;
+                b.end_of_layer(i, x, per_layer)?;
+            }
+        }
     }
     let logits = match config.pooling {
         None => b.logits(x)?,
@@ -81,7 +91,7 @@ impl Builder<'_> {
 
     /// Pre-norm, attention or a recurrent block, optional post-norm, residual. Returns what a feed-forward network beside
     /// it, or in its place, reads: the normalised input.
-    fn mixer_block(&mut self, i: usize, layer: &LayerConfig, x: BufId) -> Result<BufId> {
+    pub(super) fn mixer_block(&mut self, i: usize, layer: &LayerConfig, x: BufId) -> Result<BufId> {
         let d = self.config.d_model;
         let mut input = self.pre_norm(i, "attn_norm", x)?;
         let out = self.scratch("block", d);
@@ -115,10 +125,15 @@ impl Builder<'_> {
     /// The norm in front of a block, or `x` itself where the file has none (post-norm models).
     pub(super) fn pre_norm(&mut self, i: usize, name: &str, x: BufId) -> Result<BufId> {
         let tensor = format!("blk.{i}.{name}");
+        let d = self.config.d_model;
+        if self.config.arch.bare_norms {
+            let normed = self.scratch("normed", d);
+            self.bare_norm(&format!("{name}-{i}"), x, d, normed);
+            return Ok(normed);
+        }
         if !self.has(&format!("{tensor}.weight")) && !self.has(&tensor) {
             return Ok(x);
         }
-        let d = self.config.d_model;
         let normed = self.scratch("normed", d);
         self.norm(&tensor, &format!("{name}-{i}"), x, d, normed)?;
         Ok(normed)

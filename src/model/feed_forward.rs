@@ -55,6 +55,7 @@ impl Builder<'_> {
                 (&gate_name, 0)
             };
             self.project(gate_name, &label("gate"), x, 0, d_ff, gate)?;
+            self.sparsify(i, gate);
             self.project(&up_name, &label("up"), x, up_start, d_ff, up)?;
             self.push(
                 &label("gate_par"),
@@ -69,6 +70,7 @@ impl Builder<'_> {
             self.project(&up_name, &label("up"), x, 0, d_ff, up)?;
             self.push(&label("act"), Op::Act { act, x: up });
         }
+        self.optional_norm(i, "ffn_sub_norm", "ffn_sub_norm", up)?;
         self.project(&name("down"), &label("out"), up, 0, d, out)
     }
 

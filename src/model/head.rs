@@ -11,13 +11,12 @@ impl Builder<'_> {
         let config = self.config;
         let last = self.buffer(config.d_model);
         self.push("result_last", Op::LastRow { x, out: last });
-        self.norm(
-            config.arch.output_norm,
-            "result_norm",
-            last,
-            config.d_model,
-            last,
-        )?;
+        let (d, label) = (config.d_model, "result_norm");
+        if config.arch.bare_norms {
+            self.bare_norm(label, last, d, last);
+        } else {
+            self.norm(config.arch.output_norm, label, last, d, last)?;
+        }
         let logits = self.buffer(config.n_vocab);
         let head = if self.has("output.weight") {
             "output"

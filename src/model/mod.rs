@@ -1,6 +1,7 @@
 //! The one description of a transformer. Names no backend: [`decoder::build`] turns a [`ModelConfig`] into a
 //! [`Plan`], the forward pass as data, which every backend interprets.
 
+mod altup;
 mod arch;
 mod attention;
 mod builder;
@@ -15,6 +16,7 @@ mod plan;
 mod read;
 mod recurrent;
 mod rope;
+mod table;
 
 pub use arch::{
     Architecture, ExpertRule, LocalRope, Scales, WindowPattern, supported_architectures,

@@ -1,4 +1,4 @@
-//! Gemma 4's per-layer embeddings: each layer takes a little from the token directly.
+//! Per-layer embeddings (Gemma 3n and 4): each layer takes a little from the token directly.
 
 use super::builder::Builder;
 use super::plan::{BufId, IdSource, Op};
@@ -69,37 +69,50 @@ impl Builder<'_> {
         Ok(Some(table))
     }
 
+    /// What layer `i` takes from the token, gated by `x`.
+    pub(super) fn per_layer_part(
+        &mut self,
+        i: usize,
+        x: BufId,
+        inputs: Option<BufId>,
+    ) -> Result<Option<BufId>> {
+        let (Some(inputs), Some(width)) = (inputs, self.config.per_layer_width) else {
+            return Ok(None);
+        };
+        let (gate, part) = (
+            self.scratch("per_layer_gate", width),
+            self.scratch("per_layer", width),
+        );
+        let out = self.scratch("block", self.config.d_model);
+        self.project_layer(i, "inp_gate", "per_layer_gate", x, 0, gate)?;
+        let stride = self.plan.buffers[inputs.0];
+        self.push(
+            &format!("per_layer_inp-{i}"),
+            Op::Slice {
+                x: inputs,
+                stride,
+                offset: i * width,
+                out: part,
+            },
+        );
+        let act = self.config.activation;
+        self.push(
+            &format!("per_layer_gated-{i}"),
+            Op::GatedAct {
+                act,
+                gate,
+                up: part,
+                out: part,
+            },
+        );
+        self.project_layer(i, "proj", "per_layer_out", part, 0, out)?;
+        self.optional_norm(i, "post_norm", "per_layer_embd_out", out)?;
+        Ok(Some(out))
+    }
+
     /// Adds the part of layer `i` to the stream, then scales the stream where the file says so.
     pub(super) fn end_of_layer(&mut self, i: usize, x: BufId, inputs: Option<BufId>) -> Result<()> {
-        if let (Some(inputs), Some(width)) = (inputs, self.config.per_layer_width) {
-            let (gate, part) = (
-                self.scratch("per_layer_gate", width),
-                self.scratch("per_layer", width),
-            );
-            let out = self.scratch("block", self.config.d_model);
-            self.project_layer(i, "inp_gate", "per_layer_gate", x, 0, gate)?;
-            let stride = self.plan.buffers[inputs.0];
-            self.push(
-                &format!("per_layer_inp-{i}"),
-                Op::Slice {
-                    x: inputs,
-                    stride,
-                    offset: i * width,
-                    out: part,
-                },
-            );
-            let act = self.config.activation;
-            self.push(
-                &format!("per_layer_gated-{i}"),
-                Op::GatedAct {
-                    act,
-                    gate,
-                    up: part,
-                    out: part,
-                },
-            );
-            self.project_layer(i, "proj", "per_layer_out", part, 0, out)?;
-            self.optional_norm(i, "post_norm", "per_layer_embd_out", out)?;
+        if let Some(out) = self.per_layer_part(i, x, inputs)? {
             self.push(
                 &format!("per_layer_add-{i}"),
                 Op::Add {

@@ -219,8 +219,26 @@ pub enum Op {
         offset: usize,
         out: BufId,
     },
-    /// `x = x * weight[0]`
+    /// `x = x * weight`; the weight is one number, or one for each value of a row.
     ScaleByWeight { x: BufId, weight: WeightId },
+    /// Adds to each run of `width` values of `x` ("stream" `j`, from `first` on) a mixture of the runs of `y`:
+    /// `x_j += Σ_k (plus + coefs[j * n + k]) * y_k`, with `n` runs in `y`; without `coefs` they are zero.
+    MixStreams {
+        x: BufId,
+        y: BufId,
+        coefs: Option<BufId>,
+        plus: f32,
+        first: usize,
+        width: usize,
+    },
+    /// `first` (`[T, d]`) and after it the runs of `rest` (`[T, n * d]`), each brought to the Euclidean length of `first`.
+    JoinStreams {
+        first: BufId,
+        rest: BufId,
+        out: BufId,
+    },
+    /// `x = max(x - mean(x) - factor * std(x), 0)` in each row, with the deviation of a sample.
+    Sparsify { x: BufId, factor: f32 },
     /// Gated delta rule (Yang et al. 2024). `qkv` is `[T, 2 * key_heads * head_dim + value_heads * head_dim]`; queries and
     /// keys are brought to length 1. For each value head with matrix `S` in `state`: `S *= exp(a * softplus(alpha + dt))`,
     /// `S += k ⊗ (sigmoid(beta) * (v - Sᵀk))`, `out = Sᵀq / sqrt(head_dim)`.

@@ -32,6 +32,12 @@ impl ModelConfig {
         }
         let d_model = keys.size("embedding_length", MAX_WIDTH)?;
         let layers = read_layers(&keys, arch, n_layers, d_model)?;
+        if keys
+            .opt_f32("attention.clamp_kqv")?
+            .is_some_and(|clamp| clamp > 0.0)
+        {
+            return Err(keys.bad("attention.clamp_kqv", "is not supported"));
+        }
         let n_ctx_train = keys.size("context_length", u64::from(u32::MAX))?;
         let rope_base = read_rope_base(
             &keys,
@@ -76,6 +82,7 @@ impl ModelConfig {
             experts: read_experts(&keys, arch)?,
             parallel: arch.parallel_switch
                 && meta.opt_bool(&keys.full("use_parallel_residual"))? != Some(false),
+            loops: read_loops(&keys)?,
             mask: read_mask(&keys, arch)?,
             pooling: read_pooling(&keys, arch)?,
             activation: read_activation(&keys, arch)?,
@@ -88,6 +95,13 @@ impl ModelConfig {
             layers,
         })
     }
+}
+
+/// How often the layers run, and whether the output norm stands between two rounds.
+fn read_loops(keys: &Keys) -> Result<(usize, bool)> {
+    let loops = keys.opt_size("num_loops", MAX_LAYERS)?.unwrap_or(1);
+    let skipped = keys.meta.opt_bool(&keys.full("skip_loop_final_norm"))?;
+    Ok((loops, skipped != Some(true)))
 }
 
 fn read_mask(keys: &Keys, arch: &Architecture) -> Result<Mask> {
@@ -361,6 +375,12 @@ fn read_experts(keys: &Keys, arch: &Architecture) -> Result<Option<ExpertConfig>
     if used > count {
         return Err(keys.bad("expert_used_count", "is more than expert_count"));
     }
+    let groups = keys
+        .opt_count("expert_group_count", MAX_WIDTH)?
+        .unwrap_or(1);
+    if groups > 1 {
+        return Err(keys.bad("expert_group_count", "experts in groups are not supported"));
+    }
     let gating = match keys.opt_count("expert_gating_func", u64::from(u32::MAX))? {
         None | Some(0) => arch.experts.gating,
         Some(1) => Gating::Softmax,
@@ -399,6 +419,11 @@ fn read_scales(
     let default = match arch.scales {
         Scales::One => return Ok(one),
         Scales::FromFile => one,
+        Scales::Logits => {
+            let logits = keys.opt_f32("logit_scale")?.filter(|scale| *scale != 0.0);
+            let logits = logits.unwrap_or(1.0);
+            return Ok(StreamScales { logits, ..one });
+        }
         // Hu et al. 2024: scale_emb 12, scale_depth 1.4, dim_model_base 256.
         Scales::MiniCpm => StreamScales {
             embedding: 12.0,

@@ -217,9 +217,14 @@ impl CpuBackend {
             }
             Op::ScaleByWeight { x, weight } => {
                 let mut values = take(&mut self.buffers[x.0]);
-                let factor = self.vector(weight)?[0];
-                values.iter_mut().for_each(|x| *x *= factor);
+                let factors = self.vector(weight)?;
+                for (x, factor) in values.iter_mut().zip(factors.iter().cycle()) {
+                    *x *= factor;
+                }
                 self.put(x, values);
+            }
+            Op::MixStreams { .. } | Op::JoinStreams { .. } | Op::Sparsify { .. } => {
+                self.streams(op, pass.rows);
             }
             Op::GatedAct { act, gate, up, out } => {
                 let mut values = self.copied(up, out, pass.rows);

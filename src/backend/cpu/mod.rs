@@ -19,6 +19,7 @@ mod recurrent;
 pub mod reference;
 pub mod simd;
 mod state;
+mod streams;
 mod weights;
 
 use crate::model::{BufId, Op, Plan, RopeSpec, Step, WeightId};

@@ -22,7 +22,7 @@ const fn family(
     }
 }
 
-pub const FAMILIES: [Family; 43] = [
+pub const FAMILIES: &[Family] = &[
     family(
         "`llama`",
         "Llama 2 and 3, Mistral, SmolLM 2, TinyLlama, Falcon 3",
@@ -66,9 +66,9 @@ pub const FAMILIES: [Family; 43] = [
     ),
     family("`qwen35`", "Qwen 3.5 (gated delta net)", &["qwen35"]),
     family(
-        "`qwen2moe`, `qwen3moe`",
+        "`qwen2moe`, `qwen3moe`, `qwen3vlmoe`",
         "Qwen with experts",
-        &["qwen2moe", "qwen3moe"],
+        &["qwen2moe", "qwen3moe", "qwen3vlmoe"],
     ),
     family(
         "`qwen3moe`, Q4_0",
@@ -91,6 +91,7 @@ pub const FAMILIES: [Family; 43] = [
         "Gemma 4 E2B and E4B, text (not the sizes with experts)",
         &["gemma4"],
     ),
+    family("`gemma3n`", "Gemma 3n E2B and E4B, text", &["gemma3n"]),
     family("`gemma-embedding`", "EmbeddingGemma", &["gemma-embedding"]),
     family(
         "`phi3`",
@@ -102,6 +103,7 @@ pub const FAMILIES: [Family; 43] = [
         "Phi 1, 1.5 and 2; Pythia and other GPT-NeoX",
         &["phi2", "gptneox"],
     ),
+    family("`falcon`", "Falcon 7B", &["falcon"]),
     family("`gpt2`", "GPT-2", &["gpt2"]),
     family(
         "`starcoder`, `starcoder2`",
@@ -140,8 +142,44 @@ pub const FAMILIES: [Family; 43] = [
         "Nemotron H and Nemotron 3 Nano (dense)",
         &["nemotron_h"],
     ),
+    family(
+        "`bitnet`",
+        "BitNet b1.58 as llama.cpp converts it",
+        &["bitnet"],
+    ),
+    family(
+        "`nemotron`, `jais2`, `orion`",
+        "Nemotron and Minitron, Jais 2, Orion",
+        &["nemotron", "jais2", "orion"],
+    ),
+    family(
+        "`command-r`, `cohere2`",
+        "Command R, R7B, Aya, Tiny Aya",
+        &["command-r", "cohere2"],
+    ),
+    family(
+        "`chatglm`, `glm4`",
+        "ChatGLM 3, GLM-Edge, GLM 4",
+        &["chatglm", "glm4", "glm4-sections"],
+    ),
+    family(
+        "`seed_oss`, `xverse`",
+        "Seed-OSS, XVERSE",
+        &["seed_oss", "xverse"],
+    ),
+    family(
+        "`nanbeige`",
+        "Nanbeige (layers run several times)",
+        &["nanbeige", "nanbeige-plain"],
+    ),
+    family("`olmo`", "OLMo 1 (not those with clipping)", &["olmo"]),
     family("`olmo2`", "OLMo 2, OLMo 3", &["olmo2", "olmo3"]),
     family("`olmoe`", "OLMoE", &["olmoe"]),
+    family(
+        "`deepseek`, `bailingmoe`",
+        "DeepSeek MoE 16B, Ling Lite and Coder",
+        &["deepseek", "bailingmoe"],
+    ),
     family(
         "`mistral3`",
         "Ministral 3 (YaRN, temperature of attention)",
@@ -153,8 +191,16 @@ pub const FAMILIES: [Family; 43] = [
         "EXAONE 3 to 4",
         &["exaone", "exaone4"],
     ),
-    family("`ernie4_5`", "ERNIE 4.5 (dense)", &["ernie4_5"]),
-    family("`hunyuan-dense`", "Hunyuan (dense)", &["hunyuan-dense"]),
+    family(
+        "`ernie4_5`, `ernie4_5-moe`",
+        "ERNIE 4.5",
+        &["ernie4_5", "ernie4_5-moe"],
+    ),
+    family(
+        "`hunyuan-dense`, `hunyuan-moe`",
+        "Hunyuan",
+        &["hunyuan-dense", "hunyuan-moe"],
+    ),
     family(
         "`stablelm`",
         "StableLM, both forms",
@@ -171,7 +217,12 @@ pub const FAMILIES: [Family; 43] = [
         "MiniLM, BGE, E5, … and rerankers",
         &["bert", "bert-rank"],
     ),
-    family("`eurobert`", "EuroBERT", &["eurobert"]),
+    family(
+        "`eurobert`, `neo-bert`",
+        "EuroBERT, NeoBERT",
+        &["eurobert", "neo-bert"],
+    ),
+    family("`jina-bert-v3`", "Jina Embeddings 3", &["jina-bert-v3"]),
     family(
         "`nomic-bert`, `nomic-bert-moe`",
         "Nomic Embed 1.5 and 2",

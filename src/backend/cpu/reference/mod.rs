@@ -4,6 +4,7 @@
 
 mod moe;
 mod recurrent;
+mod streams;
 
 use crate::backend::cpu::kv_cache::KvRows;
 use crate::model::{Activation, NormKind, Pairing};
@@ -12,6 +13,7 @@ use crate::{Error, Result};
 
 pub use moe::{route, softmax, weighted_sum};
 pub use recurrent::{DeltaShape, causal_conv, delta_net, softplus, state_scan};
+pub use streams::{join_streams, mix_streams, sparsify};
 
 /// A weight matrix in the file's own bytes.
 pub struct RawMatrix {

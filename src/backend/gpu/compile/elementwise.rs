@@ -43,8 +43,12 @@ impl Compiler<'_> {
                 self.simple_op(&op)?;
             }
             Op::ScaleByWeight { x, weight } => {
+                let count = self.plan.weights[weight.0].cols;
                 let weight = Slot::Vector(self.layout.vector(weight)?);
-                self.elementwise(Kernel::ScaleByWeight, &[weight], x, none);
+                self.elementwise(Kernel::ScaleByWeight, &[weight], x, none.u(count));
+            }
+            Op::MixStreams { .. } | Op::JoinStreams { .. } | Op::Sparsify { .. } => {
+                self.streams(op)?;
             }
             Op::Act { act, x } => self.elementwise(Kernel::Act { act }, &[Slot::Unused], x, none),
             Op::Add { a, b, out } if a == out && b != out => {
@@ -101,7 +105,13 @@ impl Compiler<'_> {
 
     /// A kernel over every value of `out`; `more` are its parameters beyond the width, the tail and which of
     /// `elementwise.wgsl` it is.
-    fn elementwise(&mut self, kernel: Kernel, inputs: &[Slot], out: BufId, more: Params) {
+    pub(super) fn elementwise(
+        &mut self,
+        kernel: Kernel,
+        inputs: &[Slot],
+        out: BufId,
+        more: Params,
+    ) {
         let width = self.width(out);
         let which = kernel.elementwise().into_iter().flatten();
         let params = which.fold(Params::new().u(width).u(usize::from(self.tail)), Params::u);

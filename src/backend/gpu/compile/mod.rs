@@ -5,6 +5,7 @@ mod elementwise;
 mod mixture;
 mod projections;
 mod recurrent;
+mod streams;
 
 use super::format::Format;
 use super::fuse::{self, Fused, Node};

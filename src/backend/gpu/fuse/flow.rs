@@ -18,6 +18,7 @@ pub fn reads(op: &Op) -> Vec<BufId> {
         | Op::Scale { x, .. }
         | Op::SoftCap { x, .. }
         | Op::Softmax { x }
+        | Op::Sparsify { x, .. }
         | Op::Pool { x, .. }
         | Op::LastRow { x, .. } => vec![x],
         Op::MoeMatMul { x, route, .. } | Op::MoeSum { x, route, .. } => vec![x, route],
@@ -29,6 +30,8 @@ pub fn reads(op: &Op) -> Vec<BufId> {
         Op::StateScan { xbc, dt, .. } => vec![xbc, dt],
         Op::GatedAct { gate, up, .. } => vec![gate, up],
         Op::Add { a, b, .. } => vec![a, b],
+        Op::MixStreams { x, y, coefs, .. } => [x, y].into_iter().chain(coefs).collect(),
+        Op::JoinStreams { first, rest, .. } => vec![first, rest],
     }
 }
 
@@ -45,6 +48,7 @@ pub fn written(op: &Op) -> Option<BufId> {
         | Op::DeltaNet { out, .. }
         | Op::StateScan { out, .. }
         | Op::Add { out, .. }
+        | Op::JoinStreams { out, .. }
         | Op::MoeRoute { out, .. }
         | Op::MoeMatMul { out, .. }
         | Op::MoeSum { out, .. }
@@ -56,6 +60,8 @@ pub fn written(op: &Op) -> Option<BufId> {
         | Op::Act { x, .. }
         | Op::Scale { x, .. }
         | Op::Softmax { x }
+        | Op::Sparsify { x, .. }
+        | Op::MixStreams { x, .. }
         | Op::SoftCap { x, .. } => Some(x),
         Op::StoreKv { .. } => None,
     }
@@ -81,6 +87,7 @@ pub fn buffers_mut(op: &mut Op) -> Vec<&mut BufId> {
         | Op::Act { x, .. }
         | Op::Scale { x, .. }
         | Op::Softmax { x }
+        | Op::Sparsify { x, .. }
         | Op::SoftCap { x, .. } => vec![x],
         Op::StoreKv { k, v, .. } => vec![k, v],
         Op::Attention { q, out, .. } => vec![q, out],
@@ -94,5 +101,7 @@ pub fn buffers_mut(op: &mut Op) -> Vec<&mut BufId> {
         Op::StateScan { xbc, dt, out, .. } => vec![xbc, dt, out],
         Op::GatedAct { gate, up, out, .. } => vec![gate, up, out],
         Op::Add { a, b, out } => vec![a, b, out],
+        Op::MixStreams { x, y, coefs, .. } => [x, y].into_iter().chain(coefs).collect(),
+        Op::JoinStreams { first, rest, out } => vec![first, rest, out],
     }
 }

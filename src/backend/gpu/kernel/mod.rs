@@ -183,6 +183,9 @@ pub enum Kernel {
     Add,
     Scale,
     ScaleByWeight,
+    MixStreams,
+    JoinStreams,
+    Sparsify,
     Slice,
     SoftCap,
     Softmax,
@@ -233,10 +236,12 @@ impl Kernel {
             Self::Attention { .. } => &[Read, Write, Write, Read, Write, Read, Read],
             Self::AttentionTile { .. } => &[Read, Read, Read, Read, Write],
             Self::MoeMatVec { .. } => &[Read, Read, Read, Read, Read, Write],
-            Self::MoeRoute { .. } | Self::MoeSum => &[Read, Read, Write],
+            Self::MoeRoute { .. } | Self::MoeSum | Self::MixStreams | Self::JoinStreams => {
+                &[Read, Read, Write]
+            }
             Self::CausalConv { .. } => &[Read, Read, Read, Write, Write],
             Self::DeltaNet | Self::StateScan => &[Read, Read, Read, Read, Read, Write, Write],
-            Self::Softmax => &[Write],
+            Self::Softmax | Self::Sparsify => &[Write],
             Self::AttentionCombine
             | Self::Rope { .. }
             | Self::GatedAct { .. }
@@ -329,6 +334,9 @@ impl Kernel {
             Self::Add => "add",
             Self::Scale => "scale",
             Self::ScaleByWeight => "scale_by_weight",
+            Self::MixStreams => "mix_streams",
+            Self::JoinStreams => "join_streams",
+            Self::Sparsify => "sparsify",
             Self::Slice => "slice",
             Self::SoftCap => "softcap",
             Self::Softmax => "softmax",

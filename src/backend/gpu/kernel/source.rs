@@ -52,6 +52,9 @@ impl Kernel {
             | Self::SoftCap
             | Self::LastRow
             | Self::PositionScale => shader!("kernels/elementwise.wgsl"),
+            Self::MixStreams => shader!("kernels/mix_streams.wgsl"),
+            Self::JoinStreams => shader!("kernels/join_streams.wgsl"),
+            Self::Sparsify => shader!("kernels/sparsify.wgsl"),
             Self::Slice => shader!("kernels/slice.wgsl"),
             Self::Softmax => shader!("kernels/softmax.wgsl"),
             Self::Pool => shader!("kernels/pool.wgsl"),
@@ -72,6 +75,8 @@ impl Kernel {
                 | Self::MoeRoute { .. }
                 | Self::Norm { .. }
                 | Self::Softmax
+                | Self::JoinStreams
+                | Self::Sparsify
                 | Self::DeltaNet
                 | Self::Attention { .. }
         )
@@ -212,7 +217,9 @@ impl Kernel {
                 vec![kv_module(kv), shader!("lib/attention.wgsl")]
             }
             Self::CausalConv { .. } | Self::Norm { .. } => vec![shader!("lib/activation.wgsl")],
-            Self::MoeSum | Self::Pool | Self::Slice => vec![shader!("lib/values.wgsl")],
+            Self::MoeSum | Self::Pool | Self::Slice | Self::MixStreams => {
+                vec![shader!("lib/values.wgsl")]
+            }
             _ if self.elementwise().is_some() => {
                 vec![shader!("lib/activation.wgsl"), shader!("lib/values.wgsl")]
             }

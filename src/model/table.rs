@@ -1,0 +1,383 @@
+//! The table of architectures.
+
+use super::arch::{Architecture, ExpertRule, LocalRope, Scales, WindowPattern};
+use super::config::{Activation, Mixer};
+use super::plan::{Gating, NormKind};
+use super::rope::Pairing;
+
+const LLAMA: Architecture = Architecture {
+    name: "llama",
+    norm: NormKind::Rms,
+    activation: Activation::Silu,
+    rope: Some(Pairing::Adjacent),
+    window: WindowPattern::Never,
+    local_rope: LocalRope::Shared,
+    unrotated_every: None,
+    unrotated_without_window: false,
+    rope_switch: false,
+    ntk_alpha: false,
+    encoder: false,
+    encoder_decoder: false,
+    parallel_switch: false,
+    bare_norms: false,
+    qk_norm_after_rope: false,
+    scales: Scales::One,
+    recurrent: Mixer::Attention,
+    single_block: false,
+    full_attention_every: None,
+    attention_scale: None,
+    value_norm: false,
+    output_norm: "output_norm",
+    ffn_norm: "ffn_norm",
+    experts: ExpertRule {
+        gating: Gating::Softmax,
+        normalize: true,
+    },
+    scaled_embedding: false,
+    attention_softcap: None,
+    final_softcap: None,
+    wide_scale_at_layers: None,
+};
+
+const QWEN2: Architecture = Architecture {
+    name: "qwen2",
+    rope: Some(Pairing::Halves),
+    ..LLAMA
+};
+
+const GEMMA2: Architecture = Architecture {
+    name: "gemma2",
+    activation: Activation::GeluTanh,
+    rope: Some(Pairing::Halves),
+    window: WindowPattern::AllButEvery(2, 4096),
+    scaled_embedding: true,
+    attention_softcap: Some(50.0),
+    final_softcap: Some(30.0),
+    wide_scale_at_layers: Some(46),
+    ..LLAMA
+};
+
+const GPT2: Architecture = Architecture {
+    name: "gpt2",
+    norm: NormKind::Layer,
+    activation: Activation::GeluTanh,
+    rope: None,
+    ..LLAMA
+};
+
+const PHI2: Architecture = Architecture {
+    name: "phi2",
+    norm: NormKind::Layer,
+    activation: Activation::GeluTanh,
+    ..QWEN2
+};
+
+const NEMOTRON: Architecture = Architecture {
+    name: "nemotron",
+    norm: NormKind::Layer,
+    activation: Activation::SquaredRelu,
+    ..QWEN2
+};
+
+const STABLELM: Architecture = Architecture {
+    name: "stablelm",
+    norm: NormKind::Layer,
+    ..QWEN2
+};
+
+const COMMAND_R: Architecture = Architecture {
+    name: "command-r",
+    norm: NormKind::Layer,
+    scales: Scales::Logits,
+    ..LLAMA
+};
+
+const GRANITE: Architecture = Architecture {
+    name: "granite",
+    scales: Scales::FromFile,
+    rope_switch: true,
+    ..LLAMA
+};
+
+const LFM2: Architecture = Architecture {
+    name: "lfm2",
+    window: WindowPattern::AllButEvery(0, 0),
+    recurrent: Mixer::ShortConv,
+    output_norm: "token_embd_norm",
+    ..QWEN2
+};
+
+const BERT: Architecture = Architecture {
+    name: "bert",
+    norm: NormKind::Layer,
+    activation: Activation::GeluTanh,
+    rope: None,
+    encoder: true,
+    ..LLAMA
+};
+
+const GEMMA3: Architecture = Architecture {
+    name: "gemma3",
+    window: WindowPattern::AllButEvery(6, 0),
+    attention_softcap: None,
+    final_softcap: Some(0.0),
+    local_rope: LocalRope::Unscaled(Some(10_000.0)),
+    wide_scale_at_layers: Some(62),
+    ..GEMMA2
+};
+
+const T5: Architecture = Architecture {
+    name: "t5",
+    activation: Activation::GeluTanh,
+    rope: None,
+    attention_scale: Some(1.0),
+    encoder_decoder: true,
+    output_norm: "dec.output_norm",
+    ..LLAMA
+};
+
+const NOT_NORMALIZED: ExpertRule = ExpertRule {
+    gating: Gating::Softmax,
+    normalize: false,
+};
+
+/// Every architecture that runs, in the order in which documentation lists them.
+pub(super) const ARCHITECTURES: &[Architecture] = &[
+    LLAMA,
+    QWEN2,
+    QWEN2.named("qwen3"),
+    // The text of the models with images: where there is none, all sections of their positions are the same.
+    QWEN2.named("qwen2vl"),
+    QWEN2.named("qwen3vl"),
+    Architecture {
+        name: "gemma",
+        window: WindowPattern::Never,
+        attention_softcap: None,
+        final_softcap: None,
+        wide_scale_at_layers: None,
+        ..GEMMA2
+    },
+    GEMMA2,
+    GEMMA3,
+    Architecture {
+        name: "gemma3n",
+        window: WindowPattern::AllButEvery(5, 0),
+        final_softcap: Some(30.0),
+        wide_scale_at_layers: None,
+        attention_scale: Some(1.0),
+        value_norm: true,
+        ..GEMMA3
+    },
+    Architecture {
+        name: "gemma4",
+        window: WindowPattern::AllButEvery(6, 512),
+        wide_scale_at_layers: None,
+        attention_scale: Some(1.0),
+        value_norm: true,
+        ..GEMMA3
+    },
+    Architecture {
+        name: "qwen35",
+        recurrent: Mixer::DeltaNet,
+        full_attention_every: Some(4),
+        ffn_norm: "post_attention_norm",
+        ..QWEN2
+    },
+    // llama.cpp runs Phi-3 without its sliding window, since published files disagree on its value.
+    QWEN2.named("phi3"),
+    PHI2,
+    Architecture {
+        name: "gptneox",
+        parallel_switch: true,
+        ..PHI2
+    },
+    PHI2.named("falcon"),
+    GPT2,
+    GPT2.named("starcoder"),
+    PHI2.named("starcoder2"),
+    QWEN2.named("openelm"),
+    LLAMA.named("internlm2"),
+    Architecture {
+        name: "smollm3",
+        unrotated_every: Some(4),
+        ..LLAMA
+    },
+    Architecture {
+        name: "arcee",
+        activation: Activation::SquaredRelu,
+        ..LLAMA
+    },
+    Architecture {
+        name: "maincoder",
+        qk_norm_after_rope: true,
+        ..LLAMA
+    },
+    QWEN2.named("pangu-embedded"),
+    LLAMA.named("mistral3"),
+    LLAMA.named("ernie4_5"),
+    LLAMA.named("ernie4_5-moe"),
+    LLAMA.named("chatglm"),
+    LLAMA.named("glm4"),
+    LLAMA.named("xverse"),
+    LLAMA.named("nanbeige"),
+    Architecture {
+        name: "deepseek",
+        experts: NOT_NORMALIZED,
+        ..LLAMA
+    },
+    Architecture {
+        name: "bailingmoe",
+        experts: NOT_NORMALIZED,
+        ..LLAMA
+    },
+    Architecture {
+        name: "minicpm",
+        scales: Scales::MiniCpm,
+        ..LLAMA
+    },
+    GRANITE,
+    GRANITE.named("granitemoe"),
+    Architecture {
+        name: "granite_swa",
+        window: WindowPattern::AllButEvery(0, 0),
+        ..GRANITE
+    },
+    Architecture {
+        name: "granitehybrid",
+        recurrent: Mixer::Mamba2,
+        ..GRANITE
+    },
+    QWEN2.named("falcon-h1"),
+    Architecture {
+        name: "nemotron_h",
+        activation: Activation::SquaredRelu,
+        rope: None,
+        recurrent: Mixer::Mamba2,
+        single_block: true,
+        ..LLAMA
+    },
+    Architecture {
+        name: "olmo2",
+        window: WindowPattern::AllButEvery(4, 0),
+        local_rope: LocalRope::Unscaled(None),
+        ..QWEN2
+    },
+    QWEN2.named("exaone"),
+    Architecture {
+        name: "exaone4",
+        window: WindowPattern::AllButEveryAt(64, 4, 4096),
+        unrotated_without_window: true,
+        ..QWEN2
+    },
+    Architecture {
+        name: "hunyuan-dense",
+        ntk_alpha: true,
+        qk_norm_after_rope: true,
+        ..QWEN2
+    },
+    STABLELM,
+    STABLELM.named("orion"),
+    NEMOTRON,
+    NEMOTRON.named("jais2"),
+    COMMAND_R,
+    Architecture {
+        name: "cohere2",
+        window: WindowPattern::AllButEvery(4, 0),
+        unrotated_without_window: true,
+        ..COMMAND_R
+    },
+    QWEN2.named("bitnet"),
+    Architecture {
+        name: "seed_oss",
+        ffn_norm: "post_attention_norm",
+        ..QWEN2
+    },
+    Architecture {
+        name: "olmo",
+        norm: NormKind::Layer,
+        bare_norms: true,
+        ..LLAMA
+    },
+    Architecture {
+        name: "hunyuan-moe",
+        qk_norm_after_rope: true,
+        ..QWEN2
+    },
+    QWEN2.named("qwen3moe"),
+    QWEN2.named("qwen3vlmoe"),
+    Architecture {
+        name: "qwen2moe",
+        experts: NOT_NORMALIZED,
+        ..QWEN2
+    },
+    Architecture {
+        name: "olmoe",
+        experts: NOT_NORMALIZED,
+        ..QWEN2
+    },
+    Architecture {
+        name: "gpt-oss",
+        activation: Activation::ClampedSwiglu,
+        window: WindowPattern::AllButEvery(2, 128),
+        ffn_norm: "post_attention_norm",
+        experts: ExpertRule {
+            gating: Gating::SoftmaxOfChosen,
+            normalize: false,
+        },
+        ..QWEN2
+    },
+    BERT,
+    Architecture {
+        name: "eurobert",
+        encoder: true,
+        ..QWEN2
+    },
+    Architecture {
+        name: "neo-bert",
+        encoder: true,
+        output_norm: "enc.output_norm",
+        ..LLAMA
+    },
+    Architecture {
+        name: "jina-bert-v3",
+        rope: Some(Pairing::Halves),
+        ..BERT
+    },
+    Architecture {
+        name: "nomic-bert",
+        activation: Activation::Silu,
+        rope: Some(Pairing::Halves),
+        ..BERT
+    },
+    Architecture {
+        name: "nomic-bert-moe",
+        rope: Some(Pairing::Halves),
+        experts: NOT_NORMALIZED,
+        ..BERT
+    },
+    Architecture {
+        name: "modern-bert",
+        rope: Some(Pairing::Halves),
+        window: WindowPattern::AllButFirstOf(3, 0),
+        local_rope: LocalRope::Unscaled(Some(10_000.0)),
+        ..BERT
+    },
+    Architecture {
+        name: "gemma-embedding",
+        encoder: true,
+        wide_scale_at_layers: None,
+        ..GEMMA3
+    },
+    T5,
+    Architecture {
+        name: "t5encoder",
+        encoder: true,
+        ..T5
+    },
+    LFM2,
+    Architecture {
+        name: "lfm2moe",
+        window: WindowPattern::Never,
+        ..LFM2
+    },
+];
