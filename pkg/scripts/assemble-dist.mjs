@@ -25,8 +25,14 @@ for (const file of files) await copyFile(root + file, `${root}dist/${basename(fi
 
 // Bundlers look for exactly these expressions, and stumble over files that are not there.
 const entries = builds.map((name) => `  ${name}: () => new URL('./${wasmOf(name)}', import.meta.url),\n`);
+// The glue would make the memory itself, with a maximum that not every device can set aside.
+const glue = builds.length > 0 ? await readFile(`${root}wasm/inkling_threads.js`, 'utf8') : '';
+const sharedPages = /new WebAssembly\.Memory\(\{initial:(\d+),/.exec(glue)?.[1];
+if (glue && !sharedPages)
+  throw new Error('the glue for threads no longer says how much memory its builds start with');
 const { version } = JSON.parse(await readFile(`${root}package.json`, 'utf8'));
 await writeFile(
   `${root}dist/builds.js`,
-  `export const builds = {\n${entries.join('')}};\nexport const version = '${version}';\n`,
+  `export const builds = {\n${entries.join('')}};\n` +
+    `export const sharedPages = ${sharedPages ?? 0};\nexport const version = '${version}';\n`,
 );

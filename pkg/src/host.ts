@@ -25,6 +25,8 @@ import type { WasmModule, Wish } from './wasm.js';
 export interface HostPort {
   postMessage(event: Event, transfer: Transferable[]): void;
   addEventListener(type: 'message', listener: (message: { data: Request }) => void): void;
+  addEventListener(type: 'unhandledrejection', listener: (event: PromiseRejectionEvent) => void): void;
+  addEventListener(type: 'error', listener: (event: ErrorEvent) => void): void;
 }
 
 /** Brings up the wasm module; called once, at the first load. */
@@ -34,6 +36,14 @@ export type WasmLoader = (wish: Wish) => Promise<WasmModule>;
 export function serve(port: HostPort, loadWasm: WasmLoader, verdicts?: Verdicts): void {
   const host = new Host(port, loadWasm, verdicts);
   port.addEventListener('message', ({ data }) => void host.handle(data));
+  // A trap in work that the module does between two calls reaches no caller: the call would wait for ever.
+  const notice = (event: globalThis.Event, thrown: unknown): void => {
+    if (!isTrap(thrown)) return;
+    event.preventDefault();
+    host.crash(thrown);
+  };
+  port.addEventListener('unhandledrejection', (event) => notice(event, event.reason));
+  port.addEventListener('error', (event) => notice(event, event.error));
 }
 
 class Host {
@@ -48,6 +58,7 @@ class Host {
   #wasm: Promise<WasmModule> | undefined;
   #engine: WasmEngine | undefined;
   #loading = false;
+  #memory: WebAssembly.Memory | undefined;
   #crashed: unknown;
   /** How often the engine had replaced what computes when the page was last told. */
   #replaced = 0;
@@ -68,6 +79,7 @@ class Host {
       return;
     }
     const { id } = request;
+    if (this.#crashed !== undefined) return this.#refuse(id, this.#crashed);
     const controller = new AbortController();
     this.#running.set(id, controller);
     try {
@@ -75,11 +87,32 @@ class Host {
       const transfer = value instanceof Uint32Array || value instanceof Float32Array ? [value.buffer] : [];
       this.#post({ kind: 'result', id, value }, transfer);
     } catch (error) {
-      if (isTrap(error)) this.#crashed = error;
-      this.#post({ kind: 'error', id, error: toWireError(error) });
+      if (isTrap(error)) this.crash(error);
+      else this.#refuse(id, error);
     } finally {
       this.#running.delete(id);
     }
+  }
+
+  /** The instance stopped in the middle of something: whatever waits for it ends, and it is not entered again. */
+  crash(trap: unknown): void {
+    if (this.#crashed !== undefined) return;
+    this.#crashed = this.#starved() ? outOfMemory(trap) : trap;
+    for (const id of this.#running.keys()) this.#refuse(id, this.#crashed);
+  }
+
+  /** Whether there is no memory left to speak of: the allocation that failed is not told. */
+  #starved(): boolean {
+    try {
+      this.#memory?.grow(SPARE_PAGES);
+      return false;
+    } catch {
+      return true;
+    }
+  }
+
+  #refuse(id: number, error: unknown): void {
+    this.#post({ kind: 'error', id, error: toWireError(error) });
   }
 
   #answer(request: RequestOf<CallKind>, signal: AbortSignal): Promise<Results[CallKind]> {
@@ -124,10 +157,13 @@ class Host {
     const report = throttled((progress) => this.#post({ kind: 'progress', id, progress }));
     try {
       // The download starts while the wasm module is still on its way.
-      const wasm = this.#bringUp({ threads, wasmUrl });
+      let tellSize: (bytes: number) => void = () => undefined;
+      const fileBytes = new Promise<number>((resolve) => (tellSize = resolve));
+      const wasm = this.#bringUp({ threads, wasmUrl, fileBytes });
       let header: WasmHeader | undefined;
       const inspect: ModelInspector = {
         async read(file, { bytes, fileSize }) {
+          tellSize(fileSize * sources.length);
           const { WasmHeader } = await wasm;
           header ??= new WasmHeader(sources.length, JSON.stringify(options));
           return header.read(file, bytes, fileSize);
@@ -135,10 +171,13 @@ class Host {
         // What does not fit is told before the weights travel, and the GPU compiles meanwhile.
         finish: async () => header?.prepare(),
       };
-      const [module, bytes] = await Promise.all([
-        wasm,
-        openSources(sources, { download, inspect, signal, onProgress: report }),
-      ]);
+      const opening = openSources(sources, { download, inspect, signal, onProgress: report });
+      // Whatever comes of it, nothing waits for the size any longer.
+      opening.then(
+        (all) => tellSize(sizeOf(all)),
+        () => tellSize(0),
+      );
+      const [module, bytes] = await Promise.all([wasm, opening]);
       const onProgress = (json: string): boolean => {
         report(JSON.parse(json) as LoadProgress);
         return !signal.aborted;
@@ -170,7 +209,11 @@ class Host {
 
   /** The wasm module; a failed attempt is not remembered. */
   #bringUp(wish: Wish): Promise<WasmModule> {
-    this.#wasm ??= this.#loadWasm(wish).catch((error: unknown) => {
+    const remember = (module: WasmModule): WasmModule => {
+      this.#memory = module.memory;
+      return module;
+    };
+    this.#wasm ??= this.#loadWasm(wish).then(remember, (error: unknown) => {
       this.#wasm = undefined;
       throw error;
     });
@@ -222,8 +265,7 @@ class Host {
   async #dispose(id: number): Promise<undefined> {
     for (const [other, controller] of this.#running) if (other !== id) controller.abort();
     await this.#queue.run(() => {
-      // After a crash the instance cannot even free; it goes with the worker.
-      if (this.#crashed === undefined) this.#engine?.free();
+      this.#engine?.free();
       this.#engine = undefined;
     });
     return undefined;
@@ -243,7 +285,7 @@ class Host {
     try {
       return await result;
     } catch (error) {
-      if (isTrap(error)) this.#crashed = error;
+      if (isTrap(error)) this.crash(error);
       throw error;
     } finally {
       const engine = this.#crashed === undefined ? this.#engine : undefined;
@@ -262,6 +304,14 @@ class Host {
   }
 }
 
+/** 64 MB. */
+const SPARE_PAGES = 1024;
+
+function outOfMemory(cause: unknown): EngineError {
+  const message = 'The memory is full. Load a smaller model, or this one with a shorter context.';
+  return new EngineError('out_of_memory', message, { cause });
+}
+
 /** How a generation ends that was cancelled while it waited for its turn. */
 const CANCELLED_BEFORE_START: GenerationDone = {
   type: 'done',
@@ -272,6 +322,10 @@ const CANCELLED_BEFORE_START: GenerationDone = {
   timings: { ttftMs: 0, prefillTps: 0, decodeTps: 0, prefillMs: 0, decodeMs: 0 },
   contextUsed: 0,
 };
+
+function sizeOf(sources: readonly ByteSource[]): number {
+  return sources.reduce((sum, source) => sum + source.size(), 0);
+}
 
 /** Tells models apart well enough to find what is known of them: which kernels they need follows from file and cache. */
 function modelKey(sources: readonly ByteSource[], { kvType }: CoreLoadOptions): string {

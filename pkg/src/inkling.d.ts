@@ -2,7 +2,7 @@
 // files. A test compares this file with the generated declarations.
 
 /** Instantiates the module; must come before everything else. */
-export default function init(input: { module_or_path: Response }): Promise<unknown>;
+export default function init(input: { module_or_path: Response }): Promise<{ memory: WebAssembly.Memory }>;
 
 /** Model bytes by range; the host gives one per GGUF shard. */
 export interface ByteSource {

@@ -1,7 +1,6 @@
 // Brings up the wasm module inside the worker: the best build that this browser runs and the package carries.
 import { builds } from './builds.js';
 import { candidates, defaultThreads } from './choose-build.js';
-import type { BuildName } from './choose-build.js';
 import { EngineError, messageOf } from './errors.js';
 import { requireWasmSimd, wasmFeatures } from './features.js';
 import { requestGpuFeatures } from './gpu-features.js';
@@ -9,9 +8,12 @@ import * as plain from './inkling.js';
 import type { ByteSource, WasmEngine, WasmHeader } from './inkling.js';
 import * as shared from './inkling_threads.js';
 import { startHelpers } from './pool.js';
+import { reserveMemory } from './shared-memory.js';
 
 /** The part of the generated module that the host uses; tests give a fake one. */
 export interface WasmModule {
+  /** Of the instance. */
+  memory?: WebAssembly.Memory;
   WasmHeader: new (files: number, optionsJson: string) => WasmHeader;
   renderTemplate(template: string, contextJson: string): string;
   WasmEngine: {
@@ -30,24 +32,29 @@ export interface Wish {
   threads?: number | undefined;
   /** Where the plain build lies, for servers that move files. It runs on one thread. */
   wasmUrl?: string | undefined;
+  /** Size of the model's files, as soon as it is known. */
+  fileBytes: Promise<number>;
 }
 
 /** Fetches and instantiates the engine, and starts the helpers of its thread pool. */
-export async function loadWasm({ threads, wasmUrl }: Wish): Promise<WasmModule> {
+export async function loadWasm({ threads, wasmUrl, fileBytes }: Wish): Promise<WasmModule> {
   requireWasmSimd();
   requestGpuFeatures();
   const count = Math.max(1, Math.floor(threads ?? defaultThreads()));
-  if (wasmUrl !== undefined) return instantiate('simd', wasmUrl, 1);
+  if (wasmUrl !== undefined) return instantiate(wasmUrl);
+  let memory: WebAssembly.Memory | null | undefined;
   let failure: unknown;
   for (const name of candidates(count, wasmFeatures(), Object.keys(builds))) {
     const url = builds[name]?.();
     if (!url) continue;
+    const threaded = name.endsWith('_threads');
+    if (threaded && memory === undefined) memory = await reserveMemory(fileBytes);
+    if (threaded && !memory) continue;
     try {
-      return await instantiate(name, url.href, count);
+      return await instantiate(url.href, threaded && memory ? { memory, count } : undefined);
     } catch (error) {
-      // A phone may refuse to reserve shared memory: the next build needs none.
       failure ??= error;
-      if (!name.endsWith('_threads')) break;
+      if (!threaded) break;
     }
   }
   throw (
@@ -55,17 +62,21 @@ export async function loadWasm({ threads, wasmUrl }: Wish): Promise<WasmModule> 
   );
 }
 
-async function instantiate(name: BuildName, url: string, threads: number): Promise<WasmModule> {
+async function instantiate(
+  url: string,
+  threads?: { memory: WebAssembly.Memory; count: number },
+): Promise<WasmModule> {
   const response = await fetchWasm(url);
   try {
-    if (!name.endsWith('_threads')) {
-      await plain.default({ module_or_path: response });
-      return plain;
+    if (!threads) {
+      const { memory } = await plain.default({ module_or_path: response });
+      return { ...plain, memory };
     }
     const module = await compile(response);
-    const { memory } = await shared.default({ module_or_path: module });
-    await startHelpers(threads - 1, module, memory);
-    return shared;
+    const { memory, count } = threads;
+    await shared.default({ module_or_path: module, memory });
+    await startHelpers(count - 1, module, memory);
+    return { ...shared, memory };
   } catch (cause) {
     const message =
       `The engine could not be compiled: ${messageOf(cause)}. ` +
