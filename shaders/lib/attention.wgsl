@@ -1,4 +1,5 @@
 // What both kernels of attention take, and what becomes of a product of a query and a key.
+// SLOPES: each head subtracts the distance times a slope of its own (ALiBi).
 // BIAS: each head adds to its scores what `extra` has for the bucket of the distance; bucket_of is generated.
 struct Params {
     head_quads: u32,  // head_dim / 4
@@ -13,6 +14,7 @@ struct Params {
     cap: f32,         // 0: none
     splits: u32,      // parts of the keys
     heads: u32,
+    steepest: f32,    // of SLOPES: negative exponent of the last slope
     // Of a new token's heads (NEW in attention.wgsl):
     pairs: u32,       // rotated pairs of a head
     eps: f32,         // of their norms
@@ -28,6 +30,15 @@ struct Params {
 @group(0) @binding(5) var<storage, read> extra: array<f32>; // of heads, or of buckets and heads
 @group(0) @binding(6) var<storage, read_write> out: array<vec4<f32>>;
 
+fn slope_of(head: u32) -> f32 {
+    let n = 1u << firstLeadingBit(params.heads);
+    var step = f32(head) + 1.0;
+    if (head >= n) {
+        step = f32(head - n) + 0.5;
+    }
+    return exp2(-params.steepest * step / f32(n));
+}
+
 // The score of a key, of its product with a query that is scaled already.
 fn finished_score(product: f32, position: u32, key: u32, head: u32) -> f32 {
     var score = product;
@@ -39,6 +50,9 @@ fn finished_score(product: f32, position: u32, key: u32, head: u32) -> f32 {
             bucket = bucket_of(position - key);
         }
         score += extra[bucket * params.heads + head];
+    }
+    if (SLOPES) {
+        score -= slope_of(head) * f32(max(position, key) - min(position, key));
     }
     if (params.cap > 0.0) {
         score = params.cap * tanh(clamp(score / params.cap, -10.0, 10.0));

@@ -95,6 +95,8 @@ pub struct Architecture {
     pub single_block: bool,
     /// Of every `n` layers the last has attention, the others `recurrent`, whatever their key/value heads.
     pub full_attention_every: Option<usize>,
+    /// Scores have a bias by distance (ALiBi) with this steepest slope, unless `attention.max_alibi_bias` says another.
+    pub alibi: Option<f32>,
     /// Multiplier of `q·k`; `1/sqrt(head_dim)` where `None`.
     pub attention_scale: Option<f32>,
     /// Values are normalised too, without weights.

@@ -2,7 +2,7 @@
 
 use super::builder::Builder;
 use super::config::{Activation, LayerConfig};
-use super::plan::{BufId, KvSpec, Op};
+use super::plan::{BufId, KvSpec, Op, ScoreBias};
 use crate::Result;
 
 impl Builder<'_> {
@@ -47,7 +47,7 @@ impl Builder<'_> {
             window: layer.window,
             softcap: config.attention_softcap,
             sinks: self.optional_vector(&format!("blk.{i}.attn_sinks.weight"), layer.n_heads)?,
-            bias: None,
+            bias: config.alibi.map(|steepest| ScoreBias::Slopes { steepest }),
             out: attended,
         };
         self.push(&format!("kqv_out-{i}"), attention);

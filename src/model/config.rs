@@ -152,6 +152,8 @@ pub struct ModelConfig {
     pub activation: Activation,
     /// Queries are multiplied by `1 + factor * ln(1 + floor(position / length))`: `(factor, length)`.
     pub temperature: Option<(f32, usize)>,
+    /// Steepest slope of the bias by distance (ALiBi), as a negative exponent of two.
+    pub alibi: Option<f32>,
     /// Multiplies `q·k`.
     pub attention_scale: f32,
     /// Soft cap of the attention scores.

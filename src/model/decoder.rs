@@ -117,9 +117,31 @@ impl Builder<'_> {
         if self.config.parallel {
             input = self.pre_norm(i, self.config.arch.ffn_norm, x)?;
         }
+        let before = self.copy_for_second_norm(i, x);
         self.add_residual(&format!("ffn_inp-{i}"), x, out);
         self.optional_norm(i, "attn_output_norm", "attn_out_norm", x)?;
+        if let Some(before) = before {
+            self.add_residual(&format!("attn_norm_2_in-{i}"), x, before);
+            self.optional_norm(i, "attn_norm_2", "attn_norm_2", x)?;
+        }
         Ok(input)
+    }
+
+    /// The layer's input once more, where it is added again before a second norm (Jina's embeddings of code).
+    fn copy_for_second_norm(&mut self, i: usize, x: BufId) -> Option<BufId> {
+        if !self.config.arch.encoder || !self.has(&format!("blk.{i}.attn_norm_2.weight")) {
+            return None;
+        }
+        let stride = self.config.d_model;
+        let out = self.scratch("layer_input", stride);
+        let copy = Op::Slice {
+            x,
+            stride,
+            offset: 0,
+            out,
+        };
+        self.push(&format!("layer_inp-{i}"), copy);
+        Some(out)
     }
 
     /// The norm in front of a block, or `x` itself where the file has none (post-norm models).

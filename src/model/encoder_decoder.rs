@@ -2,7 +2,9 @@
 
 use super::builder::Builder;
 use super::config::{Activation, ModelConfig};
-use super::plan::{BufId, KvSpec, Mask, Op, Plan, Pooling, RelativeBias, RelativeBuckets};
+use super::plan::{
+    BufId, KvSpec, Mask, Op, Plan, Pooling, RelativeBias, RelativeBuckets, ScoreBias,
+};
 use crate::gguf::GgufFile;
 use crate::{Error, Result};
 
@@ -55,7 +57,7 @@ impl Builder<'_> {
         side: &str,
         i: usize,
         both_ways: bool,
-    ) -> Result<Option<RelativeBias>> {
+    ) -> Result<Option<ScoreBias>> {
         let own = format!("{side}blk.{i}.attn_rel_b.weight");
         let name = if self.has(&own) {
             own
@@ -71,10 +73,8 @@ impl Builder<'_> {
             return Err(Error::BadTensor { name, reason });
         }
         let table = self.vector(&name, n_heads * buckets)?;
-        Ok(Some(RelativeBias {
-            table,
-            buckets: RelativeBuckets { buckets, both_ways },
-        }))
+        let buckets = RelativeBuckets { buckets, both_ways };
+        Ok(Some(ScoreBias::Buckets(RelativeBias { table, buckets })))
     }
 
     fn self_attention(
@@ -83,7 +83,7 @@ impl Builder<'_> {
         i: usize,
         x: BufId,
         mask: Mask,
-        bias: Option<RelativeBias>,
+        bias: Option<ScoreBias>,
     ) -> Result<()> {
         let (q_width, kv) = self.widths(i);
         let width = kv.width();
@@ -188,7 +188,7 @@ impl Builder<'_> {
         i: usize,
         x: BufId,
         q: BufId,
-        (layer, mask, bias): (usize, Mask, Option<RelativeBias>),
+        (layer, mask, bias): (usize, Mask, Option<ScoreBias>),
     ) -> Result<()> {
         let spec = &self.config.layers[i.min(self.config.layers.len() - 1)];
         let (n_heads, head_dim) = (spec.n_heads, spec.head_dim);

@@ -27,6 +27,6 @@ pub use config::{
 pub use decoder::build;
 pub use plan::{
     BufId, Gating, IdSource, KvSpec, Mask, NormKind, Op, Plan, Pooling, RelativeBias,
-    RelativeBuckets, RopeId, StateId, Step, WeightId, WeightKind, WeightSpec,
+    RelativeBuckets, RopeId, ScoreBias, StateId, Step, WeightId, WeightKind, WeightSpec,
 };
 pub use rope::{Pairing, RopeSpec};

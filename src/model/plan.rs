@@ -78,6 +78,32 @@ pub enum Mask {
     Full,
 }
 
+/// What is added to attention scores by the distance of query and key.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ScoreBias {
+    /// What a table has for the distance.
+    Buckets(RelativeBias),
+    /// Minus the distance times a slope of each head (ALiBi, Press et al. 2022): `2^(-steepest * (h + 1) / n)` for the heads
+    /// `h` below `n`, the largest power of two that is not more than their number; the others lie between those.
+    Slopes {
+        /// Negative exponent of the last slope.
+        steepest: f32,
+    },
+}
+
+impl ScoreBias {
+    /// Slope of a head.
+    pub fn slope(steepest: f32, head: usize, n_heads: usize) -> f32 {
+        let n = 1 << n_heads.max(1).ilog2();
+        let step = if head < n {
+            (head + 1) as f32
+        } else {
+            (head - n) as f32 + 0.5
+        };
+        (-steepest * step / n as f32).exp2()
+    }
+}
+
 /// Bias of attention scores by distance (T5), in buckets that grow with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RelativeBias {
@@ -202,7 +228,7 @@ pub enum Op {
         window: Option<usize>,
         softcap: Option<f32>,
         sinks: Option<WeightId>,
-        bias: Option<RelativeBias>,
+        bias: Option<ScoreBias>,
         out: BufId,
     },
     /// `out = act(gate) * up`; a narrower `gate` (one number a token or a head) is spread over equal parts of `up`.
@@ -341,7 +367,10 @@ impl Op {
             | Self::MoeMatMul { weight, bias, .. }
             | Self::CausalConv { weight, bias, .. } => [weight].into_iter().chain(bias).collect(),
             Self::Attention { sinks, bias, .. } => {
-                let table = bias.map(|bias| bias.table);
+                let table = match bias {
+                    Some(ScoreBias::Buckets(bias)) => Some(bias.table),
+                    _ => None,
+                };
                 sinks.into_iter().chain(table).collect()
             }
             Self::ScaleByWeight { weight, .. } => vec![weight],

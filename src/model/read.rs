@@ -87,6 +87,13 @@ impl ModelConfig {
             pooling: read_pooling(&keys, arch)?,
             activation: read_activation(&keys, arch)?,
             temperature: temperature.map(|factor| (factor, rope_scaling.n_ctx_orig.max(1))),
+            alibi: match arch.alibi {
+                Some(_) => keys
+                    .opt_f32("attention.max_alibi_bias")?
+                    .or(arch.alibi)
+                    .filter(|steepest| *steepest > 0.0),
+                None => None,
+            },
             scales: read_scales(&keys, arch, d_model, n_layers)?,
             rope_scaling,
             attention_scale: read_attention_scale(&keys, arch, &layers, d_model)?,

@@ -25,6 +25,7 @@ const LLAMA: Architecture = Architecture {
     recurrent: Mixer::Attention,
     single_block: false,
     full_attention_every: None,
+    alibi: None,
     attention_scale: None,
     value_norm: false,
     output_norm: "output_norm",
@@ -194,6 +195,22 @@ pub(super) const ARCHITECTURES: &[Architecture] = &[
     PHI2.named("falcon"),
     GPT2,
     GPT2.named("starcoder"),
+    Architecture {
+        name: "bloom",
+        alibi: Some(8.0),
+        ..GPT2
+    },
+    Architecture {
+        name: "mpt",
+        alibi: Some(0.0),
+        ..GPT2
+    },
+    Architecture {
+        name: "refact",
+        rope: None,
+        alibi: Some(8.0),
+        ..LLAMA
+    },
     PHI2.named("starcoder2"),
     QWEN2.named("openelm"),
     LLAMA.named("internlm2"),
@@ -337,6 +354,11 @@ pub(super) const ARCHITECTURES: &[Architecture] = &[
         encoder: true,
         output_norm: "enc.output_norm",
         ..LLAMA
+    },
+    Architecture {
+        name: "jina-bert-v2",
+        alibi: Some(8.0),
+        ..BERT
     },
     Architecture {
         name: "jina-bert-v3",

@@ -8,7 +8,7 @@ use super::ops::{AttentionShape, DistanceBias};
 use super::reference::{self, HeadView, Scoring};
 use super::{CpuBackend, LayerCache, Precision, parallel};
 use crate::Result;
-use crate::model::{Mask, Op, RelativeBias};
+use crate::model::{Mask, Op, ScoreBias};
 
 impl CpuBackend {
     /// Runs [`Op::Attention`].
@@ -91,39 +91,54 @@ impl CpuBackend {
     /// Biases by distance for queries at positions up to `before` and `len` keys: see [`DistanceBias`].
     fn distances(
         &self,
-        bias: &RelativeBias,
+        bias: &ScoreBias,
         n_heads: usize,
         before: usize,
         len: usize,
     ) -> Result<Vec<f32>> {
-        let table = self.vector(bias.table)?;
-        let width = DistanceBias::width(before, len) as i64;
-        let buckets: Vec<usize> = (0..width)
-            .map(|i| bias.buckets.of(i - before as i64))
-            .collect();
-        let of_head = |head| {
-            buckets
-                .iter()
-                .map(move |bucket| table[bucket * n_heads + head])
-        };
-        Ok((0..n_heads).flat_map(of_head).collect())
+        let before = before as i64;
+        let end = DistanceBias::width(before as usize, len) as i64 - before;
+        let mut table = Vec::new();
+        for head in 0..n_heads {
+            self.biases(bias, (head, n_heads), -before..end, &mut table)?;
+        }
+        Ok(table)
+    }
+
+    /// Appends the biases of one of the heads for the distances `key - query`.
+    fn biases(
+        &self,
+        bias: &ScoreBias,
+        (head, n_heads): (usize, usize),
+        distances: impl Iterator<Item = i64>,
+        out: &mut Vec<f32>,
+    ) -> Result<()> {
+        match bias {
+            ScoreBias::Buckets(bias) => {
+                let table = self.vector(bias.table)?;
+                out.extend(distances.map(|d| table[bias.buckets.of(d) * n_heads + head]));
+            }
+            ScoreBias::Slopes { steepest } => {
+                let slope = ScoreBias::slope(*steepest, head, n_heads);
+                out.extend(distances.map(|d| -slope * d.abs() as f32));
+            }
+        }
+        Ok(())
     }
 
     /// Biases of one head's scores over `range`.
     fn relative(
         &self,
-        bias: &RelativeBias,
+        bias: &ScoreBias,
         n_heads: usize,
         head: usize,
         position: usize,
         range: &Range<usize>,
     ) -> Result<Vec<f32>> {
-        let table = self.vector(bias.table)?;
-        let of = |key: usize| {
-            let bucket = bias.buckets.of(key as i64 - position as i64);
-            table[bucket * n_heads + head]
-        };
-        Ok(range.clone().map(of).collect())
+        let distances = range.clone().map(|key| key as i64 - position as i64);
+        let mut biases = Vec::new();
+        self.biases(bias, (head, n_heads), distances, &mut biases)?;
+        Ok(biases)
     }
 }
 

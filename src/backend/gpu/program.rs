@@ -162,7 +162,7 @@ pub struct Params {
 
 impl Params {
     /// Words of the struct, at most.
-    pub const WORDS: usize = 20;
+    pub const WORDS: usize = 24;
 
     /// An empty struct.
     pub fn new() -> Self {

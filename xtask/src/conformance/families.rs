@@ -110,6 +110,12 @@ pub const FAMILIES: &[Family] = &[
         "StarCoder 1 and 2",
         &["starcoder", "starcoder2"],
     ),
+    family(
+        "`bloom`, `mpt`",
+        "BLOOM, BLOOMZ, MPT (ALiBi)",
+        &["bloom", "mpt"],
+    ),
+    family("`refact`", "Refact (ALiBi)", &["refact"]),
     family("`openelm`", "OpenELM", &["openelm"]),
     family("`internlm2`", "InternLM 2", &["internlm2"]),
     family(
@@ -222,7 +228,11 @@ pub const FAMILIES: &[Family] = &[
         "EuroBERT, NeoBERT",
         &["eurobert", "neo-bert"],
     ),
-    family("`jina-bert-v3`", "Jina Embeddings 3", &["jina-bert-v3"]),
+    family(
+        "`jina-bert-v2`, `jina-bert-v3`",
+        "Jina Embeddings 2 (text, code) and 3",
+        &["jina-bert-v2", "jina-bert-v2-code", "jina-bert-v3"],
+    ),
     family(
         "`nomic-bert`, `nomic-bert-moe`",
         "Nomic Embed 1.5 and 2",

@@ -4,7 +4,7 @@ use super::super::fuse::NewHeads;
 use super::super::kernel::{HeadVariant, Kernel, MAX_HEAD, ScoreExtra, TILE_ROWS};
 use super::super::program::{Extent, Params, SPLITS, Slot, When};
 use super::Compiler;
-use crate::model::{Mask, Op, RopeId};
+use crate::model::{Mask, Op, RopeId, ScoreBias};
 use crate::{Error, Result};
 
 /// Positions to either side where there is no window: more than any context, and no sum of it overflows.
@@ -108,7 +108,8 @@ impl Compiler<'_> {
             Op::Attention { sinks, bias, .. } => match (sinks, bias) {
                 (None, None) => Ok(ScoreExtra::None),
                 (Some(_), None) => Ok(ScoreExtra::Sinks),
-                (None, Some(bias)) => Ok(ScoreExtra::Bias(bias.buckets)),
+                (None, Some(ScoreBias::Buckets(bias))) => Ok(ScoreExtra::Bias(bias.buckets)),
+                (None, Some(ScoreBias::Slopes { .. })) => Ok(ScoreExtra::Slopes),
                 _ => Err(Error::Gpu("sinks with a bias have no kernel".into())),
             },
             _ => Err(self.mismatch()),
@@ -199,7 +200,11 @@ impl Compiler<'_> {
         else {
             return Err(self.mismatch());
         };
-        let extra = self.optional_vector(sinks.or(bias.map(|bias| bias.table)))?;
+        let table = match bias {
+            Some(ScoreBias::Buckets(bias)) => Some(bias.table),
+            _ => None,
+        };
+        let extra = self.optional_vector(sinks.or(table))?;
         Ok(vec![
             Slot::Buffer(q),
             Slot::Keys(layer),
@@ -232,11 +237,16 @@ impl Compiler<'_> {
             mask,
             window,
             softcap,
+            bias,
             out,
             ..
         } = *op
         else {
             return Err(self.mismatch());
+        };
+        let steepest = match bias {
+            Some(ScoreBias::Slopes { steepest }) => steepest,
+            _ => 0.0,
         };
         let (back, ahead) = match (mask, window) {
             (Mask::Causal, window) => (window.map_or(UNBOUNDED, |window| window - 1), 0),
@@ -256,6 +266,7 @@ impl Compiler<'_> {
             .f(softcap.unwrap_or(0.0))
             .u(splits)
             .u(n_heads)
+            .f(steepest)
             .then(self.new_heads_params(head_dim, new)))
     }
 

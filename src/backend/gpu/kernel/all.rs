@@ -91,14 +91,25 @@ impl Kernel {
                 })
             };
             all.extend(HeadVariant::all().into_iter().flat_map(|new| {
-                [ScoreExtra::None, ScoreExtra::Sinks, buckets(false)].map(|extra| Self::Attention {
+                [
+                    ScoreExtra::None,
+                    ScoreExtra::Sinks,
+                    ScoreExtra::Slopes,
+                    buckets(false),
+                ]
+                .map(|extra| Self::Attention {
                     kv,
                     split: false,
                     extra,
                     new,
                 })
             }));
-            let extras = [ScoreExtra::None, ScoreExtra::Sinks, buckets(true)];
+            let extras = [
+                ScoreExtra::None,
+                ScoreExtra::Sinks,
+                ScoreExtra::Slopes,
+                buckets(true),
+            ];
             for slot_rows in [1, 2, 4, 8, 16] {
                 all.extend(extras.map(|extra| Self::AttentionTile {
                     kv,

@@ -78,6 +78,8 @@ pub enum ScoreExtra {
     Sinks,
     /// A bias of each head by distance.
     Bias(RelativeBuckets),
+    /// A bias that grows with the distance (ALiBi).
+    Slopes,
 }
 
 /// What attention does with the heads of a new token by itself, before it looks at those in the cache.

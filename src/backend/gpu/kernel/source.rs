@@ -303,6 +303,7 @@ impl Constants {
     /// The bucket of a distance, as a sum over the distances at which the next bucket begins.
     fn relative_bias(&mut self, extra: ScoreExtra) {
         self.flag("BIAS", matches!(extra, ScoreExtra::Bias(_)));
+        self.flag("SLOPES", extra == ScoreExtra::Slopes);
         let (mut sum, mut later) = (String::from("0u"), 0);
         if let ScoreExtra::Bias(buckets) = extra {
             for distance in 1..=RelativeBuckets::FARTHEST {
