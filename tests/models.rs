@@ -162,6 +162,7 @@ fn prefill_chunks_and_single_steps_agree() {
         "qwen3moe",
         "lfm2",
         "qwen35",
+        "rwkv7",
         "granitehybrid",
         "falcon-h1",
         "nemotron_h",
@@ -213,12 +214,12 @@ fn truncated_cache_equals_a_fresh_one() {
 #[test]
 fn unknown_architecture_is_named() {
     let bytes = std::fs::read(fixtures().join("models/llama-gqa.gguf")).unwrap();
-    let bytes = patched(&bytes, "general.architecture", 12..17, b"rwkv7");
+    let bytes = patched(&bytes, "general.architecture", 12..17, b"grok1");
     let options = LoadOptions::default();
     let load = Engine::load(vec![MemorySource(bytes)], &options, |_| true);
     let error = block_on(load).err().unwrap();
     assert_eq!(error.code(), "unsupported_architecture");
-    assert!(error.to_string().contains("rwkv7") && error.to_string().contains("qwen35"));
+    assert!(error.to_string().contains("grok1") && error.to_string().contains("qwen35"));
 }
 
 /// A key and its number as GGUF has them, filled up to a multiple of the alignment by a key without a meaning.

@@ -5,7 +5,7 @@ use inkling::gguf::{self, Parsed};
 use inkling::tokenizer::{TokenStream, Tokenizer};
 use serde_json::Value;
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "bpe-gpt-2",
     "bpe-llama-bpe",
     "bpe-qwen2",
@@ -14,6 +14,7 @@ const NAMES: [&str; 8] = [
     "spm-noprefix",
     "ugm",
     "wpm",
+    "rwkv",
 ];
 
 fn load(name: &str) -> (Tokenizer, Value) {

@@ -59,7 +59,7 @@ fn run(group: vec3<u32>, index: u32) {
             value *= weight[own_base + i];
         }
         if (BIAS) {
-            value += bias[i];
+            value += bias[own_base + i];
         }
         if (params.goal == 2u) {
             value += out[base + i];

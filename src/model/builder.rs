@@ -35,6 +35,10 @@ fn is_optional(name: &str, layers: &[LayerConfig]) -> bool {
         None => true,
     });
     unused_in_layer
+        // RWKV's first layer has no values before it.
+        || name.starts_with("blk.0.time_mix_v0.")
+        || name.starts_with("blk.0.time_mix_v1.")
+        || name.starts_with("blk.0.time_mix_v2.")
         || name.starts_with("rope_freqs.")
         || name.starts_with("rope_factors_")
         || name.ends_with(".rope_freqs.weight")

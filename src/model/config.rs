@@ -37,6 +37,8 @@ pub enum Mixer {
     DeltaNet,
     /// Selective state space (Mamba 2).
     Mamba2,
+    /// RWKV 7.
+    Rwkv7,
     /// Nothing: the layer is a feed-forward network alone.
     Absent,
 }
@@ -132,6 +134,8 @@ pub struct ModelConfig {
     pub state: Option<StateConfig>,
     /// How often all layers run one after the other, and whether the output norm stands between two rounds (Nanbeige).
     pub loops: (usize, bool),
+    /// Length of a head of RWKV.
+    pub wkv_head_size: Option<usize>,
     /// Layers of the decoder, where there is an encoder too.
     pub decoder_layers: Option<usize>,
     /// First token of such a decoder.

@@ -103,6 +103,7 @@ impl Builder<'_> {
             Mixer::ShortConv => self.short_conv(i, input, out)?,
             Mixer::DeltaNet => self.delta_net(i, input, out)?,
             Mixer::Mamba2 => self.mamba2(i, input, out)?,
+            Mixer::Rwkv7 => self.rwkv7(i, input, out)?,
             Mixer::Absent => {}
         }
         if layer.mixer != Mixer::Attention {

@@ -30,6 +30,8 @@ impl Builder<'_> {
         let out = self.scratch("block", self.config.d_model);
         if self.has(&format!("blk.{i}.ffn_gate_inp.weight")) {
             self.experts(i, input, out)?;
+        } else if layer.mixer == Mixer::Rwkv7 {
+            self.channel_mix(i, layer.d_ff, input, out)?;
         } else {
             self.dense(i, "", layer.d_ff, input, out)?;
         }

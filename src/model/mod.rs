@@ -16,6 +16,7 @@ mod plan;
 mod read;
 mod recurrent;
 mod rope;
+mod rwkv;
 mod table;
 
 pub use arch::{

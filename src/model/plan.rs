@@ -183,7 +183,7 @@ pub enum Op {
         out: BufId,
     },
     /// Normalises each run of `width` values of `x`; `out` may be `x`. With `width < buffer width` it works per head,
-    /// with weights that are shared by the heads or, when longer than `width`, of each head's own.
+    /// with weights and biases that are shared by the heads or, when longer than `width`, of each head's own.
     Norm {
         kind: NormKind,
         x: BufId,
@@ -245,6 +245,8 @@ pub enum Op {
         offset: usize,
         out: BufId,
     },
+    /// `out[t]` from `offset` on becomes `x[t]`; the rest of `out` stays.
+    Place { x: BufId, offset: usize, out: BufId },
     /// `x = x * weight`; the weight is one number, or one for each value of a row.
     ScaleByWeight { x: BufId, weight: WeightId },
     /// Adds to each run of `width` values of `x` ("stream" `j`, from `first` on) a mixture of the runs of `y`:
@@ -293,6 +295,27 @@ pub enum Op {
         heads: usize,
         groups: usize,
         state_dim: usize,
+        state: StateId,
+        out: BufId,
+    },
+    /// `out[t, j] = x[t] + (x[t - 1] - x[t]) * weight[j]` for each of the rows `[width of x]` of `weight`, side by side.
+    /// `state` carries the last row of `x` to the next chunk.
+    TokenShift {
+        x: BufId,
+        weight: WeightId,
+        state: StateId,
+        out: BufId,
+    },
+    /// The state of RWKV 7 (Peng et al. 2025). `rwkva` is `[T, 5 * d]`. For each head of `head_dim` with matrix `S` in
+    /// `state`, and `a = sigmoid(a)`, `kk = unit(k * removal)`, `k = k * (1 + (a - 1) * replacement)`:
+    /// `S = S * exp(-0.606531 * sigmoid(w)) + v ⊗ k - (S kk) ⊗ (kk * a)`. `out` is `[T, 2 * d]`, for each head `S r` and
+    /// then `v * Σ k * r * bonus`.
+    Wkv7 {
+        rwkva: BufId,
+        removal: WeightId,
+        replacement: WeightId,
+        bonus: WeightId,
+        head_dim: usize,
         state: StateId,
         out: BufId,
     },
@@ -378,6 +401,13 @@ impl Op {
             Self::StateScan {
                 dt_bias, a, skip, ..
             } => vec![dt_bias, a, skip],
+            Self::TokenShift { weight, .. } => vec![weight],
+            Self::Wkv7 {
+                removal,
+                replacement,
+                bonus,
+                ..
+            } => vec![removal, replacement, bonus],
             Self::MoeRoute { bias, .. } => bias.into_iter().collect(),
             _ => Vec::new(),
         }

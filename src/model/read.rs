@@ -72,6 +72,7 @@ impl ModelConfig {
             rope_base,
             local_rope_base: keys.opt_f32("rope.freq_base_swa")?.unwrap_or(local_base),
             state: read_state(&keys)?,
+            wkv_head_size: keys.opt_size("wkv.head_size", MAX_WIDTH)?,
             decoder_layers: keys.opt_size("decoder_block_count", MAX_LAYERS)?,
             decoder_start: keys
                 .opt_count("decoder_start_token_id", u64::from(u32::MAX))?

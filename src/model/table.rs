@@ -390,6 +390,21 @@ pub(super) const ARCHITECTURES: &[Architecture] = &[
         wide_scale_at_layers: None,
         ..GEMMA3
     },
+    Architecture {
+        name: "rwkv7",
+        norm: NormKind::Layer,
+        rope: None,
+        recurrent: Mixer::Rwkv7,
+        ffn_norm: "attn_norm_2",
+        ..LLAMA
+    },
+    Architecture {
+        name: "mamba2",
+        rope: None,
+        recurrent: Mixer::Mamba2,
+        single_block: true,
+        ..LLAMA
+    },
     T5,
     Architecture {
         name: "t5encoder",

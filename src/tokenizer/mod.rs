@@ -4,7 +4,8 @@
 //! text ─ added ─▶ special tokens and text between ─┬─ bpe         cut by pre_tokenizers, bytes as characters, merges
 //!                                                  ├─ spm         spaces as ▁, best-scored neighbours first
 //!                                                  ├─ unigram     likeliest cut
-//!                                                  └─ word_piece  words, longest match
+//!                                                  ├─ word_piece  words, longest match
+//!                                                  └─ rwkv        longest match
 //! ids ─ token_bytes ─▶ TokenStream ─▶ whole UTF-8
 //! ```
 //!
@@ -17,6 +18,7 @@ mod charsmap;
 mod pair;
 mod pattern;
 mod pre_tokenizers;
+mod rwkv;
 mod special;
 mod spm;
 mod stream;
@@ -35,7 +37,7 @@ use special::SpecialTokens;
 use vocab::{TokenKind, Vocab};
 
 /// Kinds of tokenizers, for messages.
-const SUPPORTED: &str = "gpt2, llama, bert, t5, gemma4";
+const SUPPORTED: &str = "gpt2, llama, bert, t5, gemma4, rwkv";
 
 /// Text to token ids and back.
 pub struct Tokenizer {
@@ -50,6 +52,7 @@ enum Model {
     Spm(spm::Spm),
     Unigram(unigram::Unigram),
     WordPiece(word_piece::WordPiece),
+    Rwkv(rwkv::Rwkv),
 }
 
 impl Tokenizer {
@@ -85,6 +88,7 @@ impl Tokenizer {
                 special.add_eos = special.add_eos.or(Some(true));
                 Model::WordPiece(word_piece::WordPiece::from_gguf(metadata, &vocab, unknown)?)
             }
+            "rwkv" => Model::Rwkv(rwkv::Rwkv::new(&vocab, unknown)),
             other => {
                 return Err(unsupported(other));
             }
@@ -128,6 +132,7 @@ impl Tokenizer {
                     spm.encode(&self.vocab, text, after_special, &mut ids)
                 }
                 (Part::Text(text), Model::Unigram(unigram)) => unigram.encode(text, &mut ids)?,
+                (Part::Text(text), Model::Rwkv(rwkv)) => rwkv.encode(text, &mut ids),
                 (Part::Text(text), Model::WordPiece(word_piece)) => {
                     word_piece.encode(text, &mut ids)?
                 }
@@ -167,6 +172,11 @@ impl Tokenizer {
                 Cow::Borrowed(text.as_bytes())
             }
             (_, Model::Bpe(bpe)) => bpe.bytes(text),
+            (_, Model::Rwkv(_)) => {
+                let mut bytes = Vec::new();
+                rwkv::unescape(text, &mut bytes);
+                Cow::Owned(bytes)
+            }
             _ => spm::unescape(text),
         })
     }
@@ -214,7 +224,7 @@ impl Tokenizer {
     /// Whether text gets a space in front when encoded, which decoding takes away again.
     fn adds_space(&self) -> bool {
         match &self.model {
-            Model::Bpe(_) => false,
+            Model::Bpe(_) | Model::Rwkv(_) => false,
             Model::Spm(spm) => spm.adds_space(),
             Model::Unigram(unigram) => unigram.adds_space(),
             Model::WordPiece(_) => true,

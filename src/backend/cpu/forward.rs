@@ -198,8 +198,20 @@ impl CpuBackend {
             Op::MoeRoute { .. } | Op::MoeMatMul { .. } | Op::MoeSum { .. } => {
                 return self.mixture(op, pass.rows);
             }
-            Op::CausalConv { .. } | Op::DeltaNet { .. } | Op::StateScan { .. } => {
-                return self.recurrent(op, pass);
+            Op::CausalConv { .. }
+            | Op::DeltaNet { .. }
+            | Op::StateScan { .. }
+            | Op::TokenShift { .. }
+            | Op::Wkv7 { .. } => return self.recurrent(op, pass),
+            Op::Place { x, offset, out } => {
+                let mut values = take(&mut self.buffers[out.0]);
+                let (width, out_width) = (self.plan.buffers[x.0], self.plan.buffers[out.0]);
+                values.resize(pass.rows * out_width, 0.0);
+                let rows = self.buffers[x.0].chunks_exact(width);
+                for (x, out) in rows.zip(values.chunks_exact_mut(out_width)) {
+                    out[offset..offset + width].copy_from_slice(x);
+                }
+                self.put(out, values);
             }
             Op::Slice {
                 x,

@@ -14,6 +14,8 @@ impl CpuBackend {
         let (out, state) = match *op {
             Op::CausalConv { state, out, .. }
             | Op::DeltaNet { state, out, .. }
+            | Op::TokenShift { state, out, .. }
+            | Op::Wkv7 { state, out, .. }
             | Op::StateScan { state, out, .. } => (out, state),
             _ => return Err(Error::Internal("not a recurrent operation".into())),
         };
@@ -23,6 +25,11 @@ impl CpuBackend {
         match op {
             Op::CausalConv { .. } => self.causal_conv(op, pass.rows, state, &mut values)?,
             Op::DeltaNet { .. } => self.delta_net(op, state, &mut values)?,
+            Op::TokenShift { x, weight, .. } => {
+                let x = &self.buffers[x.0][..pass.rows * state.len()];
+                reference::token_shift(x, self.vector(*weight)?, state, &mut values);
+            }
+            Op::Wkv7 { .. } => self.wkv7(op, state, &mut values)?,
             _ => self.state_scan(op, state, &mut values)?,
         }
         self.put(out, values);
@@ -110,6 +117,47 @@ impl CpuBackend {
         for ((qkv, out), (decay, beta)) in rows.zip(gates) {
             reference::delta_net(&shape, qkv, decay, beta, state, out);
         }
+        Ok(())
+    }
+
+    fn wkv7(&self, op: &Op, state: &mut [f32], out: &mut [f32]) -> Result<()> {
+        let Op::Wkv7 {
+            rwkva,
+            removal,
+            replacement,
+            bonus,
+            head_dim,
+            ..
+        } = *op
+        else {
+            return Ok(());
+        };
+        let packed = self.plan.buffers[rwkva.0];
+        let width = packed / 5;
+        let (heads, tokens) = (width / head_dim, out.len() / (2 * width));
+        let rows = &self.buffers[rwkva.0];
+        let [removal, replacement, bonus] = [
+            self.vector(removal)?,
+            self.vector(replacement)?,
+            self.vector(bonus)?,
+        ];
+        let step = match self.options.precision {
+            Precision::Exact => reference::wkv7,
+            Precision::Fast => ops::wkv7,
+        };
+        by_heads(heads, tokens, state, out, |h, state, out| {
+            let part = h * head_dim..(h + 1) * head_dim;
+            let weights = reference::WkvWeights {
+                removal: &removal[part.clone()],
+                replacement: &replacement[part.clone()],
+                bonus: &bonus[part],
+            };
+            for (t, out) in out.chunks_exact_mut(2 * head_dim).enumerate() {
+                let of = |i: usize| &rows[t * packed + i * width + h * head_dim..][..head_dim];
+                let terms = reference::WkvTerms::new([0, 1, 2, 3, 4].map(of), weights);
+                step(&terms, state, out);
+            }
+        });
         Ok(())
     }
 

@@ -148,6 +148,8 @@ pub const FAMILIES: &[Family] = &[
         "Nemotron H and Nemotron 3 Nano (dense)",
         &["nemotron_h"],
     ),
+    family("`mamba2`", "Mamba 2 alone", &["mamba2"]),
+    family("`rwkv7`", "RWKV 7", &["rwkv7"]),
     family(
         "`bitnet`",
         "BitNet b1.58 as llama.cpp converts it",

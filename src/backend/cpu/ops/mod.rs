@@ -11,6 +11,7 @@ mod norm;
 mod rope;
 mod state_scan;
 mod vector;
+mod wkv;
 
 pub use activation::{activate, gated, soft_cap};
 pub use attention::{
@@ -22,3 +23,4 @@ pub use norm::{layer_norm, rms_norm};
 pub use rope::{rope_adjacent, rope_halves};
 pub use state_scan::{ScanShape, StateScan};
 pub use vector::{add, axpy, dot, load_f16, scale, softmax, store_f16};
+pub use wkv::wkv7;

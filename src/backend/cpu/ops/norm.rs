@@ -3,8 +3,8 @@
 use super::vector::{map, map2, sum_of};
 use crate::backend::cpu::simd::F32x4;
 
-/// RMSNorm of each run of `width` values of `x`, in place: `x / sqrt(mean(x^2) + eps) * weight + bias`. `bias` has
-/// `width` values, `weight` too, or several times as many, which belong to the runs in turn.
+/// RMSNorm of each run of `width` values of `x`, in place: `x / sqrt(mean(x^2) + eps) * weight + bias`. `weight` and
+/// `bias` have `width` values, or several times as many, which belong to the runs in turn.
 pub fn rms_norm(
     x: &mut [f32],
     width: usize,
@@ -14,6 +14,7 @@ pub fn rms_norm(
 ) {
     for (run, row) in x.chunks_exact_mut(width).enumerate() {
         let weight = weight.map(|weight| &weight[run * width % weight.len()..][..width]);
+        let bias = bias.map(|bias| &bias[run * width % bias.len()..][..width]);
         let squares = sum_of(row, row, |x, y, sum| x.mul_add(y, sum));
         let scale = 1.0 / (squares / width as f32 + eps).sqrt();
         apply(row, scale, weight, bias);

@@ -4,6 +4,7 @@
 
 mod moe;
 mod recurrent;
+mod rwkv;
 mod streams;
 
 use crate::backend::cpu::kv_cache::KvRows;
@@ -13,6 +14,7 @@ use crate::{Error, Result};
 
 pub use moe::{route, softmax, weighted_sum};
 pub use recurrent::{DeltaShape, causal_conv, delta_net, softplus, state_scan};
+pub use rwkv::{WkvTerms, WkvWeights, token_shift, wkv7};
 pub use streams::{join_streams, mix_streams, sparsify};
 
 /// A weight matrix in the file's own bytes.
@@ -124,6 +126,7 @@ pub fn norm(
     for (run, row) in x.chunks_exact_mut(width).enumerate() {
         // Weights longer than a run belong to heads in turn.
         let weight = weight.map(|w| &w[run * width % w.len()..][..width]);
+        let bias = bias.map(|b| &b[run * width % b.len()..][..width]);
         let n = width as f64;
         let mean = match kind {
             NormKind::Rms => 0.0,

@@ -99,6 +99,15 @@ impl Compiler<'_> {
         self.elementwise(Kernel::Slice, &[Slot::Buffer(x)], out, more);
     }
 
+    pub(super) fn place(&mut self, x: BufId, offset: usize, out: BufId) {
+        let width = self.width(x);
+        let params = Params::new().u(width).u(usize::from(self.tail));
+        let params = params.u(offset).u(self.width(out));
+        let slots = [x, out].map(Slot::Buffer).to_vec();
+        let grid = self.per_row(Kernel::Place, width);
+        self.push(Kernel::Place, params, slots, grid, When::Always);
+    }
+
     fn copy(&mut self, x: BufId, out: BufId) {
         self.slice(x, self.width(x), 0, out);
     }

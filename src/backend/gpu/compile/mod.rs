@@ -266,6 +266,11 @@ impl<'a> Compiler<'a> {
             Op::CausalConv { .. } => self.causal_conv(op, Activation::Identity, None, 0),
             Op::DeltaNet { .. } => self.delta_net(op, [0; 2]),
             Op::StateScan { .. } => self.state_scan(op, 0),
+            Op::TokenShift { .. } | Op::Wkv7 { .. } => self.rwkv(op),
+            Op::Place { x, offset, out } if x != out => {
+                self.place(x, offset, out);
+                Ok(())
+            }
             Op::Slice {
                 x,
                 stride,

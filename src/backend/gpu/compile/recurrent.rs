@@ -127,6 +127,54 @@ impl Compiler<'_> {
         Ok(())
     }
 
+    /// The operations of RWKV.
+    pub(super) fn rwkv(&mut self, op: &Op) -> Result<()> {
+        match *op {
+            Op::TokenShift {
+                x,
+                weight,
+                state,
+                out,
+            } if x != out => {
+                let channels = self.width(x);
+                let slots = vec![
+                    Slot::Buffer(x),
+                    Slot::Vector(self.layout.vector(weight)?),
+                    Slot::State(state.0),
+                    Slot::Buffer(out),
+                ];
+                let params = Params::new().u(channels).u(self.width(out) / channels);
+                let kernel = Kernel::TokenShift;
+                let grid = fixed(channels.div_ceil(kernel.workgroup()), 1);
+                self.push(kernel, params, slots, grid, When::Always);
+            }
+            Op::Wkv7 {
+                rwkva,
+                removal,
+                replacement,
+                bonus,
+                head_dim,
+                state,
+                out,
+            } if head_dim <= Kernel::Wkv7.workgroup() => {
+                let heads = self.width(out) / (2 * head_dim);
+                let weight = |id| self.layout.vector(id).map(Slot::Vector);
+                let slots = vec![
+                    Slot::Buffer(rwkva),
+                    weight(removal)?,
+                    weight(replacement)?,
+                    weight(bonus)?,
+                    Slot::State(state.0),
+                    Slot::Buffer(out),
+                ];
+                let params = Params::new().u(heads).u(head_dim);
+                self.push(Kernel::Wkv7, params, slots, fixed(heads, 1), When::Always);
+            }
+            _ => return Err(Error::Gpu(format!("no kernel for {}", self.label))),
+        }
+        Ok(())
+    }
+
     /// A kernel with an invocation for each of `columns` columns of each head.
     fn columns(
         &mut self,

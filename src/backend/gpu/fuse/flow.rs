@@ -14,6 +14,7 @@ pub fn reads(op: &Op) -> Vec<BufId> {
         | Op::Slice { x, .. }
         | Op::ScaleByWeight { x, .. }
         | Op::CausalConv { x, .. }
+        | Op::TokenShift { x, .. }
         | Op::Act { x, .. }
         | Op::Scale { x, .. }
         | Op::SoftCap { x, .. }
@@ -32,6 +33,9 @@ pub fn reads(op: &Op) -> Vec<BufId> {
         Op::Add { a, b, .. } => vec![a, b],
         Op::MixStreams { x, y, coefs, .. } => [x, y].into_iter().chain(coefs).collect(),
         Op::JoinStreams { first, rest, .. } => vec![first, rest],
+        Op::Wkv7 { rwkva, .. } => vec![rwkva],
+        // What it leaves as it is was written before.
+        Op::Place { x, out, .. } => vec![x, out],
     }
 }
 
@@ -45,6 +49,9 @@ pub fn written(op: &Op) -> Option<BufId> {
         | Op::GatedAct { out, .. }
         | Op::Slice { out, .. }
         | Op::CausalConv { out, .. }
+        | Op::TokenShift { out, .. }
+        | Op::Wkv7 { out, .. }
+        | Op::Place { out, .. }
         | Op::DeltaNet { out, .. }
         | Op::StateScan { out, .. }
         | Op::Add { out, .. }
@@ -75,6 +82,8 @@ pub fn buffers_mut(op: &mut Op) -> Vec<&mut BufId> {
         | Op::MatMul { x, out, .. }
         | Op::Slice { x, out, .. }
         | Op::CausalConv { x, out, .. }
+        | Op::TokenShift { x, out, .. }
+        | Op::Place { x, out, .. }
         | Op::Pool { x, out, .. }
         | Op::LastRow { x, out } => vec![x, out],
         Op::MoeRoute { x, out, .. } => vec![x, out],
@@ -103,5 +112,6 @@ pub fn buffers_mut(op: &mut Op) -> Vec<&mut BufId> {
         Op::Add { a, b, out } => vec![a, b, out],
         Op::MixStreams { x, y, coefs, .. } => [x, y].into_iter().chain(coefs).collect(),
         Op::JoinStreams { first, rest, out } => vec![first, rest, out],
+        Op::Wkv7 { rwkva, out, .. } => vec![rwkva, out],
     }
 }

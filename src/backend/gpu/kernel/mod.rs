@@ -185,6 +185,9 @@ pub enum Kernel {
     Add,
     Scale,
     ScaleByWeight,
+    Place,
+    TokenShift,
+    Wkv7,
     MixStreams,
     JoinStreams,
     Sparsify,
@@ -242,6 +245,8 @@ impl Kernel {
                 &[Read, Read, Write]
             }
             Self::CausalConv { .. } => &[Read, Read, Read, Write, Write],
+            Self::TokenShift => &[Read, Read, Write, Write],
+            Self::Wkv7 => &[Read, Read, Read, Read, Write, Write],
             Self::DeltaNet | Self::StateScan => &[Read, Read, Read, Read, Read, Write, Write],
             Self::Softmax | Self::Sparsify => &[Write],
             Self::AttentionCombine
@@ -252,6 +257,7 @@ impl Kernel {
             | Self::Scale
             | Self::ScaleByWeight
             | Self::Slice
+            | Self::Place
             | Self::SoftCap
             | Self::LastRow
             | Self::PositionScale
@@ -336,6 +342,9 @@ impl Kernel {
             Self::Add => "add",
             Self::Scale => "scale",
             Self::ScaleByWeight => "scale_by_weight",
+            Self::Place => "place",
+            Self::TokenShift => "token_shift",
+            Self::Wkv7 => "wkv7",
             Self::MixStreams => "mix_streams",
             Self::JoinStreams => "join_streams",
             Self::Sparsify => "sparsify",

@@ -52,6 +52,9 @@ impl Kernel {
             | Self::SoftCap
             | Self::LastRow
             | Self::PositionScale => shader!("kernels/elementwise.wgsl"),
+            Self::Place => shader!("kernels/place.wgsl"),
+            Self::TokenShift => shader!("kernels/token_shift.wgsl"),
+            Self::Wkv7 => shader!("kernels/wkv7.wgsl"),
             Self::MixStreams => shader!("kernels/mix_streams.wgsl"),
             Self::JoinStreams => shader!("kernels/join_streams.wgsl"),
             Self::Sparsify => shader!("kernels/sparsify.wgsl"),
@@ -76,6 +79,7 @@ impl Kernel {
                 | Self::Norm { .. }
                 | Self::Softmax
                 | Self::JoinStreams
+                | Self::Wkv7
                 | Self::Sparsify
                 | Self::DeltaNet
                 | Self::Attention { .. }
@@ -217,7 +221,7 @@ impl Kernel {
                 vec![kv_module(kv), shader!("lib/attention.wgsl")]
             }
             Self::CausalConv { .. } | Self::Norm { .. } => vec![shader!("lib/activation.wgsl")],
-            Self::MoeSum | Self::Pool | Self::Slice | Self::MixStreams => {
+            Self::MoeSum | Self::Pool | Self::Slice | Self::Place | Self::MixStreams => {
                 vec![shader!("lib/values.wgsl")]
             }
             _ if self.elementwise().is_some() => {
