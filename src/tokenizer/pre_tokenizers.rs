@@ -111,6 +111,17 @@ static TABLE: &[PreTokenizer] = &[
         &[DIGIT, GPT2],
     ),
     PreTokenizer::new(&["gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"], &[GPT4O]),
+    // Digits in threes from the right.
+    PreTokenizer::new(
+        &["tiny_aya", "cohere2moe"],
+        &[r"\p{Nd}{1,3}(?=(?:\p{Nd}{3})*(?![\p{L}\p{M}\p{N}\p{Pc}]))", GPT4O],
+    ),
+    PreTokenizer::new(
+        &["jais-2"],
+        &[
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S)|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1}",
+        ],
+    ),
     PreTokenizer::new(&["granite-embed-multi-97m"], &[GPT4O]).ignore_merges(),
     PreTokenizer::new(&["tekken"], &[TEKKEN]).ignore_merges().add_bos(),
     PreTokenizer::new(

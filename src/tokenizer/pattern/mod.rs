@@ -2,7 +2,7 @@
 //!
 //! A general engine with Unicode tables adds 440 kB to the page's download (measured, gzip); the patterns of all known
 //! models need only this much: characters, classes with `\p{…}` and `\s`, groups `(?:…)` and `(?i:…)` with an optional
-//! `?`, alternatives, greedy `? * + {n} {n,m}` on characters and classes, lookahead `(?=…)` `(?!…)` and `$`, `\u{…}`.
+//! `?`, alternatives, greedy `? * + {n} {n,m}` on characters and classes, `(?:…{n})*` on one, lookahead `(?=…)` `(?!…)` and `$`, `\u{…}`.
 //! Matching backtracks, leftmost alternative first, as Oniguruma does. Steps back are single characters of one class,
 //! so the known patterns take linear time.
 
@@ -19,11 +19,12 @@ pub(super) struct Pattern {
 
 #[derive(Debug, Clone)]
 enum Node {
-    /// Between `min` and `max` characters of a class, as many as possible.
+    /// Between `min` and `max` characters of a class, as many as possible, and `step` more or less at a time.
     Class {
         class: Class,
         min: usize,
         max: usize,
+        step: usize,
     },
     /// One of several sequences, or nothing if `optional`.
     Group {
@@ -94,8 +95,13 @@ fn run(nodes: &[Node], then: Option<&Rest>, text: &str, at: usize) -> Option<usi
         };
     };
     match node {
-        Node::Class { class, min, max } => {
-            let (least, most) = extent(class, *min, *max, text, at)?;
+        Node::Class {
+            class,
+            min,
+            max,
+            step,
+        } => {
+            let (least, most) = extent(class, [*min, *max, *step], text, at)?;
             if nodes.is_empty() && then.is_none() {
                 return Some(most);
             }
@@ -107,10 +113,8 @@ fn run(nodes: &[Node], then: Option<&Rest>, text: &str, at: usize) -> Option<usi
                 if end <= least {
                     return None;
                 }
-                end -= 1;
-                while !text.is_char_boundary(end) {
-                    end -= 1;
-                }
+                let back = text[least..end].char_indices().nth_back(step - 1);
+                end = back.map_or(least, |(at, _)| least + at);
             }
         }
         Node::Group {
@@ -137,9 +141,14 @@ fn run(nodes: &[Node], then: Option<&Rest>, text: &str, at: usize) -> Option<usi
 }
 
 /// Where the fewest and the most characters of a class end.
-fn extent(class: &Class, min: usize, max: usize, text: &str, at: usize) -> Option<(usize, usize)> {
+fn extent(
+    class: &Class,
+    [min, max, step]: [usize; 3],
+    text: &str,
+    at: usize,
+) -> Option<(usize, usize)> {
     let mut least = at;
-    let mut end = at;
+    let (mut end, mut most) = (at, at);
     let mut count = 0;
     for c in text[at..].chars() {
         if count == max || !class.has(c) {
@@ -150,8 +159,11 @@ fn extent(class: &Class, min: usize, max: usize, text: &str, at: usize) -> Optio
         if count == min {
             least = end;
         }
+        if count >= min && (count - min).is_multiple_of(step) {
+            most = end;
+        }
     }
-    (count >= min).then_some((least, end))
+    (count >= min).then_some((least, most))
 }
 
 #[cfg(test)]
@@ -185,6 +197,17 @@ mod tests {
             ["a", "--\n\n", "b"]
         );
         assert_eq!(split(r"[a-c\-\]]{2}", "ab-]c"), ["ab", "-]", "c"]);
+    }
+
+    #[test]
+    fn steps() {
+        assert_eq!(
+            split(
+                r"\p{N}{1,3}(?=(?:\p{N}{3})*(?![\p{L}\p{N}]))",
+                "12345 123456,1234a"
+            ),
+            ["12", "345", " ", "123", "456", ",1234a"]
+        );
     }
 
     #[test]

@@ -88,6 +88,9 @@ impl Parser<'_> {
         if !self.take(')') {
             return None;
         }
+        if look.is_none() && self.take('*') {
+            return steps(alternatives);
+        }
         Some(match look {
             Some(wanted) => Node::Look {
                 alternatives,
@@ -184,10 +187,33 @@ impl Parser<'_> {
                     class,
                     min: 1,
                     max: 1,
+                    step: 1,
                 });
             }
         };
         self.chars.next();
-        Some(Node::Class { class, min, max })
+        Some(Node::Class {
+            class,
+            min,
+            max,
+            step: 1,
+        })
+    }
+}
+
+/// `(?:…{n})*` of one class, up to a hundred times: what stands for groups of digits is looked up at each of them.
+fn steps(alternatives: Vec<Vec<Node>>) -> Option<Node> {
+    let [sequence] = <[Vec<Node>; 1]>::try_from(alternatives).ok()?;
+    let [node] = <[Node; 1]>::try_from(sequence).ok()?;
+    match node {
+        Node::Class {
+            class, min, max, ..
+        } if min == max && max > 0 => Some(Node::Class {
+            class,
+            min: 0,
+            max: 100 * max,
+            step: max,
+        }),
+        _ => None,
     }
 }
