@@ -11,7 +11,7 @@
 //! 3 bits, 3 lanes, v < 3                 pieces │2v+1 │ 2v
 //! 4 bits, 4 lanes, v < 4                    v + 4     │ v
 //! 5 bits, 5 lanes, v < 5                 pieces │     v
-//! 6 bits, 6 lanes, v < 6                 pieces │     v
+//! 6 bits, 6 lanes, v < 3                 pieces │     v        (and as much again for quads 4 to 7)
 //! 8 bits, 8 lanes, v < 8                              v
 //! ```
 //!
@@ -21,8 +21,10 @@ use std::hint::black_box;
 
 use bytemuck::{Pod, Zeroable};
 
+use super::expanded::QUADS;
+use super::sums::{Acts, Sums};
 use super::{BLOCK, GROUP};
-use crate::backend::cpu::simd::{Lane, U8x16};
+use crate::backend::cpu::simd::{Dot, I32x4, Lane, U8x16};
 use crate::quant;
 
 /// Codes of one block: `[row][column]`.
@@ -32,6 +34,9 @@ pub type CodeTable = [[u8; BLOCK]; GROUP];
 pub trait Codes: Pod {
     /// Steps after which 16-bit sums of `code * 127` must be widened.
     const STEPS: usize;
+
+    /// Whether the first and the last four quads stand alike, so that a loop may take both.
+    const ALIKE: bool = false;
 
     /// Where the bits of codes go; each place of a lane at most once.
     const PIECES: &'static [Piece];
@@ -45,14 +50,27 @@ pub trait Codes: Pod {
     /// What `quad` wants: made once, before a loop.
     #[inline(always)]
     fn constants() -> Constants {
-        Constants(black_box((
-            Self::MASKS.map(U8x16::splat),
-            U8x16::load(&Self::TABLE),
-        )))
+        black_box(Constants {
+            masks: Self::MASKS.map(U8x16::splat),
+            table: U8x16::load(&Self::TABLE),
+            lanes: 4,
+        })
     }
 
     /// Four columns of four rows.
     fn quad(&self, constants: &Constants, half: usize, quad: usize) -> U8x16;
+
+    /// `base` and the products of all columns with a token's.
+    #[inline(always)]
+    fn products<D: Dot>(&self, acts: &Acts<D>, constants: &Constants, base: I32x4) -> [I32x4; 2] {
+        let mut sums = Sums::<D>::start(base);
+        // Written out, so that every shift and address is a constant.
+        sums.add_quads(self, acts, constants, 0);
+        sums.add_quads(self, acts, constants, 1);
+        sums.add_quads(self, acts, constants, 2);
+        sums.add_quads(self, acts, constants, 3);
+        sums.finish()
+    }
 
     /// Stores a block of codes. `out` is as many lanes as `Self` is.
     fn pack(codes: &CodeTable, out: &mut [Lane]) {
@@ -74,19 +92,37 @@ pub trait Codes: Pod {
 /// Masks and a table, hidden from the compiler: V8 makes a constant that it knows anew wherever it is used, and that takes
 /// three instructions.
 #[derive(Clone, Copy)]
-pub struct Constants(([U8x16; 5], U8x16));
+pub struct Constants {
+    masks: [U8x16; 5],
+    table: U8x16,
+    /// Four: how often the loops over codes turn. Hidden too, since the compiler orders what it sees of a block by sum, and
+    /// then has too few registers; V8 writes the loop out again, in its order.
+    lanes: usize,
+}
 
 impl Constants {
+    /// Parts of a block with two scales: two, hidden where they are alike.
+    #[inline(always)]
+    pub fn parts<C: Codes>(&self) -> usize {
+        if C::ALIKE { self.lanes / 2 } else { 2 }
+    }
+
     /// Bits that mask `I` leaves after moving right by `N`.
     #[inline(always)]
     fn bits<const N: u32, const I: usize>(&self, x: U8x16) -> U8x16 {
-        x.bits::<N>(self.0.0[I])
+        x.bits::<N>(self.masks[I])
+    }
+
+    /// Bits that mask `I` leaves, moved right by `N`.
+    #[inline(always)]
+    fn moved<const N: u32, const I: usize>(&self, x: U8x16) -> U8x16 {
+        (x & self.masks[I]).shr_words::<N>()
     }
 
     /// Bits that mask `I` leaves.
     #[inline(always)]
     fn low<const I: usize>(&self, x: U8x16) -> U8x16 {
-        x & self.0.0[I]
+        x & self.masks[I]
     }
 }
 
@@ -140,6 +176,11 @@ pub struct Bytes([[Lane; 2]; 8]);
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct Iq4Levels(FourBits);
+
+/// The same, of which 128 is to be taken off.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Iq4Raised(FourBits);
 
 /// Codes that number the levels of MXFP4, which are -12..=12, plus 12.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -210,7 +251,7 @@ impl Codes for ThreeBits {
 }
 
 impl Codes for FourBits {
-    const MASKS: [u8; 5] = [15, 0, 0, 0, 0];
+    const MASKS: [u8; 5] = [15, 0xF0, 0, 0, 0];
     const STEPS: usize = 8;
     #[rustfmt::skip]
     const PIECES: &'static [Piece] = pieces! {
@@ -225,6 +266,26 @@ impl Codes for FourBits {
             c.low::<0>(lane)
         } else {
             c.bits::<4, 0>(lane)
+        }
+    }
+
+    #[inline(always)]
+    fn products<D: Dot>(&self, acts: &Acts<D>, c: &Constants, base: I32x4) -> [I32x4; 2] {
+        let mut sums = Sums::<D>::start(base);
+        let (low, high) = acts.split_at(QUADS / 2);
+        for ((lanes, low), high) in self.0[..c.lanes].iter().zip(low).zip(high) {
+            let lanes = lanes.each_ref().map(U8x16::load);
+            let raised = if D::WHOLE_BYTES {
+                lanes.map(|lane| c.low::<1>(lane))
+            } else {
+                lanes.map(|lane| c.bits::<4, 0>(lane))
+            };
+            sums.add([lanes.map(|lane| c.low::<0>(lane)), raised], [low, high]);
+        }
+        if D::WHOLE_BYTES {
+            sums.finish_raised()
+        } else {
+            sums.finish()
         }
     }
 }
@@ -253,23 +314,25 @@ impl Codes for FiveBits {
 }
 
 impl Codes for SixBits {
-    const MASKS: [u8; 5] = [63, 3, 0x0C, 0x30, 0];
+    const MASKS: [u8; 5] = [63, 0xC0, 0, 0, 0];
     const STEPS: usize = 4;
+    const ALIKE: bool = true;
     #[rustfmt::skip]
     const PIECES: &'static [Piece] = pieces! {
         0: 0, 0, 63, 0;  1: 1, 0, 63, 0;  2: 2, 0, 63, 0;
-        3: 3, 0, 63, 0;  4: 4, 0, 63, 0;  5: 5, 0, 63, 0;
-        6: 0, 0, 3, 6;   6: 1, 2, 3, 6;   6: 2, 4, 3, 6;
+        3: 0, 0, 3, 6;   3: 1, 2, 3, 6;   3: 2, 4, 3, 6;
+        4: 3, 0, 63, 0;  5: 4, 0, 63, 0;  6: 5, 0, 63, 0;
         7: 3, 0, 3, 6;   7: 4, 2, 3, 6;   7: 5, 4, 3, 6;
     };
 
     #[inline(always)]
     fn quad(&self, c: &Constants, half: usize, quad: usize) -> U8x16 {
-        let lane = |i: usize| U8x16::load(&self.0[i][half]);
-        match quad {
-            6 => c.bits::<6, 1>(lane(0)) | c.bits::<4, 2>(lane(1)) | c.bits::<2, 3>(lane(2)),
-            7 => c.bits::<6, 1>(lane(3)) | c.bits::<4, 2>(lane(4)) | c.bits::<2, 3>(lane(5)),
-            quad => c.low::<0>(lane(quad)),
+        let lanes = &self.0.as_chunks::<3>().0[quad / 4];
+        let lane = |i: usize| U8x16::load(&lanes[i][half]);
+        match quad % 4 {
+            // One mask instead of three: what a compiler keeps in registers.
+            3 => c.moved::<6, 1>(lane(0)) | c.moved::<4, 1>(lane(1)) | c.moved::<2, 1>(lane(2)),
+            i => c.low::<0>(lane(i)),
         }
     }
 }
@@ -287,11 +350,25 @@ impl Codes for Bytes {
     fn quad(&self, _: &Constants, half: usize, quad: usize) -> U8x16 {
         U8x16::load(&self.0[quad][half])
     }
+
+    #[inline(always)]
+    fn products<D: Dot>(&self, acts: &Acts<D>, c: &Constants, base: I32x4) -> [I32x4; 2] {
+        let mut sums = Sums::<D>::start(base);
+        let (lanes, acts) = (self.0.as_chunks::<2>().0, acts.as_chunks::<2>().0);
+        for (lanes, acts) in lanes[..c.lanes].iter().zip(acts) {
+            let codes = lanes
+                .each_ref()
+                .map(|lanes| lanes.each_ref().map(U8x16::load));
+            sums.add(codes, acts.each_ref());
+            sums.flush();
+        }
+        sums.finish()
+    }
 }
 
 /// [`Codes`] by a table of levels, each increased by `$zero`, whose numbers are stored as `$codes`.
 macro_rules! levels {
-    ($name:ident, $codes:ty, $levels:expr, $zero:literal, $steps:literal) => {
+    ($name:ident, $codes:ty $(, lanes $field:tt)?; $levels:expr, $zero:literal, $steps:literal) => {
         impl Codes for $name {
             const STEPS: usize = $steps;
             const PIECES: &'static [Piece] = <$codes>::PIECES;
@@ -300,8 +377,28 @@ macro_rules! levels {
 
             #[inline(always)]
             fn quad(&self, c: &Constants, half: usize, quad: usize) -> U8x16 {
-                self.0.quad(c, half, quad).look_up(c.0.1)
+                self.0.quad(c, half, quad).look_up(c.table)
             }
+
+            $(
+                #[inline(always)]
+                fn products<D: Dot>(&self, acts: &Acts<D>, c: &Constants, base: I32x4) -> [I32x4; 2] {
+                    let mut sums = Sums::<D>::start(base);
+                    let (low, high) = acts.split_at(QUADS / 2);
+                    for ((lanes, low), high) in self.0.$field[..c.lanes].iter().zip(low).zip(high) {
+                        let lanes = lanes.each_ref().map(U8x16::load);
+                        let codes = [
+                            lanes.map(|lane| c.low::<0>(lane).look_up(c.table)),
+                            lanes.map(|lane| c.bits::<4, 0>(lane).look_up(c.table)),
+                        ];
+                        sums.add(codes, [low, high]);
+                        if $steps == 2 {
+                            sums.flush();
+                        }
+                    }
+                    sums.finish()
+                }
+            )?
 
             fn pack(levels: &CodeTable, out: &mut [Lane]) {
                 const NUMBERS: [u8; 256] = numbers(&raised(&$levels, $zero));
@@ -312,12 +409,13 @@ macro_rules! levels {
     };
 }
 
-levels!(Iq4Levels, FourBits, quant::IQ4, 0, 2);
-levels!(E2m1Levels, FourBits, quant::E2M1, 12, 8);
-levels!(Iq1Levels, ThreeBits, quant::IQ1, 9, 8);
-levels!(Iq2Levels, ThreeBits, quant::IQ2, 43, 2);
-levels!(Iq3XxsLevels, FourBits, quant::IQ3_XXS, 62, 2);
-levels!(Iq3SLevels, FourBits, quant::IQ3_S, 15, 8);
+levels!(Iq4Levels, FourBits, lanes 0; quant::IQ4, 0, 2);
+levels!(Iq4Raised, FourBits, lanes 0; quant::IQ4, 128, 2);
+levels!(E2m1Levels, FourBits, lanes 0; quant::E2M1, 12, 8);
+levels!(Iq1Levels, ThreeBits; quant::IQ1, 9, 8);
+levels!(Iq2Levels, ThreeBits; quant::IQ2, 43, 2);
+levels!(Iq3XxsLevels, FourBits, lanes 0; quant::IQ3_XXS, 62, 2);
+levels!(Iq3SLevels, FourBits, lanes 0; quant::IQ3_S, 15, 8);
 
 /// Levels plus `zero`, as bytes.
 const fn raised(levels: &[i8; 16], zero: u8) -> [u8; 16] {

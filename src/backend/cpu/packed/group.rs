@@ -168,7 +168,7 @@ impl Visitor for ReadRow<'_> {
                 let quad = BLOCK / subs / 4 * sub + j;
                 let quad = block.codes.as_ref()[part].quad(&constants, self.row / 4, quad);
                 for (w, code) in out.iter_mut().zip(&quad.to_array()[4 * (self.row % 4)..]) {
-                    *w = scale * f32::from(i16::from(*code) - i16::from(F::ZERO)) - min;
+                    *w = scale * f32::from((*code as u8).wrapping_sub(F::ZERO) as i8) - min;
                 }
             }
         }

@@ -164,11 +164,9 @@ fn block<F: Format>(
             sums[h] = dots[h].to_f32().mul_add(scales[h] * act_scale, sums[h]);
         }
     } else {
-        let dots = [
-            part::<F, 4>(codes, acts, &constants.0, 0),
-            part::<F, 4>(codes, acts, &constants.0, 1),
-        ];
-        let weighed = scales.weigh(place, &dots, constants.1);
+        let dots = |sub| part::<F, 4>(codes, acts, &constants.0, sub);
+        let parts = constants.0.parts::<F::Codes>();
+        let weighed = scales.weigh(place, parts, dots, constants.1);
         for h in 0..2 {
             sums[h] = weighed[h].mul_add(act_scale, sums[h]);
         }
@@ -218,11 +216,14 @@ fn part<F: Format, const Q: usize>(
     sub: usize,
 ) -> [I32x4; 2] {
     let total = if Q == 8 { 2 } else { sub };
-    let start = if F::ZERO != 0 || <F::Dot as Dot>::BIAS != 0 {
+    let start = if F::ZERO != 0 {
         base::<F>(&acts.sums[total][0])
     } else {
         I32x4::splat(0)
     };
+    if Q == 8 {
+        return codes.products::<F::Dot>(&acts.quads, constants, start);
+    }
     let mut dots = [F::Dot::start(start); 2];
     // Written out, so that every shift and address below is a constant.
     let quad = Q * sub;
@@ -230,26 +231,21 @@ fn part<F: Format, const Q: usize>(
     step::<F>(codes, acts, constants, quad + 1, &mut dots);
     step::<F>(codes, acts, constants, quad + 2, &mut dots);
     step::<F>(codes, acts, constants, quad + 3, &mut dots);
-    if Q == 8 {
-        step::<F>(codes, acts, constants, quad + 4, &mut dots);
-        step::<F>(codes, acts, constants, quad + 5, &mut dots);
-        step::<F>(codes, acts, constants, quad + 6, &mut dots);
-        step::<F>(codes, acts, constants, quad + 7, &mut dots);
-    }
     dots.map(Dot::finish)
 }
 
-/// What the offset of codes takes off a product: `-(ZERO + BIAS)` times the sum of the activations.
+/// What the offset of codes takes off a product: `-ZERO` times the sum of the activations.
 #[inline(always)]
 fn base<F: Format>(sum: &i32) -> I32x4 {
     // Powers of two in all cases, and constants.
-    match i32::from(F::ZERO) + <F::Dot as Dot>::BIAS {
+    match i32::from(F::ZERO) {
         2 => I32x4::splat_times::<2>(sum),
         4 => I32x4::splat_times::<4>(sum),
         8 => I32x4::splat_times::<8>(sum),
         16 => I32x4::splat_times::<16>(sum),
         32 => I32x4::splat_times::<32>(sum),
         64 => I32x4::splat_times::<64>(sum),
+        128 => I32x4::splat_times::<128>(sum),
         other => I32x4::splat(other * sum),
     }
 }

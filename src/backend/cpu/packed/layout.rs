@@ -5,11 +5,11 @@ use std::marker::PhantomData;
 use super::acts::Stored;
 use super::codes::{
     Bytes, Codes, E2m1Levels, FiveBits, FourBits, Iq1Levels, Iq2Levels, Iq3SLevels, Iq3XxsLevels,
-    Iq4Levels, SixBits, ThreeBits, TwoBits,
+    Iq4Levels, Iq4Raised, SixBits, ThreeBits, TwoBits,
 };
 use super::scales::{Affine, Block, Nested, NestedAffine, Scales, Symmetric};
 use crate::backend::cpu::simd::{
-    self, ByteDot, Dot, DotI8, DotI8Signed, DotI8Words, DotI8Wrapped, DotU7, DotU7Words, Lane,
+    self, ByteDot, Dot, DotI8, DotI8Signed, DotI8Words, DotU7, DotU7Words, DotU8, Lane,
 };
 use crate::quant::DType;
 
@@ -138,15 +138,15 @@ impl Layout {
             Self::Two => visit_codes::<V, Symmetric<1>, TwoBits, 1, 3>(visitor),
             Self::Two16K => visit_codes::<V, NestedAffine<2>, TwoBits, 0, 3>(visitor),
             Self::Three16K => visit_codes::<V, Nested<2>, ThreeBits, 4, 7>(visitor),
-            Self::Four => visit_codes::<V, Symmetric<1>, FourBits, 8, 15>(visitor),
-            Self::FourMin => visit_codes::<V, Affine, FourBits, 0, 15>(visitor),
-            Self::FourK => visit_codes::<V, NestedAffine<1>, FourBits, 0, 15>(visitor),
+            Self::Four => visit_nibbles::<V, Symmetric<1>, 8>(visitor),
+            Self::FourMin => visit_nibbles::<V, Affine, 0>(visitor),
+            Self::FourK => visit_nibbles::<V, NestedAffine<1>, 0>(visitor),
             Self::Five => visit_codes::<V, Symmetric<1>, FiveBits, 16, 31>(visitor),
             Self::FiveMin => visit_codes::<V, Affine, FiveBits, 0, 31>(visitor),
             Self::FiveK => visit_codes::<V, NestedAffine<1>, FiveBits, 0, 31>(visitor),
             Self::Six16K => visit_codes::<V, Nested<2>, SixBits, 32, 63>(visitor),
-            Self::Bytes => visit_bytes::<V, Symmetric<1>, Bytes>(visitor),
-            Self::Iq4 => visit_bytes::<V, Symmetric<1>, Iq4Levels>(visitor),
+            Self::Bytes => visit_bytes::<V, Bytes, Bytes>(visitor),
+            Self::Iq4 => visit_bytes::<V, Iq4Levels, Iq4Raised>(visitor),
             Self::E2m1 => visit_codes::<V, Symmetric<1>, E2m1Levels, 12, 31>(visitor),
             Self::Iq1 => visit_codes::<V, Symmetric<1>, Iq1Levels, 9, 31>(visitor),
             Self::Iq1For16 => visit_codes::<V, Symmetric<2>, Iq1Levels, 9, 31>(visitor),
@@ -158,31 +158,36 @@ impl Layout {
     }
 }
 
-/// The machine's kind of products, as far as it matters to `V`.
-fn byte_dot<V: Visitor>() -> ByteDot {
-    if V::MULTIPLIES {
-        simd::byte_dot()
-    } else {
-        ByteDot::Magnitude
-    }
-}
-
 /// Calls `visitor` with the multiplication of bytes below 128 that is fast here.
 fn visit_codes<V: Visitor, S: Scales, C: Codes, const ZERO: u8, const MASK: u8>(
     visitor: V,
 ) -> V::Output {
-    match byte_dot::<V>() {
-        ByteDot::Words => visitor.visit::<Packed<S, C, DotU7Words, ZERO, MASK>>(),
+    match simd::byte_dot() {
+        ByteDot::Words if V::MULTIPLIES => visitor.visit::<Packed<S, C, DotU7Words, ZERO, MASK>>(),
         _ => visitor.visit::<Packed<S, C, DotU7, ZERO, MASK>>(),
     }
 }
 
-/// Calls `visitor` with the multiplication of signed bytes that is fast and exact here.
-fn visit_bytes<V: Visitor, S: Scales, C: Codes>(visitor: V) -> V::Output {
-    match byte_dot::<V>() {
-        ByteDot::Magnitude => visitor.visit::<Packed<S, C, DotI8, 0, 255>>(),
-        ByteDot::Wrapped => visitor.visit::<Packed<S, C, DotI8Wrapped, 0, 255>>(),
-        ByteDot::Signed => visitor.visit::<Packed<S, C, DotI8Signed, 0, 255>>(),
-        ByteDot::Words => visitor.visit::<Packed<S, C, DotI8Words, 0, 255>>(),
+/// The same for codes of four bits, which whole bytes serve better.
+fn visit_nibbles<V: Visitor, S: Scales, const ZERO: u8>(visitor: V) -> V::Output {
+    match simd::byte_dot() {
+        ByteDot::Wrapped if V::MULTIPLIES => {
+            visitor.visit::<Packed<S, FourBits, DotU8, ZERO, 15>>()
+        }
+        _ => visit_codes::<V, S, FourBits, ZERO, 15>(visitor),
+    }
+}
+
+/// Calls `visitor` with the multiplication of signed bytes that is fast and exact here; `R` has them 128 higher.
+fn visit_bytes<V: Visitor, C: Codes, R: Codes>(visitor: V) -> V::Output {
+    match simd::byte_dot() {
+        ByteDot::Wrapped => visitor.visit::<Packed<Symmetric<1>, R, DotU8, 128, 255>>(),
+        ByteDot::Signed if V::MULTIPLIES => {
+            visitor.visit::<Packed<Symmetric<1>, C, DotI8Signed, 0, 255>>()
+        }
+        ByteDot::Words if V::MULTIPLIES => {
+            visitor.visit::<Packed<Symmetric<1>, C, DotI8Words, 0, 255>>()
+        }
+        _ => visitor.visit::<Packed<Symmetric<1>, C, DotI8, 0, 255>>(),
     }
 }

@@ -46,6 +46,7 @@ mod kernel;
 mod layout;
 mod matrix;
 mod scales;
+mod sums;
 pub(super) mod tile;
 
 pub use acts::QuantizedActs;

@@ -24,10 +24,17 @@ pub trait Scales: AnyBitPattern {
     /// Scales of part `sub` of block `block`; floats as [`F32x4::load_f16x8_tiny`] gives them, integers in super-blocks.
     fn scale(&self, block: usize, sub: usize, mask: HalfMask) -> [F32x4; 2];
 
-    /// The integer products of a block's two parts, each times its scale, added up.
+    /// The integer products of a block's two parts, each times its scale, added up. `parts` is two.
     #[inline(always)]
-    fn weigh(&self, block: usize, dots: &[[I32x4; 2]; 2], mask: HalfMask) -> [F32x4; 2] {
+    fn weigh(
+        &self,
+        block: usize,
+        _parts: usize,
+        dots: impl Fn(usize) -> [I32x4; 2],
+        mask: HalfMask,
+    ) -> [F32x4; 2] {
         let scales = [0, 1].map(|sub| self.scale(block, sub, mask));
+        let dots = [dots(0), dots(1)];
         std::array::from_fn(|h| {
             let first = dots[0][h].to_f32() * scales[0][h];
             dots[1][h].to_f32().mul_add(scales[1][h], first)
@@ -173,10 +180,16 @@ impl<const SUBS: usize> Scales for Nested<SUBS> {
 
     /// In integers: the same numbers, since floats hold them all (24 bits), with fewer conversions.
     #[inline(always)]
-    fn weigh(&self, block: usize, dots: &[[I32x4; 2]; 2], _mask: HalfMask) -> [F32x4; 2] {
+    fn weigh(
+        &self,
+        block: usize,
+        parts: usize,
+        dots: impl Fn(usize) -> [I32x4; 2],
+        _mask: HalfMask,
+    ) -> [F32x4; 2] {
         let mut sums = [I32x4::splat(0); 2];
-        for (dots, scales) in dots.iter().zip(&self.scales[block]) {
-            let scales = I32x4::widen_i8x8(scales);
+        for (sub, scales) in self.scales[block][..parts].iter().enumerate() {
+            let (dots, scales) = (dots(sub), I32x4::widen_i8x8(scales));
             sums = std::array::from_fn(|h| sums[h].wrapping_add(dots[h].wrapping_mul(scales[h])));
         }
         sums.map(I32x4::to_f32)
@@ -216,8 +229,14 @@ impl<const SUBS: usize> Scales for NestedAffine<SUBS> {
     }
 
     #[inline(always)]
-    fn weigh(&self, block: usize, dots: &[[I32x4; 2]; 2], mask: HalfMask) -> [F32x4; 2] {
-        self.scales.weigh(block, dots, mask)
+    fn weigh(
+        &self,
+        block: usize,
+        parts: usize,
+        dots: impl Fn(usize) -> [I32x4; 2],
+        mask: HalfMask,
+    ) -> [F32x4; 2] {
+        self.scales.weigh(block, parts, dots, mask)
     }
 
     #[inline(always)]

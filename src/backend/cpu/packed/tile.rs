@@ -46,7 +46,7 @@ fn by_steps<F: Format, const SUBS: usize, const MINS: bool, const NESTED: bool>(
         1
     };
     let kernel = Kernel {
-        zero: i32::from(F::ZERO) + <F::Dot as Dot>::BIAS,
+        zero: i32::from(F::ZERO),
         // The length of the inner loop is to be unknown, see above.
         quads: black_box(QUADS / SUBS),
     };

@@ -53,7 +53,7 @@ use prim_relaxed as fused;
 use prim_scalar as fused;
 
 pub use fused::{
-    DotI8, DotI8Signed, DotI8Words, DotI8Wrapped, DotU7, DotU7Words, DotValues, MAGNITUDE_IS_SIGNED,
+    DotI8, DotI8Signed, DotI8Words, DotU7, DotU7Words, DotU8, DotValues, MAGNITUDE_IS_SIGNED,
 };
 pub use prim::{F32x4, HalfMask, I32x4, U8x16};
 
@@ -105,8 +105,11 @@ pub trait Dot: Copy {
     /// Four-row halves that a token tile computes at once, as registers allow.
     const TILE_HALVES: usize;
 
-    /// What `prepare` adds to each weight; the caller subtracts `BIAS * sum(acts)`.
-    const BIAS: i32;
+    /// Whether `prepare` takes any byte, unsigned.
+    const WHOLE_BYTES: bool = false;
+
+    /// Whether a step has to wait for the one before, so that two rows of steps side by side are faster than one.
+    const WAITS: bool = false;
 
     /// How weights are multiplied that were prepared ahead, as far as that is possible, by `expand`.
     type Expanded: Dot<Quad = Self::Quad>;
@@ -120,7 +123,7 @@ pub trait Dot: Copy {
     /// Weight bytes in the form of this kind.
     fn prepare(weights: U8x16) -> Self::Weights;
 
-    /// Weight bytes for [`Dot::Expanded`]; they keep `BIAS`.
+    /// Weight bytes for [`Dot::Expanded`].
     fn expand(weights: U8x16) -> U8x16 {
         weights
     }
@@ -173,7 +176,7 @@ impl Quad for [i16; 4] {
 pub enum ByteDot {
     /// [`DotI8`], which always is exact.
     Magnitude,
-    /// [`DotI8Wrapped`].
+    /// [`DotU8`], with 128 added to signed bytes.
     Wrapped,
     /// [`DotI8Signed`].
     Signed,

@@ -50,7 +50,7 @@ pub type DotU7 = DotI8;
 /// Both factors are signed already.
 pub type DotValues = DotI8;
 /// No choice here.
-pub type DotI8Wrapped = DotI8;
+pub type DotU8 = DotU7;
 /// No choice here.
 pub type DotI8Signed = DotI8;
 
@@ -59,7 +59,6 @@ impl Dot for DotI8 {
     type Quad = [i8; 4];
     type Acts = U8x16;
     const TILE_HALVES: usize = 1;
-    const BIAS: i32 = 0;
     type Expanded = Self;
     const NARROW: bool = true;
 
@@ -120,7 +119,6 @@ macro_rules! dot_words {
             type Quad = [i16; 4];
             type Acts = [v128; 2];
             const TILE_HALVES: usize = 2;
-            const BIAS: i32 = 0;
             type Expanded = Self;
             const NARROW: bool = false;
 

@@ -40,7 +40,7 @@ pub(super) fn swizzle(table: v128, index: v128) -> v128 {
 
 /// The parts of [`Dot`] that all forms share.
 macro_rules! relaxed_dot {
-    ($(#[$doc:meta])* $name:ident, $bias:expr, $weights:ty, $prepare:expr, $step:expr,
+    ($(#[$doc:meta])* $name:ident, $whole_bytes:expr, $weights:ty, $prepare:expr, $step:expr,
      $expanded:ty, $expand:expr) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
@@ -52,7 +52,8 @@ macro_rules! relaxed_dot {
             type Acts = U8x16;
             // Both, so that an activation is loaded once for eight rows.
             const TILE_HALVES: usize = 2;
-            const BIAS: i32 = $bias;
+            const WHOLE_BYTES: bool = $whole_bytes;
+            const WAITS: bool = true;
             type Expanded = $expanded;
             const NARROW: bool = false;
 
@@ -94,7 +95,7 @@ macro_rules! relaxed_dot {
 
 relaxed_dot!(
     /// Products of weight bytes below 128, or as the other forms expand them, with signed bytes, summed by four.
-    DotU7, 0, v128,
+    DotU7, false, v128,
     |weights| weights,
     |weights, acts, sum| i32x4_relaxed_dot_i8x16_i7x16_add(acts, weights, sum),
     DotU7, |weights| weights
@@ -102,23 +103,23 @@ relaxed_dot!(
 
 relaxed_dot!(
     /// As [`DotU7`] with the parts exchanged: signed "weights", and activations that are never negative.
-    DotValues, 0, v128,
+    DotValues, false, v128,
     |weights| weights,
     |weights, acts, sum| i32x4_relaxed_dot_i8x16_i7x16_add(weights, acts, sum),
     Self, |weights| weights
 );
 
 relaxed_dot!(
-    /// Products of signed bytes, for [`ByteDot::Wrapped`]: the weights gain 128, which the caller takes off again.
-    DotI8Wrapped, 128, v128,
-    |weights| v128_xor(weights, u8x16_splat(0x80)),
+    /// The same for any weight bytes, for [`ByteDot::Wrapped`].
+    DotU8, true, v128,
+    |weights| weights,
     |weights, acts, sum| i32x4_relaxed_dot_i8x16_i7x16_add(acts, weights, sum),
-    DotU7, |weights| v128_xor(weights, u8x16_splat(0x80))
+    DotU7, |weights| weights
 );
 
 relaxed_dot!(
     /// Products of signed bytes, for [`ByteDot::Signed`].
-    DotI8Signed, 0, v128,
+    DotI8Signed, false, v128,
     |weights| weights,
     |weights, acts, sum| i32x4_relaxed_dot_i8x16_i7x16_add(acts, weights, sum),
     DotU7, |weights| weights
@@ -127,7 +128,7 @@ relaxed_dot!(
 relaxed_dot!(
     /// Products of signed bytes on any machine, for weights above -128: magnitude times the activation with the
     /// weight's sign.
-    DotI8, 0, (v128, v128),
+    DotI8, false, (v128, v128),
     |weights| (i8x16_abs(weights), i8x16_lt(weights, i8x16_splat(0))),
     |(magnitude, sign), acts, sum| {
         let acts = i8x16_sub(v128_xor(acts, sign), sign);

@@ -264,6 +264,12 @@ impl I32x4 {
         Self(from_fn(|i| (self.0[i] as u32 >> N) as i32 & mask.0[i]))
     }
 
+    /// Moved to the right, with the sign.
+    #[inline(always)]
+    pub fn shr<const N: u32>(self) -> Self {
+        Self(self.0.map(|x| x >> N))
+    }
+
     /// Bits moved to the left.
     #[inline(always)]
     pub fn shl<const N: u32>(self) -> Self {
@@ -332,6 +338,12 @@ impl U8x16 {
         Self(from_fn(|i| self.0[i] >> N & mask.0[i]))
     }
 
+    /// 16-bit words moved right by `N` bits: bytes, where their lowest `N` bits are zero.
+    #[inline(always)]
+    pub fn shr_words<const N: u32>(self) -> Self {
+        Self(self.0.map(|x| x >> N))
+    }
+
     /// `table[self]`, with every byte below 16.
     #[inline(always)]
     pub fn look_up(self, table: Self) -> Self {
@@ -366,7 +378,6 @@ impl Dot for DotU7 {
     type Quad = [i8; 4];
     type Acts = U8x16;
     const TILE_HALVES: usize = 1;
-    const BIAS: i32 = 0;
     type Expanded = Self;
     const NARROW: bool = false;
 
@@ -407,7 +418,7 @@ impl Dot for DotU7 {
 /// Both factors are signed already.
 pub type DotValues = DotI8;
 /// No choice here.
-pub type DotI8Wrapped = DotI8;
+pub type DotU8 = DotU7;
 /// No choice here.
 pub type DotI8Signed = DotI8;
 /// No choice here.

@@ -299,6 +299,12 @@ impl I32x4 {
         Self(v128_and(u32x4_shr(self.0, N), mask.0))
     }
 
+    /// Moved to the right, with the sign.
+    #[inline(always)]
+    pub fn shr<const N: u32>(self) -> Self {
+        Self(i32x4_shr(self.0, N))
+    }
+
     /// Bits moved to the left.
     #[inline(always)]
     pub fn shl<const N: u32>(self) -> Self {
@@ -381,6 +387,12 @@ impl U8x16 {
         let pairs = i32x4_extadd_pairwise_i16x8(i16x8_extadd_pairwise_i8x16(self.0));
         let pair = i32x4_add(pairs, i32x4_shuffle::<2, 3, 2, 3>(pairs, pairs));
         i32x4_extract_lane::<0>(pair) + i32x4_extract_lane::<1>(pair)
+    }
+
+    /// 16-bit words moved right by `N` bits: bytes, where their lowest `N` bits are zero.
+    #[inline(always)]
+    pub fn shr_words<const N: u32>(self) -> Self {
+        Self(u16x8_shr(self.0, N))
     }
 
     /// Bytes moved right by `N` bits, of which those of `mask` are taken: at most `8 - N` bits. What the shift of
