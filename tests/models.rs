@@ -163,6 +163,7 @@ fn prefill_chunks_and_single_steps_agree() {
         "lfm2",
         "qwen35",
         "rwkv7",
+        "jamba",
         "granitehybrid",
         "falcon-h1",
         "nemotron_h",

@@ -35,6 +35,8 @@ pub enum Mixer {
     ShortConv,
     /// Gated delta rule (Qwen 3.5).
     DeltaNet,
+    /// Selective state space (Mamba).
+    Mamba,
     /// Selective state space (Mamba 2).
     Mamba2,
     /// RWKV 7.
@@ -90,6 +92,8 @@ pub struct StateConfig {
     pub heads: usize,
     /// Heads of keys and queries.
     pub groups: usize,
+    /// Whether step, `B` and `C` of Mamba are normalised without weights (Falcon Mamba).
+    pub normed: bool,
 }
 
 /// Constants that multiply the residual stream.

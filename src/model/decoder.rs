@@ -102,6 +102,7 @@ impl Builder<'_> {
             }
             Mixer::ShortConv => self.short_conv(i, input, out)?,
             Mixer::DeltaNet => self.delta_net(i, input, out)?,
+            Mixer::Mamba => self.mamba(i, input, out)?,
             Mixer::Mamba2 => self.mamba2(i, input, out)?,
             Mixer::Rwkv7 => self.rwkv7(i, input, out)?,
             Mixer::Absent => {}

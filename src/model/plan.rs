@@ -298,6 +298,19 @@ pub enum Op {
         state: StateId,
         out: BufId,
     },
+    /// Selective state space of Mamba (Gu & Dao 2023). `x` and `dt` are `[T, channels]`; a row of `bc` has `B` from `at` on
+    /// and then `C`, each as long as a channel's `h` in `state`. With `d = softplus(dt)`: `h = h * exp(a * d) + d * x * B`,
+    /// `out = h · C + skip * x`.
+    SelectiveScan {
+        x: BufId,
+        dt: BufId,
+        bc: BufId,
+        at: usize,
+        a: WeightId,
+        skip: WeightId,
+        state: StateId,
+        out: BufId,
+    },
     /// `out[t, j] = x[t] + (x[t - 1] - x[t]) * weight[j]` for each of the rows `[width of x]` of `weight`, side by side.
     /// `state` carries the last row of `x` to the next chunk.
     TokenShift {
@@ -401,6 +414,7 @@ impl Op {
             Self::StateScan {
                 dt_bias, a, skip, ..
             } => vec![dt_bias, a, skip],
+            Self::SelectiveScan { a, skip, .. } => vec![a, skip],
             Self::TokenShift { weight, .. } => vec![weight],
             Self::Wkv7 {
                 removal,

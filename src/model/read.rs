@@ -290,12 +290,18 @@ fn read_state(keys: &Keys) -> Result<Option<StateConfig>> {
         return Ok(None);
     };
     let size = |key: &str| keys.size(key, MAX_WIDTH);
+    let groups = keys.opt_size("ssm.group_count", MAX_WIDTH)?;
     let state = StateConfig {
         inner,
         state: size("ssm.state_size")?,
         heads: size("ssm.time_step_rank")?,
-        groups: size("ssm.group_count")?,
+        groups: groups.unwrap_or(1),
+        normed: keys.meta.opt_bool(&keys.full("ssm.dt_b_c_rms"))? == Some(true),
     };
+    // Mamba has no heads: there the rank of the step stands in their place.
+    if groups.is_none() {
+        return Ok(Some(state));
+    }
     if !state.inner.is_multiple_of(state.heads) || !state.heads.is_multiple_of(state.groups) {
         return Err(keys.bad(
             "ssm.time_step_rank",

@@ -61,6 +61,7 @@ impl Builder<'_> {
             state: head_dim,
             heads,
             groups,
+            ..
         } = self.state_config()?;
         if inner != heads * head_dim {
             let key = format!("{}.ssm.inner_size", self.config.arch.name);
@@ -145,6 +146,7 @@ impl Builder<'_> {
             state: state_dim,
             heads,
             groups,
+            ..
         } = self.state_config()?;
         let xbc_width = inner + 2 * groups * state_dim;
         let (xbc, mixed) = (
@@ -193,6 +195,86 @@ impl Builder<'_> {
         );
         self.optional_norm(i, "ssm_norm", "mamba2_normed", y)?;
         self.project_layer(i, "ssm_out", "mamba_out", y, 0, out)
+    }
+
+    /// Mamba: projection, convolution, step and `B`, `C` made of it, scan, gate, output projection.
+    pub(super) fn mamba(&mut self, i: usize, x: BufId, out: BufId) -> Result<()> {
+        let StateConfig {
+            inner,
+            state: state_dim,
+            heads: rank,
+            ..
+        } = self.state_config()?;
+        let [taken, mixed, z, dt, y] = ["mixer_in", "mixer_conv", "mixer_z", "mixer_dt", "mixer_y"]
+            .map(|role| self.scratch(role, inner));
+        self.project_layer(i, "ssm_in", "x", x, 0, taken)?;
+        self.project_layer(i, "ssm_in", "z", x, inner, z)?;
+        let (name, label) = (format!("blk.{i}.ssm_conv1d"), format!("conv_output-{i}"));
+        self.causal_conv(&name, &label, taken, mixed)?;
+        let act = Activation::Silu;
+        self.push(&format!("conv_output_silu-{i}"), Op::Act { act, x: mixed });
+        let step_bc = self.scratch("mixer_step_bc", rank + 2 * state_dim);
+        self.project_layer(i, "ssm_x", "x_db", mixed, 0, step_bc)?;
+        let step = self.mamba_part(i, "ssm_dt_norm", step_bc, (0, rank))?;
+        self.project_layer(i, "ssm_dt", "dt", step, 0, dt)?;
+        for (norm, at) in [("ssm_b_norm", rank), ("ssm_c_norm", rank + state_dim)] {
+            self.mamba_part(i, norm, step_bc, (at, state_dim))?;
+        }
+        let op = Op::SelectiveScan {
+            x: mixed,
+            dt,
+            bc: step_bc,
+            at: rank,
+            a: self.vector(&format!("blk.{i}.ssm_a"), inner * state_dim)?,
+            skip: self.vector(&format!("blk.{i}.ssm_d"), inner)?,
+            state: self.state(inner * state_dim),
+            out: y,
+        };
+        self.push(&format!("mamba_y-{i}"), op);
+        let gate = Op::GatedAct {
+            act,
+            gate: z,
+            up: y,
+            out: y,
+        };
+        self.push(&format!("mamba_gated-{i}"), gate);
+        self.project_layer(i, "ssm_out", "mamba_out", y, 0, out)
+    }
+
+    /// Some values of `x`, normalised where the model does that, and then in `x` too.
+    fn mamba_part(
+        &mut self,
+        i: usize,
+        norm: &str,
+        x: BufId,
+        (offset, width): (usize, usize),
+    ) -> Result<BufId> {
+        let part = self.scratch("mixer_part", width);
+        let slice = Op::Slice {
+            x,
+            stride: self.plan.buffers[x.0],
+            offset,
+            out: part,
+        };
+        let weighted = self.has(&format!("blk.{i}.{norm}.weight"));
+        let normed = weighted || self.state_config()?.normed;
+        if normed || offset == 0 {
+            self.push(&format!("{norm}_in-{i}"), slice);
+        }
+        if weighted {
+            self.optional_norm(i, norm, norm, part)?;
+        } else if normed {
+            self.bare_norm(&format!("{norm}-{i}"), part, width, part);
+        }
+        if normed {
+            let place = Op::Place {
+                x: part,
+                offset,
+                out: x,
+            };
+            self.push(&format!("{norm}_out-{i}"), place);
+        }
+        Ok(part)
     }
 
     fn state_config(&self) -> Result<StateConfig> {

@@ -399,6 +399,20 @@ pub(super) const ARCHITECTURES: &[Architecture] = &[
         ..LLAMA
     },
     Architecture {
+        name: "mamba",
+        rope: None,
+        recurrent: Mixer::Mamba,
+        single_block: true,
+        ..LLAMA
+    },
+    Architecture {
+        name: "jamba",
+        rope: None,
+        recurrent: Mixer::Mamba,
+        experts: NOT_NORMALIZED,
+        ..LLAMA
+    },
+    Architecture {
         name: "mamba2",
         rope: None,
         recurrent: Mixer::Mamba2,

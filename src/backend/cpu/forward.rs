@@ -201,6 +201,7 @@ impl CpuBackend {
             Op::CausalConv { .. }
             | Op::DeltaNet { .. }
             | Op::StateScan { .. }
+            | Op::SelectiveScan { .. }
             | Op::TokenShift { .. }
             | Op::Wkv7 { .. } => return self.recurrent(op, pass),
             Op::Place { x, offset, out } => {

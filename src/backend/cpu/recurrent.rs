@@ -16,6 +16,7 @@ impl CpuBackend {
             | Op::DeltaNet { state, out, .. }
             | Op::TokenShift { state, out, .. }
             | Op::Wkv7 { state, out, .. }
+            | Op::SelectiveScan { state, out, .. }
             | Op::StateScan { state, out, .. } => (out, state),
             _ => return Err(Error::Internal("not a recurrent operation".into())),
         };
@@ -30,6 +31,7 @@ impl CpuBackend {
                 reference::token_shift(x, self.vector(*weight)?, state, &mut values);
             }
             Op::Wkv7 { .. } => self.wkv7(op, state, &mut values)?,
+            Op::SelectiveScan { .. } => self.selective_scan(op, state, &mut values)?,
             _ => self.state_scan(op, state, &mut values)?,
         }
         self.put(out, values);
@@ -158,6 +160,48 @@ impl CpuBackend {
                 step(&terms, state, out);
             }
         });
+        Ok(())
+    }
+
+    fn selective_scan(&self, op: &Op, state: &mut [f32], out: &mut [f32]) -> Result<()> {
+        let Op::SelectiveScan {
+            x,
+            dt,
+            bc,
+            at,
+            a,
+            skip,
+            out: result,
+            ..
+        } = *op
+        else {
+            return Ok(());
+        };
+        let channels = self.plan.buffers[result.0];
+        let (n, width) = (state.len() / channels, self.plan.buffers[bc.0]);
+        let (a, skip) = (self.vector(a)?, self.vector(skip)?);
+        let (x, dt, bc) = (&self.buffers[x.0], &self.buffers[dt.0], &self.buffers[bc.0]);
+        let exact = self.options.precision == Precision::Exact;
+        by_heads(
+            channels,
+            out.len() / channels,
+            state,
+            out,
+            |c, state, out| {
+                let a = &a[c * n..(c + 1) * n];
+                for (t, out) in out.iter_mut().enumerate() {
+                    let (x, dt) = (x[t * channels + c], dt[t * channels + c]);
+                    let dt = reference::softplus(f64::from(dt));
+                    let parts = [0, n].map(|part| &bc[t * width + at + part..][..n]);
+                    let read = if exact {
+                        reference::selective_scan(x, dt, a, parts, state)
+                    } else {
+                        ops::selective_scan(x, dt as f32, a, parts, state)
+                    };
+                    *out = read + skip[c] * x;
+                }
+            },
+        );
         Ok(())
     }
 

@@ -148,7 +148,16 @@ pub const FAMILIES: &[Family] = &[
         "Nemotron H and Nemotron 3 Nano (dense)",
         &["nemotron_h"],
     ),
-    family("`mamba2`", "Mamba 2 alone", &["mamba2"]),
+    family(
+        "`mamba`, `mamba2`",
+        "Mamba 1 and 2 alone, Falcon Mamba",
+        &["mamba", "falcon-mamba", "mamba2"],
+    ),
+    family(
+        "`jamba`",
+        "Jamba (attention and Mamba, with experts too)",
+        &["jamba"],
+    ),
     family("`rwkv7`", "RWKV 7", &["rwkv7"]),
     family(
         "`bitnet`",

@@ -13,7 +13,7 @@ use crate::quant::{DType, dequantize};
 use crate::{Error, Result};
 
 pub use moe::{route, softmax, weighted_sum};
-pub use recurrent::{DeltaShape, causal_conv, delta_net, softplus, state_scan};
+pub use recurrent::{DeltaShape, causal_conv, delta_net, selective_scan, softplus, state_scan};
 pub use rwkv::{WkvTerms, WkvWeights, token_shift, wkv7};
 pub use streams::{join_streams, mix_streams, sparsify};
 

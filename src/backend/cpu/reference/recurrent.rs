@@ -107,3 +107,15 @@ pub fn state_scan(
         *out = y as f32;
     }
 }
+
+/// One channel and one token of [`Op::SelectiveScan`](crate::model::Op::SelectiveScan), without the skip.
+pub fn selective_scan(x: f32, dt: f64, a: &[f32], [b, c]: [&[f32]; 2], state: &mut [f32]) -> f32 {
+    let mut read = 0.0;
+    for (i, h) in state.iter_mut().enumerate() {
+        let kept = f64::from(*h) * (f64::from(a[i]) * dt).exp();
+        let next = kept + dt * f64::from(x) * f64::from(b[i]);
+        read += next * f64::from(c[i]);
+        *h = next as f32;
+    }
+    read as f32
+}

@@ -267,6 +267,7 @@ impl<'a> Compiler<'a> {
             Op::DeltaNet { .. } => self.delta_net(op, [0; 2]),
             Op::StateScan { .. } => self.state_scan(op, 0),
             Op::TokenShift { .. } | Op::Wkv7 { .. } => self.rwkv(op),
+            Op::SelectiveScan { .. } => self.selective_scan(op),
             Op::Place { x, offset, out } if x != out => {
                 self.place(x, offset, out);
                 Ok(())

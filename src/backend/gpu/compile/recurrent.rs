@@ -127,6 +127,40 @@ impl Compiler<'_> {
         Ok(())
     }
 
+    /// The scan of Mamba.
+    pub(super) fn selective_scan(&mut self, op: &Op) -> Result<()> {
+        let Op::SelectiveScan {
+            x,
+            dt,
+            bc,
+            at,
+            a,
+            skip,
+            state,
+            out,
+        } = *op
+        else {
+            return Err(self.mismatch());
+        };
+        let channels = self.width(out);
+        let slots = vec![
+            Slot::Buffer(x),
+            Slot::Buffer(dt),
+            Slot::Buffer(bc),
+            Slot::Vector(self.layout.vector(a)?),
+            Slot::Vector(self.layout.vector(skip)?),
+            Slot::State(state.0),
+            Slot::Buffer(out),
+        ];
+        let state_dim = self.plan.weights[a.0].cols / channels;
+        let params = Params::new().u(channels).u(state_dim);
+        let params = params.u(self.width(bc)).u(at);
+        let kernel = Kernel::SelectiveScan;
+        let grid = fixed(channels.div_ceil(kernel.workgroup()), 1);
+        self.push(kernel, params, slots, grid, When::Always);
+        Ok(())
+    }
+
     /// The operations of RWKV.
     pub(super) fn rwkv(&mut self, op: &Op) -> Result<()> {
         match *op {

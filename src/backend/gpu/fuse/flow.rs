@@ -34,6 +34,7 @@ pub fn reads(op: &Op) -> Vec<BufId> {
         Op::MixStreams { x, y, coefs, .. } => [x, y].into_iter().chain(coefs).collect(),
         Op::JoinStreams { first, rest, .. } => vec![first, rest],
         Op::Wkv7 { rwkva, .. } => vec![rwkva],
+        Op::SelectiveScan { x, dt, bc, .. } => vec![x, dt, bc],
         // What it leaves as it is was written before.
         Op::Place { x, out, .. } => vec![x, out],
     }
@@ -51,6 +52,7 @@ pub fn written(op: &Op) -> Option<BufId> {
         | Op::CausalConv { out, .. }
         | Op::TokenShift { out, .. }
         | Op::Wkv7 { out, .. }
+        | Op::SelectiveScan { out, .. }
         | Op::Place { out, .. }
         | Op::DeltaNet { out, .. }
         | Op::StateScan { out, .. }
@@ -113,5 +115,6 @@ pub fn buffers_mut(op: &mut Op) -> Vec<&mut BufId> {
         Op::MixStreams { x, y, coefs, .. } => [x, y].into_iter().chain(coefs).collect(),
         Op::JoinStreams { first, rest, out } => vec![first, rest, out],
         Op::Wkv7 { rwkva, out, .. } => vec![rwkva, out],
+        Op::SelectiveScan { x, dt, bc, out, .. } => vec![x, dt, bc, out],
     }
 }

@@ -17,6 +17,7 @@ impl Kernel {
             Self::Scale,
             Self::ScaleByWeight,
             Self::Place,
+            Self::SelectiveScan,
             Self::TokenShift,
             Self::Wkv7,
             Self::MixStreams,

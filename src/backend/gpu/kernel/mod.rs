@@ -186,6 +186,7 @@ pub enum Kernel {
     Scale,
     ScaleByWeight,
     Place,
+    SelectiveScan,
     TokenShift,
     Wkv7,
     MixStreams,
@@ -247,7 +248,9 @@ impl Kernel {
             Self::CausalConv { .. } => &[Read, Read, Read, Write, Write],
             Self::TokenShift => &[Read, Read, Write, Write],
             Self::Wkv7 => &[Read, Read, Read, Read, Write, Write],
-            Self::DeltaNet | Self::StateScan => &[Read, Read, Read, Read, Read, Write, Write],
+            Self::DeltaNet | Self::StateScan | Self::SelectiveScan => {
+                &[Read, Read, Read, Read, Read, Write, Write]
+            }
             Self::Softmax | Self::Sparsify => &[Write],
             Self::AttentionCombine
             | Self::Rope { .. }
@@ -343,6 +346,7 @@ impl Kernel {
             Self::Scale => "scale",
             Self::ScaleByWeight => "scale_by_weight",
             Self::Place => "place",
+            Self::SelectiveScan => "selective_scan",
             Self::TokenShift => "token_shift",
             Self::Wkv7 => "wkv7",
             Self::MixStreams => "mix_streams",

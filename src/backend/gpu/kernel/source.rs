@@ -53,6 +53,7 @@ impl Kernel {
             | Self::LastRow
             | Self::PositionScale => shader!("kernels/elementwise.wgsl"),
             Self::Place => shader!("kernels/place.wgsl"),
+            Self::SelectiveScan => shader!("kernels/selective_scan.wgsl"),
             Self::TokenShift => shader!("kernels/token_shift.wgsl"),
             Self::Wkv7 => shader!("kernels/wkv7.wgsl"),
             Self::MixStreams => shader!("kernels/mix_streams.wgsl"),
@@ -229,7 +230,9 @@ impl Kernel {
             }
             Self::TopK { .. } => vec![shader!("lib/ranking.wgsl")],
             Self::Sample { .. } => vec![shader!("lib/ranking.wgsl"), shader!("lib/random.wgsl")],
-            Self::DeltaNet | Self::StateScan => vec![shader!("lib/softplus.wgsl")],
+            Self::DeltaNet | Self::StateScan | Self::SelectiveScan => {
+                vec![shader!("lib/softplus.wgsl")]
+            }
             Self::Repack { types } => repack_modules(types),
             _ => Vec::new(),
         }
