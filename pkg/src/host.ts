@@ -97,7 +97,7 @@ class Host {
   /** The instance stopped in the middle of something: whatever waits for it ends, and it is not entered again. */
   crash(trap: unknown): void {
     if (this.#crashed !== undefined) return;
-    this.#crashed = this.#starved() ? outOfMemory(trap) : trap;
+    this.#crashed = this.#starved() ? outOfMemory(trap, this.#loading) : trap;
     for (const id of this.#running.keys()) this.#refuse(id, this.#crashed);
   }
 
@@ -307,9 +307,10 @@ class Host {
 /** 64 MB. */
 const SPARE_PAGES = 1024;
 
-function outOfMemory(cause: unknown): EngineError {
+/** While a model is loaded, the model is at fault; later it may well be loaded once more. */
+function outOfMemory(cause: unknown, loading: boolean): EngineError {
   const message = 'The memory is full. Load a smaller model, or this one with a shorter context.';
-  return new EngineError('out_of_memory', message, { cause });
+  return new EngineError(loading ? 'out_of_memory' : 'worker_failed', message, { cause });
 }
 
 /** How a generation ends that was cancelled while it waited for its turn. */

@@ -149,7 +149,7 @@ async function stream(
   return end;
 }
 
-/** Collects an answer, shows it once per frame and saves it twice a second and when the page closes. */
+/** Collects an answer, shows it once per frame and saves it twice a second and when the page closes or is hidden. */
 class Writer {
   text = '';
   #tokens = 0;
@@ -165,6 +165,8 @@ class Writer {
     this.#gate = new FrameGate(() => this.#show());
     this.#saver = setInterval(() => this.#save(), saveEvery);
     window.addEventListener('pagehide', this.#keep);
+    // A phone may end a page that it has put to sleep, without another word to it.
+    document.addEventListener('visibilitychange', this.#keep);
   }
 
   #keep = (): void => keepCutOff(this.#state.messageId, this.text);
@@ -204,6 +206,7 @@ class Writer {
   close(): void {
     clearInterval(this.#saver);
     window.removeEventListener('pagehide', this.#keep);
+    document.removeEventListener('visibilitychange', this.#keep);
     this.#gate.cancel();
     this.#show();
   }

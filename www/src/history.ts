@@ -33,6 +33,12 @@ function open(): Promise<IDBPDatabase<Schema>> {
 async function attempt<T>(work: (db: IDBPDatabase<Schema>) => Promise<T>): Promise<T | undefined> {
   try {
     return await work(await open());
+  } catch {
+    // iOS breaks the connection of a page that it has put to sleep, and does not say so.
+    database = undefined;
+  }
+  try {
+    return await work(await open());
   } catch (error) {
     if (!told) {
       told = true;

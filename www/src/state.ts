@@ -15,7 +15,9 @@ export const current = computed(
   () => conversations.value.find((each) => each.id === currentId.value) ?? null,
 );
 
-export const newId = (): string => crypto.randomUUID();
+/** Not by `randomUUID`, which pages without HTTPS do not have. */
+export const newId = (): string =>
+  [...crypto.getRandomValues(new Uint32Array(4))].map((word) => word.toString(36)).join('-');
 
 export function find(id: string): Conversation | undefined {
   return conversations.value.find((each) => each.id === id);

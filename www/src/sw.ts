@@ -28,12 +28,24 @@ const home = worker.registration.scope;
 const kept = new Set(__PRECACHE_FILES__.map((path) => new URL(path, home).href));
 const isEngine = (address: string): boolean => address.endsWith('.wasm');
 
+/** The smallest module with an instruction of relaxed SIMD, as `pkg/src/features.ts` has it. */
+const relaxed = WebAssembly.validate(
+  Uint8Array.of(
+    ...[0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0],
+    ...[10, 11, 1, 9, 0, 65, 0, 253, 17, 253, 129, 2, 11],
+  ),
+);
+
+const runsHere = (engine: string): boolean =>
+  (relaxed || !engine.includes('_relaxed')) && (crossOriginIsolated || !engine.includes('_threads'));
+
 /**
  * Of the engine's builds this browser uses one, and which one only the engine's worker knows: it is the one that the
- * page has just fetched, so the browser's own cache has it. Where that cannot be told, all are kept.
+ * page has just fetched, so the browser's own cache has it. Where that cannot be told, all that could run are kept; WebKit
+ * answers from the network all the same.
  */
 async function usedEngines(): Promise<string[]> {
-  const engines = [...kept].filter(isEngine);
+  const engines = [...kept].filter((address) => isEngine(address) && runsHere(address));
   const isCached = (address: string): Promise<boolean> =>
     fetch(address, { cache: 'only-if-cached', mode: 'same-origin' }).then(
       (response) => response.ok,

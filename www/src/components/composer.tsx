@@ -1,5 +1,5 @@
 import { useSignal } from '@preact/signals';
-import { useLayoutEffect, useRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { answer, run } from '../generate.ts';
 import { addQuestion, currentId, find, show } from '../state.ts';
 import { Icon } from './icon.tsx';
@@ -8,12 +8,24 @@ import { Meter } from './meter.tsx';
 /** Makes a text box as high as its text. */
 export function useAutoHeight(text: string) {
   const ref = useRef<HTMLTextAreaElement>(null);
-  useLayoutEffect(() => {
+  const fit = (): void => {
     const box = ref.current;
     if (!box) return;
     box.style.height = 'auto';
     box.style.height = `${box.scrollHeight}px`;
-  }, [text]);
+  };
+  useLayoutEffect(fit, [text]);
+  // Its lines break elsewhere when a phone is turned, and WebKit may draw the page once before its styles are there.
+  useEffect(() => {
+    let width = 0;
+    const observer = new ResizeObserver(([entry]) => {
+      if (!entry || entry.contentRect.width === width) return;
+      width = entry.contentRect.width;
+      requestAnimationFrame(fit);
+    });
+    if (ref.current) observer.observe(ref.current);
+    return () => observer.disconnect();
+  }, []);
   return ref;
 }
 
