@@ -28,7 +28,7 @@ export function requireWasmSimd(): void {
   if (wasmFeatures().simd) return;
   throw new EngineError(
     'unsupported_browser',
-    'This browser lacks WebAssembly SIMD. Chrome 91, Firefox 89, Safari 16.4 and later have it.',
+    'This browser lacks WebAssembly SIMD. Chrome 100, Firefox 114, Safari 16.4 and later run the engine.',
   );
 }
 

@@ -22,7 +22,7 @@ export function visit(address, _options, say) {
 }
 
 /** It has no headless mode; calls `use` with the name of a display that nobody sees. */
-async function withDisplay(use) {
+export async function withDisplay(use) {
   const server = spawn('Xvfb', ['-displayfd', '3', '-screen', '0', '1280x900x24', '-nolisten', 'tcp'], {
     stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
   });

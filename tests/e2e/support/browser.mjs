@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { launch } from '../../../xtask/browser/chromium.mjs';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
-const shots = process.env.SHOTS ?? join(root, 'target', 'shots');
+export const shots = process.env.SHOTS ?? join(root, 'target', 'shots');
 const axeSource = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 
 /** Address of the page under test. */

@@ -56,7 +56,7 @@ const WEBKIT: Places = Places {
     mac_apps: &[],
     folders: &["webkitgtk-6.0", "webkit2gtk-4.1", "webkit2gtk-4.0"],
     needs: Some("Xvfb"),
-    packages: &[&["libwebkit2gtk-4.1-0", "xvfb"]],
+    packages: &[&["webkit2gtk-driver", "xvfb"]],
 };
 
 /// The browser that the environment names, else an installed one, else Debian's package.

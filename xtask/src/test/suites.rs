@@ -390,6 +390,7 @@ fn end_to_end(context: &Context) -> Result<Outcome> {
         .args(cases)
         .env("INKLING_URL", running.address())
         .env("CHROMIUM", &context.tools.chromium)
+        .envs(context.tools.webkit.as_ref().map(|path| ("WEBKIT", path)))
         .current_dir(context.project.root());
     count::tests(&mut command, count::node_test)
 }
