@@ -29,8 +29,8 @@ export async function openSources(specs: readonly SourceSpec[], context: OpenCon
   for (const [index, spec] of specs.entries()) {
     // By the first shard, the header of the others is asked for: before any weight is fetched.
     const inspect = index === 0 ? inspector(specs.slice(1), context) : undefined;
-    const blob = spec.kind === 'blob' ? spec.blob : await fetchFile(spec.url, inspect, tally, context);
-    sources.push(blobSource(blob, context.signal));
+    const file = spec.kind === 'blob' ? spec.blob : await fetchFile(spec.url, inspect, tally, context);
+    sources.push(file instanceof Blob ? blobSource(file, context.signal) : file);
   }
   return sources;
 }
@@ -51,7 +51,7 @@ function fetchFile(
   inspect: Inspector | undefined,
   tally: DownloadTally,
   { download: options, signal }: OpenContext,
-): Promise<Blob> {
+): Promise<Blob | ByteSource> {
   const onBytes = (loaded: number, total: number | undefined): void => tally.report(url, loaded, total);
   return download(url, { ...options, signal, onBytes, ...(inspect && { inspect }) });
 }

@@ -1,6 +1,8 @@
 // One file from a server: streamed, checked as early as its first bytes allow, resumed when the connection breaks.
 // The bytes end in a Blob, which browsers keep on disk when memory is short; never in one big ArrayBuffer.
 import { abortError, EngineError } from './errors.js';
+import type { ByteSource } from './inkling.js';
+import { blobsTakeMemory, PartStore, release } from './part-store.js';
 import type { DownloadOptions } from './types.js';
 
 /** Looks at the first bytes of a file: says how many it needs where these are too few, and throws when it is no model that can run. */
@@ -25,6 +27,8 @@ export interface DownloadContext extends DownloadOptions {
 
 /** Bytes collected in memory before they move into a Blob. */
 const PART_BYTES = 8 * 1024 * 1024;
+/** A file that memory has room for beside what becomes of it: what is held there needs no writing and reading. */
+const SMALL_BYTES = 256 * 1024 * 1024;
 /** A header larger than this is left to the loader. */
 export const MAX_HEADER_BYTES = 64 * 1024 * 1024;
 /** Bytes before the first inspection. */
@@ -35,7 +39,7 @@ const PROGRESS_BYTES = 1024 * 1024;
 const RETRY_MS = 300;
 
 /** Downloads one GGUF file. Rejects with `network`, `http_status`, `truncated`, or what `inspect` throws. */
-export function download(url: string, context: DownloadContext): Promise<Blob> {
+export function download(url: string, context: DownloadContext): Promise<Blob | ByteSource> {
   return new Download(url, context).run();
 }
 
@@ -48,6 +52,7 @@ class Download {
   readonly #url: string;
   readonly #context: DownloadContext;
   readonly #parts: Blob[] = [];
+  #store: PartStore | undefined;
   #chunks: Uint8Array<ArrayBuffer>[] = [];
   #chunkBytes = 0;
   #received = 0;
@@ -63,9 +68,11 @@ class Download {
     if (context.inspect) this.#inspectAt = FIRST_INSPECTION_BYTES;
   }
 
-  async run(): Promise<Blob> {
+  async run(): Promise<Blob | ByteSource> {
     const { signal, retryMs = RETRY_MS } = this.#context;
-    let broken = await this.#consume(await this.#start());
+    const response = await this.#start();
+    if (this.#size() > SMALL_BYTES && blobsTakeMemory()) this.#store = new PartStore();
+    let broken = await this.#consume(response);
     for (let attempt = 0; broken; attempt += 1) {
       if (attempt >= MAX_RESUMES) throw broken;
       await delay(retryMs * 4 ** attempt, signal);
@@ -195,8 +202,8 @@ class Download {
     throw new EngineError('invalid_gguf', notAModel(head, contentType), { url: this.#url });
   }
 
-  /** The first bytes of the file; only while nothing has moved into a Blob. */
-  #prefix(length: number): Uint8Array {
+  /** The first bytes that are collected: those of the file while nothing has moved on. */
+  #prefix(length: number): Uint8Array<ArrayBuffer> {
     const prefix = new Uint8Array(Math.min(length, this.#chunkBytes));
     let offset = 0;
     for (const chunk of this.#chunks) {
@@ -209,11 +216,18 @@ class Download {
   }
 
   /**
-   * Moves the collected chunks into a Blob. Not by `new Blob(chunks)`: after some hundred megabytes of those in a row
+   * Moves the collected chunks on: to the disk or into a Blob. Not by `new Blob(chunks)`: after some hundred megabytes of those in a row
    * Chromium makes files of them while they still travel, and what it wrote cannot be read again. A Response waits
    * until its Blob has arrived.
    */
   async #flush(): Promise<void> {
+    if (this.#store) {
+      const bytes = this.#prefix(this.#chunkBytes);
+      this.#chunks.forEach(release);
+      this.#chunks = [];
+      this.#chunkBytes = 0;
+      return this.#store.add(bytes);
+    }
     const chunks = this.#chunks;
     this.#chunks = [];
     this.#chunkBytes = 0;
@@ -233,12 +247,12 @@ class Download {
     }
   }
 
-  async #finish(): Promise<Blob> {
+  async #finish(): Promise<Blob | ByteSource> {
     if (!this.#magicChecked) {
       throw new EngineError('truncated', `The file at ${this.#url} is empty.`, { url: this.#url });
     }
     await this.#flush();
-    return new Blob(this.#parts);
+    return this.#store ?? new Blob(this.#parts);
   }
 
   #cutShort(cause?: unknown): EngineError {

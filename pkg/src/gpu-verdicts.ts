@@ -1,5 +1,6 @@
 // What the engine found out about a GPU, kept for the next load: kernels that were right on this adapter need no second
 // check. A store that fails in any way only costs that check.
+import { outcome, patiently } from './indexed-db.js';
 
 /**
  * Keeps the engine's verdicts, one for each model and adapter. The engine itself sees whether one still fits, so
@@ -13,8 +14,6 @@ export interface Verdicts {
 
 const DATABASE = 'inkling-llm';
 const STORE = 'gpu-verdicts';
-/** Some browsers never answer where storage is forbidden. */
-const PATIENCE_MS = 1000;
 
 /** An adapter's info, as far as it names it. */
 interface AdapterInfo {
@@ -56,20 +55,6 @@ async function adapterName(): Promise<string | undefined> {
   return description || `${vendor} ${architecture} ${device}`.trim();
 }
 
-async function patiently<T>(work: () => Promise<T | undefined>): Promise<T | undefined> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), PATIENCE_MS);
-  });
-  try {
-    return await Promise.race([work(), late]);
-  } catch {
-    return undefined;
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
 async function inStore<T>(
   mode: IDBTransactionMode,
   use: (store: IDBObjectStore) => IDBRequest<T>,
@@ -82,11 +67,4 @@ async function inStore<T>(
   } finally {
     database.close();
   }
-}
-
-function outcome<T>(request: IDBRequest<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error ?? new Error('storage failed'));
-  });
 }

@@ -15,6 +15,7 @@ import type {
   RequestOf,
   Results,
 } from './protocol.js';
+import { forgetParts } from './part-store.js';
 import { TaskQueue } from './task-queue.js';
 import { embedAll, rankAll } from './text-loop.js';
 import type { TextLoop } from './text-loop.js';
@@ -197,10 +198,13 @@ class Host {
         return this.#wanted?.aborted !== true;
       });
       const info = parseInfo(engine.info());
+      // Only what computes on a GPU is read once more.
+      if (!info.backend.startsWith('webgpu')) void forgetParts();
       // Nobody waits for it: it is for the next load.
       if (info.gpu?.verdict) void this.#verdicts?.write(model, info.gpu.adapter, info.gpu.verdict);
       return info;
     } catch (error) {
+      void forgetParts();
       throw signal.aborted && !isTrap(error) ? abortError() : error;
     } finally {
       this.#loading = false;
@@ -268,6 +272,7 @@ class Host {
       this.#engine?.free();
       this.#engine = undefined;
     });
+    await forgetParts();
     return undefined;
   }
 

@@ -250,10 +250,8 @@ test('what was downloaded can be read, beyond the bytes that browsers keep in me
     async (partBytes) => {
       const { download } = (await import('/pkg/dist/download.js' as string)) as Download;
       const { signal } = new AbortController();
-      const blob = await download(new URL('/large', location.href).href, {
-        signal,
-        onBytes: () => undefined,
-      });
+      const onBytes = () => undefined;
+      const blob = (await download(new URL('/large', location.href).href, { signal, onBytes })) as Blob;
       let read = 0;
       for (let offset = 0; offset < blob.size; offset += partBytes) {
         const text = await blob.slice(offset, offset + 4).text();

@@ -56,9 +56,11 @@ function serveFile(
   });
 }
 
-function fetchModel(path: string, context: Partial<DownloadContext> = {}): Promise<Blob> {
+async function fetchModel(path: string, context: Partial<DownloadContext> = {}): Promise<Blob> {
   const { signal } = new AbortController();
-  return download(base + path, { signal, onBytes: () => undefined, retryMs: 10, ...context });
+  const file = await download(base + path, { signal, onBytes: () => undefined, retryMs: 10, ...context });
+  assert.ok(file instanceof Blob);
+  return file;
 }
 
 async function assertSame(blob: Blob, bytes: Uint8Array = FILE): Promise<void> {

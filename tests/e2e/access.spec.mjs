@@ -73,13 +73,17 @@ test('360 pixels: nothing scrolls sideways, every control can be reached and is 
     await fits('first screen');
     await askAndWait(page, fox);
     await fits('conversation');
-    await button(page, 'Settings').tap();
+    const open = async (opener) => {
+      await opener.tap();
+      await page.getByRole('dialog').waitFor();
+    };
+    await open(button(page, 'Settings'));
     await fits('settings');
     await button(page, 'Close settings').tap();
-    await page.locator('.model-button').tap();
+    await open(page.locator('.model-button'));
     await fits('model');
     await button(page, 'Close model').tap();
-    await button(page, 'Conversations').tap();
+    await open(button(page, 'Conversations'));
     await fits('conversations');
     await page.locator('.entry .title').tap();
     await page.getByRole('dialog').waitFor({ state: 'detached' });

@@ -27,7 +27,10 @@ export async function run(job, post) {
 
 const address = (file) => `/files/${encodeURIComponent(file)}`;
 
-const failure = (error) => ({ error: error.message, ...(error.code && { code: error.code }) });
+const failure = ({ message, cause, code }) => ({
+  error: cause ? `${message} ${cause.message}` : message,
+  ...(code && { code }),
+});
 
 /** Reads JSON so that numbers reach the template as they are written: `1.0` is not `1`, and no digit is lost. */
 const exact = (text) =>
