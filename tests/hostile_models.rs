@@ -10,7 +10,7 @@ use inkling::engine::{Engine, LoadOptions, MemorySource};
 use pollster::block_on;
 
 /// Small models of different make-up.
-const MODELS: [&str; 8] = [
+const MODELS: [&str; 11] = [
     "llama-gqa",
     "gemma3",
     "phi3-longrope",
@@ -19,6 +19,9 @@ const MODELS: [&str; 8] = [
     "qwen3moe",
     "llama-q-Q4_K",
     "nomic-bert",
+    "gemma3n",
+    "rwkv7",
+    "jamba",
 ];
 
 /// Broken copies of each model.

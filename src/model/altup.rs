@@ -66,7 +66,8 @@ impl Builder<'_> {
         let all = self.plan.buffers[streams.0];
         // What each stream is expected to be, from the streams before the layer.
         self.stream(&format!("altup_active-{i}"), streams, 0, x);
-        let coefs = self.coefficients(i, x, "altup_predict_coef")?;
+        let n = all / width;
+        let coefs = self.coefficients(i, x, "altup_predict_coef", [n, n * n])?;
         self.push(
             &format!("altup_copy-{i}"),
             Op::Slice {
@@ -91,7 +92,7 @@ impl Builder<'_> {
         self.laurel(i, input, x)?;
         self.feed_forward_block(i, layer, input, x)?;
         // All streams learn of the difference that it makes.
-        let coefs = self.coefficients(i, x, "altup_correct_coef")?;
+        let coefs = self.coefficients(i, x, "altup_correct_coef", [n, n])?;
         let before = self.scratch("block", width);
         self.stream(&format!("before-{i}"), spare, 0, before);
         self.scale(&format!("before_neg-{i}"), before, -1.0);
@@ -209,19 +210,21 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Coefficients of a mixture of streams, as the active one asks for them.
-    fn coefficients(&mut self, i: usize, x: BufId, name: &str) -> Result<BufId> {
+    /// Coefficients of a mixture of `n` streams, as the active one asks for them.
+    fn coefficients(
+        &mut self,
+        i: usize,
+        x: BufId,
+        name: &str,
+        [n, count]: [usize; 2],
+    ) -> Result<BufId> {
         let d = self.config.d_model;
         let normed = self.pre_norm(i, "altup_router_norm", x)?;
         self.scale(&format!("router_in-{i}"), normed, 1.0 / d as f32);
-        let rows = |name: &str| format!("blk.{i}.{name}.weight");
-        let n = self.dim(&rows("altup_router"), 1)?;
-        let modalities = self.scratch("modalities", n);
+        let (modalities, coefs) = (self.scratch("modalities", n), self.scratch("coefs", count));
         self.project_layer(i, "altup_router", "router", normed, 0, modalities)?;
         let act = Activation::Tanh;
         self.push(&format!("modalities-{i}"), Op::Act { act, x: modalities });
-        let count = self.dim(&rows(name), 1)?;
-        let coefs = self.scratch("coefs", count);
         self.project_layer(i, name, "all_coefs", modalities, 0, coefs)?;
         Ok(coefs)
     }

@@ -79,6 +79,8 @@ pub struct Architecture {
     pub ntk_alpha: bool,
     /// Reads a text as a whole, in both directions, and gives an embedding.
     pub encoder: bool,
+    /// Experts are chosen by the layer's input as it is, before attention.
+    pub route_first: bool,
     /// `use_parallel_residual` true means that the feed-forward network runs beside attention, on the layer's input.
     pub parallel_switch: bool,
     /// The norms in front of blocks and of the head have no weights.

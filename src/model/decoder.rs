@@ -93,6 +93,9 @@ impl Builder<'_> {
     /// it, or in its place, reads: the normalised input.
     pub(super) fn mixer_block(&mut self, i: usize, layer: &LayerConfig, x: BufId) -> Result<BufId> {
         let d = self.config.d_model;
+        if self.config.arch.route_first {
+            self.route(i, x)?;
+        }
         let mut input = self.pre_norm(i, "attn_norm", x)?;
         let out = self.scratch("block", d);
         match layer.mixer {

@@ -78,12 +78,7 @@ impl Builder<'_> {
 
     /// Mixture of experts (Shazeer et al. 2017) and, where the file has it, the expert that all tokens share.
     fn experts(&mut self, i: usize, x: BufId, out: BufId) -> Result<()> {
-        let Some(experts) = self.config.experts else {
-            return Err(Error::MissingMetadata(format!(
-                "{}.expert_count",
-                self.config.arch.name
-            )));
-        };
+        let experts = self.expert_config()?;
         let d = self.config.d_model;
         let shared_name = format!("blk.{i}.ffn_up_shexp.weight");
         let shared = if self.has(&shared_name) {
@@ -95,7 +90,11 @@ impl Builder<'_> {
         } else {
             None
         };
-        let route = self.route(i, &experts, x)?;
+        let route = if self.config.arch.route_first {
+            self.scratch("route", 2 * experts.used)
+        } else {
+            self.route(i, x)?
+        };
         self.routed_experts(i, &experts, x, route, out)?;
         if let Some(shared) = shared {
             self.push(
@@ -139,7 +138,14 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn route(&mut self, i: usize, experts: &ExpertConfig, x: BufId) -> Result<BufId> {
+    fn expert_config(&self) -> Result<ExpertConfig> {
+        let missing = || Error::MissingMetadata(format!("{}.expert_count", self.config.arch.name));
+        self.config.experts.ok_or_else(missing)
+    }
+
+    /// The choice of experts by `x`.
+    pub(super) fn route(&mut self, i: usize, x: BufId) -> Result<BufId> {
+        let experts = self.expert_config()?;
         let logits = self.scratch("router", experts.count);
         let label = format!("ffn_moe_logits-{i}");
         self.project(
@@ -163,7 +169,7 @@ impl Builder<'_> {
             normalize,
             scale,
             ..
-        } = *experts;
+        } = experts;
         let op = Op::MoeRoute {
             x: logits,
             bias,

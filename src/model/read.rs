@@ -83,7 +83,7 @@ impl ModelConfig {
             experts: read_experts(&keys, arch)?,
             parallel: arch.parallel_switch
                 && meta.opt_bool(&keys.full("use_parallel_residual"))? != Some(false),
-            loops: read_loops(&keys)?,
+            loops: read_loops(&keys, n_layers)?,
             mask: read_mask(&keys, arch)?,
             pooling: read_pooling(&keys, arch)?,
             activation: read_activation(&keys, arch)?,
@@ -106,8 +106,9 @@ impl ModelConfig {
 }
 
 /// How often the layers run, and whether the output norm stands between two rounds.
-fn read_loops(keys: &Keys) -> Result<(usize, bool)> {
-    let loops = keys.opt_size("num_loops", MAX_LAYERS)?.unwrap_or(1);
+fn read_loops(keys: &Keys, n_layers: usize) -> Result<(usize, bool)> {
+    let most = MAX_LAYERS / n_layers as u64;
+    let loops = keys.opt_size("num_loops", most)?.unwrap_or(1);
     let skipped = keys.meta.opt_bool(&keys.full("skip_loop_final_norm"))?;
     Ok((loops, skipped != Some(true)))
 }

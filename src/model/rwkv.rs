@@ -8,6 +8,9 @@ use crate::{Error, Result};
 /// Epsilon of the norm of each head.
 const HEAD_EPS: f32 = 64e-5;
 
+/// Longest head: a state has its square.
+const MAX_HEAD: usize = 256;
+
 /// What is projected for the state, in the order of their mixed inputs.
 const PARTS: usize = 5;
 
@@ -17,7 +20,9 @@ impl Builder<'_> {
         let d = self.config.d_model;
         let missing = || Error::MissingMetadata(format!("{}.wkv.head_size", self.config.arch.name));
         let head_dim = self.config.wkv_head_size.ok_or_else(missing)?;
-        let shifted = self.token_shift(i, "time_mix_lerp_fused", x)?;
+        let gated = self.has(&format!("blk.{i}.time_mix_g1.weight"));
+        let inputs = PARTS + usize::from(gated);
+        let shifted = self.token_shift(i, "time_mix_lerp_fused", x, inputs)?;
         let packed = self.scratch("rwkva", PARTS * d);
         let part = self.scratch("wkv_part", d);
         for (j, name) in ["receptance", "w", "key", "value", "a"]
@@ -45,7 +50,7 @@ impl Builder<'_> {
             self.push(&format!("wkv_{name}-{i}"), place);
         }
         let y = self.wkv7(i, packed, head_dim)?;
-        if self.has(&format!("blk.{i}.time_mix_g1.weight")) {
+        if gated {
             let mixed = self.mixed(i, shifted, PARTS);
             self.low_rank(i, "g", mixed, Some(Activation::Sigmoid), part)?;
             let gate = Op::GatedAct {
@@ -67,7 +72,7 @@ impl Builder<'_> {
         x: BufId,
         out: BufId,
     ) -> Result<()> {
-        let shifted = self.token_shift(i, "channel_mix_lerp_k", x)?;
+        let shifted = self.token_shift(i, "channel_mix_lerp_k", x, 1)?;
         let key = self.scratch("ffn_up", d_ff);
         self.project_layer(i, "channel_mix_key", "channel_key", shifted, 0, key)?;
         let act = Activation::SquaredRelu;
@@ -75,26 +80,15 @@ impl Builder<'_> {
         self.project_layer(i, "channel_mix_value", "channel_out", key, 0, out)
     }
 
-    /// `x` mixed with the row before it, once for each row of the weights.
-    fn token_shift(&mut self, i: usize, name: &str, x: BufId) -> Result<BufId> {
+    /// `x` mixed with the row before it, once for each of the `inputs` rows of the weights.
+    fn token_shift(&mut self, i: usize, name: &str, x: BufId, inputs: usize) -> Result<BufId> {
         let d = self.config.d_model;
-        let tensor = format!("blk.{i}.{name}.weight");
-        let length = self.tensor(&tensor)?.shape.iter().product::<u64>() as usize;
-        if length == 0 || !length.is_multiple_of(d) {
-            let reason = format!("{length} values for rows of {d}");
-            return Err(Error::BadTensor {
-                name: tensor,
-                reason,
-            });
-        }
+        let out = self.scratch("shifted", inputs * d);
         let op = Op::TokenShift {
             x,
-            weight: self.vector(&tensor, length)?,
+            weight: self.vector(&format!("blk.{i}.{name}.weight"), inputs * d)?,
             state: self.state(d),
-            out: self.scratch("shifted", length),
-        };
-        let Op::TokenShift { out, .. } = op else {
-            return Ok(x);
+            out,
         };
         self.push(&format!("{name}-{i}"), op);
         Ok(out)
@@ -186,9 +180,9 @@ impl Builder<'_> {
     fn wkv7(&mut self, i: usize, packed: BufId, head_dim: usize) -> Result<BufId> {
         let d = self.config.d_model;
         let name = |part: &str| format!("blk.{i}.time_mix_{part}");
-        if !d.is_multiple_of(head_dim) {
+        if !d.is_multiple_of(head_dim) || head_dim > MAX_HEAD {
             let key = format!("{}.wkv.head_size", self.config.arch.name);
-            let reason = "must divide the width".to_owned();
+            let reason = format!("must divide the width and be at most {MAX_HEAD}");
             return Err(Error::BadMetadata { key, reason });
         }
         let both = self.scratch("wkv_out", 2 * d);

@@ -18,6 +18,7 @@ const LLAMA: Architecture = Architecture {
     ntk_alpha: false,
     encoder: false,
     encoder_decoder: false,
+    route_first: false,
     parallel_switch: false,
     bare_norms: false,
     qk_norm_after_rope: false,
@@ -316,6 +317,14 @@ pub(super) const ARCHITECTURES: &[Architecture] = &[
         ..LLAMA
     },
     Architecture {
+        name: "smallthinker",
+        activation: Activation::Relu,
+        window: WindowPattern::AllButFirstOf(4, 0),
+        unrotated_without_window: true,
+        route_first: true,
+        ..QWEN2
+    },
+    Architecture {
         name: "hunyuan-moe",
         qk_norm_after_rope: true,
         ..QWEN2
@@ -348,6 +357,11 @@ pub(super) const ARCHITECTURES: &[Architecture] = &[
         name: "eurobert",
         encoder: true,
         ..QWEN2
+    },
+    Architecture {
+        name: "llama-embed",
+        encoder: true,
+        ..LLAMA
     },
     Architecture {
         name: "neo-bert",

@@ -213,6 +213,7 @@ pub const FAMILIES: &[Family] = &[
         "ERNIE 4.5",
         &["ernie4_5", "ernie4_5-moe"],
     ),
+    family("`smallthinker`", "SmallThinker", &["smallthinker"]),
     family(
         "`hunyuan-dense`, `hunyuan-moe`",
         "Hunyuan",
@@ -235,9 +236,9 @@ pub const FAMILIES: &[Family] = &[
         &["bert", "bert-rank"],
     ),
     family(
-        "`eurobert`, `neo-bert`",
-        "EuroBERT, NeoBERT",
-        &["eurobert", "neo-bert"],
+        "`eurobert`, `neo-bert`, `llama-embed`",
+        "EuroBERT, NeoBERT, Llama Embed Nemotron",
+        &["eurobert", "neo-bert", "llama-embed"],
     ),
     family(
         "`jina-bert-v2`, `jina-bert-v3`",
