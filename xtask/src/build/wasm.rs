@@ -368,9 +368,9 @@ fn bind(project: &Project, module: &Path, folder: &Path) -> Result<()> {
         .current_dir(project.root()))
 }
 
-/// For speed: -Os would take no more than 0.4 % off the compressed size. Functions that are called in one place stay
-/// functions, unless they are small: else all kernels of a product become one, which V8 compiles badly, and which is larger
-/// too.
+/// Not -O3: it puts constants back that kernels hide from V8, and -Os would take no more than 0.4 % off the compressed size.
+/// Functions that are called in one place stay functions, unless they are small: else all kernels of a product become one,
+/// which V8 compiles badly, and which is larger too.
 fn optimise(wasm_opt: &Path, variant: &Variant, module: &Path) -> Result<()> {
     let optimised = module.with_extension("opt.wasm");
     run(Command::new("node")
@@ -378,7 +378,7 @@ fn optimise(wasm_opt: &Path, variant: &Variant, module: &Path) -> Result<()> {
         .arg(module)
         .arg("-o")
         .arg(&optimised)
-        .args(["-O3", "--one-caller-inline-max-function-size=50"])
+        .args(["-O2", "--one-caller-inline-max-function-size=50"])
         .args(["--strip-debug", "--strip-producers"])
         .args(WASM_FEATURES)
         .args(variant.wasm_opt_flags))?;
