@@ -10,7 +10,7 @@ const RELAXED_SIMD = [...HEADER, 10, 11, 1, 9, 0, 65, 0, 253, 17, 253, 129, 2, 1
 export interface WasmFeatures {
   simd: boolean;
   relaxedSimd: boolean;
-  /** Shared memory: the page is cross-origin isolated. */
+  /** Shared memory: the page is cross-origin isolated, and the browser lets workers have it (WebKitGTK does not). */
   threads: boolean;
 }
 
@@ -19,7 +19,7 @@ export function wasmFeatures(): WasmFeatures {
   return {
     simd: validates(SIMD),
     relaxedSimd: validates(RELAXED_SIMD),
-    threads: globalThis.crossOriginIsolated === true,
+    threads: globalThis.crossOriginIsolated === true && typeof SharedArrayBuffer === 'function',
   };
 }
 
