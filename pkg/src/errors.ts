@@ -120,6 +120,10 @@ export function toEngineError(thrown: unknown): EngineError {
   if (isTrap(thrown)) {
     return new EngineError('worker_failed', 'The engine crashed; load the model again.', { cause: thrown });
   }
+  // A buffer that the browser has no room for: JavaScriptCore's words, V8's.
+  if (thrown instanceof RangeError && /out of memory|allocation failed/i.test(thrown.message)) {
+    return new EngineError('out_of_memory', 'The browser gives this page no more memory.', { cause: thrown });
+  }
   const code = CORE_CODES.find((known) => known === codeOf(thrown)) ?? 'internal';
   if (code === 'cancelled') return abortError();
   return new EngineError(code, messageOf(thrown), code === 'internal' ? { cause: thrown } : {});

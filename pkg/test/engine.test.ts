@@ -313,6 +313,15 @@ test('after a trap everything fails with `worker_failed`', async () => {
   assert.ok(!log.includes('free engine'));
 });
 
+test('a buffer that the browser has no room for is `out_of_memory`', async () => {
+  for (const words of ['Out of memory', 'Array buffer allocation failed']) {
+    const error = new RangeError(words);
+    const { engine } = await start({ failAtStep: { step: 1, error } });
+    await assert.rejects(engine.complete({ prompt: 'x' }), code('out_of_memory'));
+    await engine.dispose();
+  }
+});
+
 test('a crash of the worker rejects everything pending', async () => {
   const { engine, worker } = await start({ stepMs: 5 });
   const whole = engine.chat.completions.create({ messages });
