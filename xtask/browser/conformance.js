@@ -13,17 +13,30 @@ export async function run(job, post) {
   for (const file of job.files) {
     const question = questionOf(file);
     if (!question) continue;
-    let result;
-    try {
-      const content = question.parse(await (await fetch(address(file))).text());
-      result = await question.answer(content, address(`${question.name}.gguf`), job);
-    } catch (error) {
-      result = failure(error);
+    let result = await answered(question, file, job);
+    if (died(result)) {
+      console.log(`${question.name}: the engine died, once more: ${JSON.stringify(result).slice(0, 300)}`);
+      result = await answered(question, file, job);
     }
     console.log(result.error ? `${question.name}: ${result.error}` : question.name);
     await post(`${question.name}.result.json`, result);
   }
 }
+
+async function answered(question, file, job) {
+  try {
+    const content = question.parse(await (await fetch(address(file))).text());
+    return await question.answer(content, address(`${question.name}.gguf`), job);
+  } catch (error) {
+    return failure(error);
+  }
+}
+
+/** A page that has had a hundred engines may be short of addresses until the browser collects them; no visitor's has. */
+const died = (result) =>
+  [result, ...(result.sequences ?? []), ...(result.greedy ?? [])].some(
+    ({ code }) => code === 'worker_failed' || code === 'out_of_memory',
+  );
 
 const address = (file) => `/files/${encodeURIComponent(file)}`;
 
