@@ -1,5 +1,4 @@
 // Largest logit of each block of the first row; argmax_join.wgsl takes the largest of the blocks. Grid: (blocks).
-// A candidate is (bits of the value, index). Of equal values the lower index wins, as on the CPU.
 struct Params {
     n_vocab: u32,
     blocks: u32,
@@ -7,9 +6,6 @@ struct Params {
 @group(0) @binding(1) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> logits: array<f32>;
 @group(0) @binding(3) var<storage, read_write> candidates: array<vec2<u32>>;
-
-var<workgroup> values: array<f32, WG>;
-var<workgroup> indices: array<u32, WG>;
 
 fn run(group: vec3<u32>, index: u32) {
     var best = -3.4e38;
@@ -20,21 +16,8 @@ fn run(group: vec3<u32>, index: u32) {
             best_index = i;
         }
     }
-    values[index] = best;
-    indices[index] = best_index;
-    for (var half = WG / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if (index < half) {
-            let other = values[index + half];
-            let mine = values[index];
-            if (other > mine || (other == mine && indices[index + half] < indices[index])) {
-                values[index] = other;
-                indices[index] = indices[index + half];
-            }
-        }
-    }
-    workgroupBarrier();
+    let winner = best_of_workgroup(vec2<u32>(bitcast<u32>(best), best_index), index);
     if (index == 0u) {
-        candidates[group.x] = vec2<u32>(bitcast<u32>(values[0]), indices[0]);
+        candidates[group.x] = winner;
     }
 }

@@ -6,7 +6,7 @@ struct Params {
     units: u32,      // 16-column units per row
     rows: u32,       // outputs of an expert
     stride: u32,     // rows from one expert to the next
-    offset: u32,     // first row within an expert
+    offset: u32,     // first row of the first expert, counted in the matrix
     part_start: u32, // first row of this part of the matrix
     part_rows: u32,
     used: u32,

@@ -364,7 +364,7 @@ fn auto_leaves_adapters_that_are_no_faster() {
     }
     assert!(reason.is_some());
     if on_gpu(None).is_some() {
-        let (on_cpu, reason) = auto(Software::Probe);
+        let (on_cpu, reason) = auto(Software::AsReal);
         assert!(on_cpu && reason.unwrap().contains("what the CPU does"));
     }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::health::Health;
-use super::kernel::{Arithmetic, Dialect, Kernel, Reduce};
+use super::kernel::{Arithmetic, Dialect, Kernel, Lanes, Reduce};
 use super::pipelines::Pipeline;
 use crate::{Error, Result};
 
@@ -31,22 +31,22 @@ pub struct Restrictions {
     pub products: Option<u64>,
     /// What products of chunks are computed in, where that is possible; otherwise what is faster decides.
     pub arithmetic: Option<Arithmetic>,
-    /// What `auto` makes of a software adapter.
+    /// What becomes of a software adapter.
     pub software: Software,
     /// Changes the text of kernels, to see whether the check finds it. Not in releases.
     #[cfg(debug_assertions)]
     pub sabotage: Option<fn(&Kernel, Reduce, String) -> String>,
 }
 
-/// What `auto` does with an adapter that computes on the CPU; anything but the default is for tests.
+/// What is done with an adapter that computes on the CPU; anything but the default is for tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Software {
-    /// Leaves it.
+    /// `auto` leaves it.
     #[default]
     Refuse,
-    /// Times it, as a GPU.
-    Probe,
-    /// Takes it.
+    /// Takes it for a real one, which is timed and whose kernels are cut otherwise.
+    AsReal,
+    /// `auto` takes it.
     Take,
 }
 
@@ -64,8 +64,8 @@ pub struct Gpu {
     pub max_binding: u64,
     /// How workgroups reduce.
     pub reduce: Reduce,
-    /// Size of every subgroup, where they are used and all have the same.
-    pub subgroup: Option<usize>,
+    /// How it runs workgroups.
+    pub lanes: Lanes,
     /// Whether kernels may compute in f16.
     has_f16: bool,
     /// Whether kernels may multiply bytes four at a time.
@@ -135,14 +135,19 @@ impl Gpu {
         let subgroups = !restrictions.no_subgroups && has_subgroups(&device);
         let sizes = (info.subgroup_min_size, info.subgroup_max_size);
         let one_size = subgroups && sizes.0 == sizes.1 && SUBGROUP_SIZES.contains(&sizes.0);
+        let software = restrictions.software != Software::AsReal && is_software(&name, &info);
         Ok(Self {
             has_f16: device.features().contains(wgpu::Features::SHADER_F16),
             has_int8: instance
                 .wgsl_language_features()
                 .contains(wgpu::WgslLanguageFeatures::Packed4x8IntegerDotProduct),
-            subgroup: one_size.then_some(sizes.0 as usize),
+            lanes: match (software, one_size) {
+                (true, _) => Lanes::Imitated,
+                (false, true) => Lanes::Of(sizes.0 as usize),
+                (false, false) => Lanes::Any,
+            },
             health: Health::of(&device),
-            software: is_software(&name, &info),
+            software,
             restrictions,
             max_binding: restrictions.max_binding.unwrap_or(binding).min(binding),
             reduce: if subgroups {

@@ -117,7 +117,7 @@ impl Target {
             kv: options.kv_type,
             split_from: options.restrictions.split_from.unwrap_or(SPLIT_FROM),
             tiled: !options.restrictions.untiled,
-            subgroup: gpu.subgroup,
+            lanes: gpu.lanes,
             large_from: options.restrictions.large_from,
             arithmetic: Arithmetic::F32,
             max_chunk: options.restrictions.chunk.unwrap_or(MAX_CHUNK),
@@ -426,7 +426,7 @@ impl GpuBackend {
             position: cache.len(),
             tokens: tokens.len(),
             rows,
-            as_if_many: false,
+            ..Pass::last_row(cache.len(), tokens.len())
         };
         for part in self.submits(list.clone(), tokens.len()) {
             let last = part.end == list.end;

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use inkling::backend::gpu::kernel::{
-    Arithmetic, Bind, Dialect, Epilogue, Format, Kernel, Reduce, RowShape, Tile,
+    Arithmetic, Bind, Dialect, Epilogue, Format, Kernel, Lanes, Reduce, RowShape, Tile,
 };
 use inkling::model::{Activation, NormKind};
 use inkling::quant::DType;
@@ -146,8 +146,9 @@ impl Cases {
                     };
                     let quants = format.quant_bytes(units * all_rows);
                     let scales = format.scale_bytes(units * all_rows);
-                    let chosen = |size| {
-                        RowShape::of(format, units, matrix.rows, matrix.gated, size) == shape
+                    let chosen = |size: Option<usize>| {
+                        let lanes = size.map_or(Lanes::Any, Lanes::Of);
+                        RowShape::of(format, units, matrix.rows, matrix.gated, lanes) == shape
                     };
                     let chosen: Vec<_> = [None, Some(4), Some(8), Some(32), Some(64)]
                         .into_iter()

@@ -1,9 +1,11 @@
 //! Mixtures of experts.
 
-use super::super::kernel::{Kernel, MAX_EXPERTS, RowShape, Tile};
+use super::super::fuse::ThenExperts;
+use super::super::kernel::{Experts, Kernel, MAX_EXPERTS, RowShape, Tile};
 use super::super::program::{Extent, Params, Slot, When};
 use super::Compiler;
-use crate::model::{BufId, Op};
+use super::projections::PartRows;
+use crate::model::{Activation, BufId, Op, WeightId};
 use crate::{Error, Result};
 
 /// Sums of experts' weights are divided by at least this, as llama.cpp does.
@@ -72,6 +74,46 @@ impl Compiler<'_> {
 
     /// The product of experts, for one token or, `many`, for those of a chunk.
     pub(super) fn expert_matmul(&mut self, op: &Op, many: bool) -> Result<()> {
+        let product = self.expert_product(op)?;
+        let weight_rows = self.plan.weights[product.weight.0].rows;
+        for part in self.parts(product.matrix, product.row, weight_rows) {
+            match self.sorted.filter(|_| many) {
+                Some(experts) => self.expert_tiles(&product, &part, experts),
+                None => self.expert_rows(&product, &part, &Then::each(None, &product)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The product of a token's experts with what follows it.
+    pub(super) fn experts(&mut self, op: &Op, then: ThenExperts) -> Result<()> {
+        let product = self.expert_product(op)?;
+        let then = match then {
+            ThenExperts::Act(act) => Then::each(Some(act), &product),
+            ThenExperts::Gated(act, up, offset) => {
+                let row = self.layout.matrix(up)?.1 + offset;
+                Then {
+                    kind: Experts::Gated,
+                    up_offset: row - product.row - product.offset,
+                    ..Then::each(Some(act), &product)
+                }
+            }
+            ThenExperts::Sum(out, residual) => Then {
+                kind: Experts::Sum,
+                experts: 1,
+                out,
+                residual,
+                ..Then::each(None, &product)
+            },
+        };
+        let weight_rows = self.plan.weights[product.weight.0].rows;
+        for part in self.parts(product.matrix, product.row, weight_rows) {
+            self.expert_rows(&product, &part, &then);
+        }
+        Ok(())
+    }
+
+    fn expert_product(&self, op: &Op) -> Result<ExpertProduct> {
         let Op::MoeMatMul {
             x,
             route,
@@ -86,76 +128,78 @@ impl Compiler<'_> {
             return Err(self.mismatch());
         };
         let (matrix, row) = self.layout.matrix(weight)?;
-        let cols = self.plan.weights[weight.0].cols;
-        let product = ExpertProduct {
+        Ok(ExpertProduct {
             x,
             route,
             used,
-            cols,
+            weight,
+            matrix,
+            row,
+            stride,
+            offset,
+            cols: self.plan.weights[weight.0].cols,
             rows: self.width(out) / used,
             bias: self.optional_vector(bias)?,
             out,
-        };
-        let shared = usize::from(self.width(x) == cols);
-        for rows in self.parts(matrix, row, self.plan.weights[weight.0].rows) {
-            let params = Params::new()
-                .u(self.layout.matrices[matrix].units())
-                .u(product.rows)
-                .u(stride)
-                .u(offset)
-                .u(rows.from)
-                .u(rows.count)
-                .u(used)
-                .u(shared);
-            match self.sorted.filter(|_| many) {
-                Some(experts) => self.expert_tiles(&product, (matrix, rows.part), experts, params),
-                None => self.expert_rows(&product, (matrix, rows.part), params),
-            }
-        }
-        Ok(())
+        })
+    }
+
+    /// What the kernels of a part begin their parameters with.
+    fn expert_params(&self, product: &ExpertProduct, part: &PartRows) -> Params {
+        Params::new()
+            .u(self.layout.matrices[product.matrix].units())
+            .u(product.rows)
+            .u(product.stride)
+            .u(product.row + product.offset)
+            .u(product.row + part.from - part.local)
+            .u(part.local + part.count)
+            .u(product.used)
+            .u(usize::from(self.width(product.x) == product.cols))
     }
 
     /// One part of the matrices, times one vector after the other.
-    fn expert_rows(&mut self, product: &ExpertProduct, part: (usize, usize), params: Params) {
-        let matrix = &self.layout.matrices[part.0];
+    fn expert_rows(&mut self, product: &ExpertProduct, part: &PartRows, then: &Then) {
+        let matrix = &self.layout.matrices[product.matrix];
         let shape = RowShape::of(
             matrix.format,
             matrix.units(),
-            product.rows * product.used,
-            false,
-            self.target.subgroup,
+            product.rows * then.experts,
+            then.kind == Experts::Gated,
+            self.target.lanes,
         );
         let kernel = Kernel::MoeMatVec {
             format: matrix.format,
             shape,
+            then: then.kind,
+            act: then.act,
             bias: product.bias != Slot::Unused,
         };
-        let params = params.u(usize::from(self.tail)).u(matrix.quads());
+        let params = self
+            .expert_params(product, part)
+            .u(usize::from(self.tail))
+            .u(matrix.quads())
+            .u(then.up_offset)
+            .u(usize::from(then.residual));
         let slots = vec![
-            Slot::Quants(part.0, part.1),
-            Slot::Scales(part.0, part.1),
+            Slot::Quants(product.matrix, part.part),
+            Slot::Scales(product.matrix, part.part),
             Slot::Buffer(product.x),
             Slot::Buffer(product.route),
             product.bias,
-            Slot::Buffer(product.out),
+            Slot::Buffer(then.out),
         ];
         let grid = [
             Extent::Fixed(product.rows.div_ceil(shape.rows) as u32),
-            Extent::Fixed(product.used as u32),
+            Extent::Fixed(then.experts as u32),
             self.rows(1),
         ];
         self.push(kernel, params, slots, grid, When::Always);
     }
 
     /// One part of the matrices, times all vectors that have chosen an expert.
-    fn expert_tiles(
-        &mut self,
-        product: &ExpertProduct,
-        part: (usize, usize),
-        experts: usize,
-        params: Params,
-    ) {
-        let matrix = &self.layout.matrices[part.0];
+    fn expert_tiles(&mut self, product: &ExpertProduct, part: &PartRows, experts: usize) {
+        let params = self.expert_params(product, part);
+        let matrix = &self.layout.matrices[product.matrix];
         let (format, quads) = (matrix.format, matrix.quads());
         let (input, arithmetic) = self.input_of(product.x, format, product.cols);
         let kernel = Kernel::MatMul {
@@ -168,8 +212,8 @@ impl Compiler<'_> {
             bias: product.bias != Slot::Unused,
         };
         let slots = vec![
-            Slot::Quants(part.0, part.1),
-            Slot::Scales(part.0, part.1),
+            Slot::Quants(product.matrix, part.part),
+            Slot::Scales(product.matrix, part.part),
             input,
             product.bias,
             Slot::Buffer(product.out),
@@ -190,12 +234,47 @@ struct ExpertProduct {
     route: BufId,
     /// Experts that a token chooses.
     used: usize,
+    weight: WeightId,
+    /// Where the weight lies.
+    matrix: usize,
+    row: usize,
+    /// Rows from one expert to the next.
+    stride: usize,
+    /// First row within an expert.
+    offset: usize,
     /// Columns of a matrix.
     cols: usize,
     /// Rows of a matrix.
     rows: usize,
     bias: Slot,
     out: BufId,
+}
+
+/// What follows the sums of experts' rows.
+struct Then {
+    kind: Experts,
+    act: Option<Activation>,
+    /// Distance from a gate row to its up row.
+    up_offset: usize,
+    /// Experts that make results of their own.
+    experts: usize,
+    out: BufId,
+    /// Whether the result is added to what `out` holds.
+    residual: bool,
+}
+
+impl Then {
+    /// Results of each expert.
+    fn each(act: Option<Activation>, product: &ExpertProduct) -> Self {
+        Self {
+            kind: Experts::Each,
+            act,
+            up_offset: 0,
+            experts: product.used,
+            out: product.out,
+            residual: false,
+        }
+    }
 }
 
 /// Tiles of the choices of one expert.

@@ -9,7 +9,7 @@ mod streams;
 
 use super::format::Format;
 use super::fuse::{self, Fused, Node};
-use super::kernel::{Arithmetic, Kernel, NormTarget, act_number};
+use super::kernel::{Arithmetic, Kernel, Lanes, NormTarget, act_number};
 use super::layout::{Layout, rows_per_part};
 use super::program::{Dispatch, Extent, Params, Program, Slot, When};
 use crate::backend::KvType;
@@ -28,8 +28,8 @@ pub struct Target {
     pub split_from: usize,
     /// Whether attention of many tokens runs in tiles.
     pub tiled: bool,
-    /// Size of every subgroup, where kernels use them and it is known.
-    pub subgroup: Option<usize>,
+    /// How the adapter runs workgroups.
+    pub lanes: Lanes,
     /// Tokens from which products are cut into large tiles; otherwise the shape of the matrix decides.
     pub large_from: Option<usize>,
     /// What products of chunks are computed in where the weights are integers.
@@ -219,6 +219,7 @@ impl<'a> Compiler<'a> {
             Node::Plain(op) => self.op(op, 1),
             Node::Embed { op, scale } => self.embed(op, *scale),
             Node::Project { .. } => self.project(node),
+            Node::Experts { op, then } => self.experts(op, *then),
             Node::Attention { op, heads } => self.attention(op, 1, Some(*heads)),
             Node::Conv { op, act, gates, at } => self.causal_conv(op, *act, *gates, *at),
             Node::Placed { op, at } => self.placed(op, *at),
@@ -430,9 +431,10 @@ impl<'a> Compiler<'a> {
 
 /// Most tokens in a chunk, of at most `most`, whose activations, `width` a token, take no more memory than they should.
 fn chunk_limit(width: usize, most: usize) -> usize {
-    let row_bytes = width * 4;
+    // Widths of a large model times its tokens may be more than a browser's 32 bits count.
+    let row_bytes = width.saturating_mul(4);
     let mut limit = most;
-    while limit > LEAST_LIMIT && limit * row_bytes > ACTIVATION_BYTES {
+    while limit > LEAST_LIMIT && row_bytes.saturating_mul(limit) > ACTIVATION_BYTES {
         limit /= 2;
     }
     limit.max(1)

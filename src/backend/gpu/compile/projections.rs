@@ -268,7 +268,7 @@ impl Compiler<'_> {
                 matrix.units(),
                 rows.count,
                 gated,
-                self.target.subgroup,
+                self.target.lanes,
             );
             let bias = matrix.bias.filter(|_| product.bias);
             let kernel = Kernel::MatVec {

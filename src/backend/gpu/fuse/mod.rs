@@ -9,11 +9,14 @@
 //! | norms and rotation of heads, append to the cache, attention | [`Node::Attention`] |
 //! | convolution, activation; LFM2's gates around one | one convolution |
 //! | projections for a recurrent layer | one projection, whose results are read where they lie |
+//! | gate, up, gated activation of experts | one product with that epilogue |
+//! | down of experts, their sum, residual addition | one product |
 //! | post-norm, residual addition; norm and gate behind a recurrence | one norm |
 //!
 //! A fusion happens only where nothing else reads the value that vanishes. What fits no pattern stays as it is.
 
 mod attention;
+mod experts;
 mod flow;
 mod recurrent;
 
@@ -46,6 +49,17 @@ pub enum Then {
     Residual,
     /// `act(gate) * up`: the rows of `up` follow those of the weight.
     Gated(Activation, WeightId),
+}
+
+/// What follows the products of a token's experts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ThenExperts {
+    /// The activation.
+    Act(Activation),
+    /// `act(gate) * up`: the weight of `up`, and its first row within an expert.
+    Gated(Activation, WeightId, usize),
+    /// Their sum, each times its weight, into this buffer; added to what it holds if so.
+    Sum(BufId, bool),
 }
 
 /// What attention does to the heads of a new token before it looks at them.
@@ -88,6 +102,8 @@ pub enum Node {
         out: BufId,
         out_offset: usize,
     },
+    /// The product of a token's experts, with what follows it.
+    Experts { op: Op, then: ThenExperts },
     /// Attention whose input has queries, keys and values of one token side by side, as they were projected. It appends
     /// keys and values to the cache.
     Attention { op: Op, heads: NewHeads },
@@ -231,6 +247,7 @@ impl<S: Fn(WeightId, WeightId) -> bool, F: Fn(WeightId, usize) -> bool> Fuser<'_
                 let projections = self.projections(at, x);
                 self.project(at, &projections, x, None)
             }
+            Op::MoeMatMul { .. } => self.experts(at),
             Op::CausalConv { out, .. } => self.convolution(at, out),
             Op::DeltaNet { .. } | Op::StateScan { .. } => self.recurrence(at),
             _ => self.plain(at),

@@ -1,8 +1,8 @@
 //! The table of all variants.
 
 use super::{
-    Arithmetic, BlockTypes, Epilogue, Format, HeadVariant, Kernel, NormTarget, RowShape,
-    ScoreExtra, Tile,
+    Arithmetic, BlockTypes, Epilogue, Experts, Format, HeadVariant, Kernel, Lanes, NormTarget,
+    RowShape, ScoreExtra, Tile,
 };
 use crate::backend::KvType;
 use crate::model::{Activation, Gating, NormKind, Pairing, RelativeBuckets};
@@ -128,7 +128,7 @@ impl Kernel {
     /// The kernels that multiply with a matrix of this format.
     fn all_of(format: Format) -> Vec<Self> {
         let mut all = vec![Self::Embed { format }];
-        let shape = RowShape::of(format, 128, 4096, true, None);
+        let shape = RowShape::of(format, 128, 4096, true, Lanes::Any);
         let product = |shape, norm, epilogue, act| Self::MatVec {
             format,
             shape,
@@ -145,11 +145,17 @@ impl Kernel {
         for bias in [false, true] {
             let tiles = Tile::all(format).into_iter();
             all.extend(tiles.map(|tile| Self::MatMul { format, tile, bias }));
-            all.push(Self::MoeMatVec {
+            let experts = |then, act| Self::MoeMatVec {
                 format,
                 shape,
+                then,
+                act,
                 bias,
-            });
+            };
+            all.push(experts(Experts::Each, None));
+            all.push(experts(Experts::Sum, None));
+            all.extend(ACTIVATIONS.map(|act| experts(Experts::Each, Some(act))));
+            all.extend(ACTIVATIONS.map(|act| experts(Experts::Gated, Some(act))));
             for norm in [None, Some(NormKind::Rms), Some(NormKind::Layer)] {
                 let plain = |epilogue, act| Self::MatVec {
                     format,

@@ -14,7 +14,7 @@ use crate::backend::KvType;
 use crate::model::{Activation, Gating, NormKind, Pairing, RelativeBuckets};
 use crate::quant::DType;
 pub use blocks::{BlockTypes, REPACK_GRAIN, REPACK_RUN};
-pub use shape::{Arithmetic, PACKED_BLOCK, RowShape, Tile};
+pub use shape::{Arithmetic, Lanes, PACKED_BLOCK, RowShape, Tile};
 pub use source::act_number;
 
 /// Most tokens in a chunk.
@@ -52,6 +52,17 @@ pub enum Epilogue {
     Residual,
     /// Multiplies the activated gate row with the up row.
     Gated,
+}
+
+/// What a mat-vec with experts does with their sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Experts {
+    /// Stores those of each.
+    Each,
+    /// Multiplies the activated gate row of each with its up row.
+    Gated,
+    /// Adds them up, each times its weight.
+    Sum,
 }
 
 /// Where a norm puts its result.
@@ -136,6 +147,8 @@ pub enum Kernel {
     MoeMatVec {
         format: Format,
         shape: RowShape,
+        then: Experts,
+        act: Option<Activation>,
         bias: bool,
     },
     MoeRoute {

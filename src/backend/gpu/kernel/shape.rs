@@ -7,6 +7,21 @@ use super::super::format::{Format, Plane};
 /// Invocations that a large GPU wants to have under way, to hide how far away its memory is.
 const BUSY: usize = 1 << 16;
 
+/// How an adapter runs workgroups, as far as work is cut by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lanes {
+    /// In subgroups whose size is not known, if at all.
+    Any,
+    /// In subgroups of one size, and kernels may use them.
+    Of(usize),
+    /// One subgroup after another, on a CPU: each waits at every barrier until all others have come there too. That takes
+    /// longer than the work in between, so workgroups are small, and there are as few as can be.
+    Imitated,
+}
+
+/// Invocations of a workgroup that a CPU imitates: one subgroup, or two.
+const IMITATED: usize = 8;
+
 /// How matrix times vector is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RowShape {
@@ -19,35 +34,45 @@ pub struct RowShape {
 }
 
 impl RowShape {
-    /// For `rows` rows of `units` units. `gated`: each has another one beside it. `subgroup`: size of every subgroup,
-    /// where it is known.
-    pub fn of(
-        format: Format,
-        units: usize,
-        rows: usize,
-        gated: bool,
-        subgroup: Option<usize>,
-    ) -> Self {
-        let lanes = subgroup.filter(|size| units <= 2 * size);
-        let threads = lanes.unwrap_or(if units <= 64 { 64 } else { 128 });
+    /// For `rows` rows of `units` units. `gated`: each has another one beside it.
+    pub fn of(format: Format, units: usize, rows: usize, gated: bool, lanes: Lanes) -> Self {
         // More would not fit the registers.
         let most = match format.plane {
             Plane::F32 => 2,
             Plane::F16 | Plane::Bf16 => 4,
             _ => 8,
         } >> usize::from(gated);
+        let one = match lanes {
+            Lanes::Imitated => {
+                return Self {
+                    threads: IMITATED,
+                    rows: most,
+                    lanes: false,
+                };
+            }
+            Lanes::Of(size) => Some(size).filter(|size| units <= 2 * size),
+            Lanes::Any => None,
+        };
+        let threads = one.unwrap_or(if units <= 64 { 64 } else { 128 });
         let fills = |count: &usize| rows.div_ceil(*count) * threads >= BUSY;
         let fitting = [8, 4, 2].into_iter().filter(|n| *n <= most.min(threads));
         Self {
             threads,
             rows: fitting.into_iter().find(fills).unwrap_or(1),
-            lanes: lanes.is_some(),
+            lanes: one.is_some(),
         }
     }
 
     /// Every shape that the tests compile.
     pub fn all() -> Vec<Self> {
-        let sizes = [(4, true), (8, true), (32, true), (64, false), (128, false)];
+        let sizes = [
+            (4, true),
+            (8, true),
+            (32, true),
+            (IMITATED, false),
+            (64, false),
+            (128, false),
+        ];
         let shapes = sizes.map(|(threads, lanes)| {
             let rows = [1, 2, 4, 8].into_iter().filter(move |n| *n <= threads);
             rows.map(move |rows| Self {
@@ -160,16 +185,22 @@ mod tests {
     #[test]
     fn short_matrices_are_cut_finely_and_tall_ones_coarsely() {
         let format = Format::of(DType::Q4_0, 2048);
-        let of = |units, rows, gated, subgroup| {
-            let shape = RowShape::of(format, units, rows, gated, subgroup);
+        let of = |units, rows, gated, lanes| {
+            let shape = RowShape::of(format, units, rows, gated, lanes);
             (shape.threads, shape.rows, shape.lanes)
         };
-        assert_eq!(of(36, 576, false, Some(32)), (32, 1, true), "SmolLM2");
-        assert_eq!(of(36, 576, false, None), (64, 1, false));
-        assert_eq!(of(128, 2048, false, Some(32)), (128, 4, false), "Llama 1B");
-        assert_eq!(of(128, 8192, true, Some(32)), (128, 4, false));
-        assert_eq!(of(128, 128_256, false, Some(32)), (128, 8, false));
-        assert_eq!(of(2, 49_152, false, Some(4)), (4, 2, true));
+        assert_eq!(of(36, 576, false, Lanes::Of(32)), (32, 1, true), "SmolLM2");
+        assert_eq!(of(36, 576, false, Lanes::Any), (64, 1, false));
+        assert_eq!(
+            of(128, 2048, false, Lanes::Of(32)),
+            (128, 4, false),
+            "Llama 1B"
+        );
+        assert_eq!(of(128, 8192, true, Lanes::Of(32)), (128, 4, false));
+        assert_eq!(of(128, 128_256, false, Lanes::Of(32)), (128, 8, false));
+        assert_eq!(of(2, 49_152, false, Lanes::Of(4)), (4, 2, true));
+        assert_eq!(of(36, 576, false, Lanes::Imitated), (8, 8, false));
+        assert_eq!(of(36, 576, true, Lanes::Imitated), (8, 4, false));
         assert_eq!(Tile::large_from(8192), Some(65), "128 tiles of rows");
         assert_eq!(Tile::large_from(1 << 20), Some(33));
         assert_eq!(Tile::large_from(576), None);

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use super::super::format::{Format, Plane, Scale};
 use super::blocks::{repack_constants, repack_modules};
 use super::{
-    Arithmetic, Dialect, Epilogue, Kernel, MAX_EXPERTS, MAX_HEAD, MAX_TOKENS, Reduce, ScoreExtra,
-    Tile,
+    Arithmetic, Dialect, Epilogue, Experts, Kernel, MAX_EXPERTS, MAX_HEAD, MAX_TOKENS, Reduce,
+    ScoreExtra, Tile,
 };
 use crate::backend::KvType;
 use crate::model::{Activation, NormKind, Pairing, RelativeBuckets};
@@ -126,11 +126,15 @@ impl Kernel {
             Self::MoeMatVec {
                 format,
                 shape,
+                then,
+                act,
                 bias,
             } => {
                 list.format(format);
                 list.number("ROWS", shape.rows);
-                list.flag("GATED", false);
+                list.flag("GATED", then == Experts::Gated);
+                list.flag("SUM", then == Experts::Sum);
+                list.number("ACT", act.map_or(0, act_number));
                 list.flag("HAS_BIAS", bias);
             }
             Self::MoeRoute { gating, bias } => {
@@ -197,12 +201,7 @@ impl Kernel {
                 }
                 modules
             }
-            Self::MoeMatVec { format, .. } => {
-                let mut modules = format_modules(format);
-                modules.push(shader!("lib/rows.wgsl"));
-                modules
-            }
-            Self::MatVec { format, .. } => {
+            Self::MatVec { format, .. } | Self::MoeMatVec { format, .. } => {
                 let mut modules = format_modules(format);
                 modules.extend([shader!("lib/rows.wgsl"), shader!("lib/activation.wgsl")]);
                 modules
@@ -228,6 +227,7 @@ impl Kernel {
             _ if self.elementwise().is_some() => {
                 vec![shader!("lib/activation.wgsl"), shader!("lib/values.wgsl")]
             }
+            Self::ArgMax | Self::ArgMaxJoin => vec![shader!("lib/best.wgsl")],
             Self::TopK { .. } => vec![shader!("lib/ranking.wgsl")],
             Self::Sample { .. } => vec![shader!("lib/ranking.wgsl"), shader!("lib/random.wgsl")],
             Self::DeltaNet | Self::StateScan | Self::SelectiveScan => {

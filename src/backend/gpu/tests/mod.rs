@@ -129,7 +129,7 @@ const FREE: Restrictions = Restrictions {
     large_from: Some(40),
     products: None,
     arithmetic: None,
-    software: super::Software::Take,
+    software: super::Software::AsReal,
     sabotage: None,
 };
 

@@ -5,11 +5,9 @@ use super::*;
 
 #[test]
 fn timing_a_chunk_changes_nothing() {
-    let Some(mut gpu) = open(FREE) else {
+    let Some(gpu) = open(FREE) else {
         return;
     };
-    // Software adapters are not timed.
-    gpu.software = false;
     let tokens: Vec<u32> = (0..40).collect();
     let logits = |gpu: &mut GpuBackend| {
         let mut cache = gpu.new_cache(64);
