@@ -28,6 +28,8 @@ pub(super) struct Passes<'a, R> {
     tokens: Vec<u32>,
     /// Steps of the plan that run.
     runs: Vec<bool>,
+    /// Those that run for what only long chunks have.
+    runs_of_many: Vec<bool>,
     /// Steps that are compared with the reference, of short and of long chunks.
     judged: [(List, Vec<usize>); 2],
     tell: Tell<'a>,
@@ -46,10 +48,9 @@ impl<'a, R: WeightRows> Passes<'a, R> {
             (List::Plain, every(List::Plain)?),
         ];
         let mut wanted = every(List::Fused)?;
-        for (_, steps) in &judged {
-            wanted.extend(steps);
-        }
+        wanted.extend(&judged[1].1);
         let runs = layers_around(&plan, &wanted);
+        let runs_of_many = layers_around(&plan, &judged[0].1);
         for (_, judged) in &mut judged {
             // Attention is judged with the keys and values of its layer.
             let stores = |step: &usize| match plan.steps[*step].op {
@@ -66,6 +67,7 @@ impl<'a, R: WeightRows> Passes<'a, R> {
             rows,
             tokens: (0..most as u32).collect(),
             runs,
+            runs_of_many,
             judged,
             plan,
             tell,
@@ -166,7 +168,12 @@ impl<'a, R: WeightRows> Passes<'a, R> {
         } else {
             &self.tokens[..1]
         };
-        let runs = |step: usize| self.runs[step];
+        // Nothing reads what comes behind the last step that is judged there.
+        let last = taps.iter().max().copied().unwrap_or(0);
+        let runs = |step: usize| match list {
+            List::PlainMany => self.runs_of_many[step] && step <= last,
+            _ => self.runs[step],
+        };
         let wanted = |step: usize| taps.contains(&step);
         self.gpu.tap(cache, list, tokens, runs, wanted).await
     }

@@ -101,7 +101,12 @@ pub struct Pass {
     pub rows: usize,
     /// Whether dispatches for many tokens or rows are to run however few there are, for the check.
     pub as_if_many: bool,
+    /// Whether products for several rows of logits make [`FEW_TILES`] only, for the check where all would take seconds.
+    pub few_logits: bool,
 }
+
+/// Workgroups of a product that is cut short.
+pub const FEW_TILES: u32 = 8;
 
 impl Pass {
     /// Of some tokens, of which the last one's logits are wanted.
@@ -111,6 +116,7 @@ impl Pass {
             tokens,
             rows: 1,
             as_if_many: false,
+            few_logits: false,
         }
     }
 }

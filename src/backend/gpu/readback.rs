@@ -106,12 +106,15 @@ impl Reading {
         #[cfg(target_arch = "wasm32")]
         {
             let mapped = self.mapped.0.clone();
-            super::browser::remind(gpu.queue.clone(), move || {
+            let arrived = move || {
                 mapped
                     .lock()
                     .unwrap_or_else(std::sync::PoisonError::into_inner)
                     .arrived
-            });
+            };
+            if !arrived() {
+                super::browser::remind(gpu.queue.clone(), arrived);
+            }
         }
         self.mapped
             .await
@@ -127,6 +130,11 @@ impl Staging {
             buffer: gpu.buffer("readback", bytes, usage),
             bytes: bytes.max(16).next_multiple_of(16),
         }
+    }
+
+    /// Gives the memory back at once: a browser would keep it until it collects what was dropped.
+    pub fn destroy(self) {
+        self.buffer.destroy();
     }
 
     /// Records the copy of `bytes` from `source`.

@@ -1,6 +1,6 @@
 //! The program with its bind groups: what a step encodes.
 
-use super::program::{Dispatch, Pass, Slot};
+use super::program::{Dispatch, FEW_TILES, Pass, Slot, When};
 use super::{GpuBackend, KvCache, PARAMS_BYTES, PARAMS_STRIDE};
 
 /// Bind groups of every dispatch. Those that show a session's cache live in the cache.
@@ -183,7 +183,10 @@ impl Replay {
         for i in list {
             let dispatch = &self.dispatches[i];
             let skip = !dispatch.when.holds(pass, backend.program.split_from);
-            let [x, y, z] = dispatch.grid.map(|extent| extent.of(tokens, rows));
+            let [mut x, y, z] = dispatch.grid.map(|extent| extent.of(tokens, rows));
+            if pass.few_logits && dispatch.when == When::SeveralRows {
+                x = x.min(FEW_TILES);
+            }
             let group = self.groups[i]
                 .as_ref()
                 .or_else(|| cache.groups.get(i).and_then(Option::as_ref));

@@ -5,8 +5,8 @@ use std::ops::Range;
 use super::compile::ends_rows;
 use super::fuse::reads;
 use super::generate::Rules;
-use super::kernel::{Arithmetic, Bind, Reduce};
-use super::program::{Dispatch, Pass, Slot};
+use super::kernel::{Arithmetic, Bind, Reduce, Tile};
+use super::program::{Dispatch, FEW_TILES, Pass, Slot, When};
 use super::readback::Staging;
 use super::replay::Replay;
 use super::{GpuBackend, KvCache};
@@ -139,7 +139,10 @@ impl GpuBackend {
         wanted: impl Fn(usize) -> bool,
     ) -> Result<Vec<Tap>> {
         let replay = self.ready()?;
-        let tapped = Pass::of(list, cache.len(), tokens);
+        let tapped = Pass {
+            few_logits: list == List::PlainMany && self.gpu.software,
+            ..Pass::of(list, cache.len(), tokens)
+        };
         let watch = self.watch(replay, list, tapped, &groups, &wanted);
         let staging = Staging::new(&self.gpu, watch.floats as u64 * 4);
         let mut encoder = self
@@ -163,8 +166,9 @@ impl GpuBackend {
         }
         self.gpu.queue.submit([encoder.finish()]);
         let mut all = vec![0.0f32; watch.floats];
-        staging.read(&self.gpu, &mut all).await?;
-        Ok(watch.with(&all))
+        let read = staging.read(&self.gpu, &mut all).await;
+        staging.destroy();
+        read.map(|()| watch.with(&all))
     }
 
     /// Plans what to copy around the wanted steps.
@@ -185,7 +189,14 @@ impl GpuBackend {
             let outputs = self.written(range.clone());
             let inputs = inputs.into_iter().map(|id| (true, id));
             for (input, buffer) in inputs.chain(outputs.into_iter().map(|id| (false, id))) {
-                let (width, most) = self.program.buffers[buffer.0];
+                let (mut width, most) = self.program.buffers[buffer.0];
+                let dispatches = replay.list(range.clone());
+                if !input
+                    && pass.few_logits
+                    && dispatches.iter().any(|d| d.when == When::SeveralRows)
+                {
+                    width = width.min(FEW_TILES as usize * Tile::SMALL);
+                }
                 let rows = self.rows_at(*step, input, pass.tokens).min(most);
                 watch.add(input, buffer, rows * width);
             }
