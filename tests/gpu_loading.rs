@@ -76,6 +76,26 @@ fn too_little_memory_is_told_with_what_is_needed() {
 }
 
 #[test]
+fn a_text_that_is_too_long_for_one_binding_is_told_before_the_weights() {
+    let mut options = on(BackendChoice::Gpu);
+    options.gpu.restrictions.max_binding = Some(1 << 14);
+    let mut weights = false;
+    let loaded = load("bert", &options, |told| {
+        weights |= told.phase == LoadPhase::Weights;
+        true
+    });
+    let Some(Err(error)) = loaded else {
+        return assert!(loaded.is_none());
+    };
+    assert_eq!(error.code(), "out_of_memory");
+    assert!(error.to_string().contains("64 tokens at once"), "{error}");
+    assert!(!weights);
+    // A shorter one may fit.
+    options.context_length = Some(8);
+    assert!(load("bert", &options, |_| true).unwrap().is_ok());
+}
+
+#[test]
 fn the_check_tells_how_far_it_is_and_can_be_cancelled() {
     let mut told = Vec::new();
     let options = on(BackendChoice::Gpu);

@@ -156,12 +156,13 @@ class Host {
     if (this.#engine || this.#loading) throw new EngineError('busy', 'This worker already serves an engine.');
     this.#loading = true;
     const report = throttled((progress) => this.#post({ kind: 'progress', id, progress }));
+    let header: WasmHeader | undefined;
+    let prepared: Promise<void> | undefined;
     try {
       // The download starts while the wasm module is still on its way.
       let tellSize: (bytes: number) => void = () => undefined;
       const fileBytes = new Promise<number>((resolve) => (tellSize = resolve));
       const wasm = this.#bringUp({ threads, wasmUrl, fileBytes });
-      let header: WasmHeader | undefined;
       const inspect: ModelInspector = {
         async read(file, { bytes, fileSize }) {
           tellSize(fileSize * sources.length);
@@ -170,7 +171,7 @@ class Host {
           return header.read(file, bytes, fileSize);
         },
         // What does not fit is told before the weights travel, and the GPU compiles meanwhile.
-        finish: async () => header?.prepare(),
+        finish: async () => (prepared = header?.prepare()),
       };
       const opening = openSources(sources, { download, inspect, signal, onProgress: report });
       // Whatever comes of it, nothing waits for the size any longer.
@@ -187,7 +188,9 @@ class Host {
       const triesGpu = options.backend === 'auto' || options.backend === 'gpu';
       const gpuVerdict = triesGpu ? await this.#verdicts?.read(model) : undefined;
       const core = { ...options, ...(gpuVerdict !== undefined && { gpuVerdict }) };
-      const engine = await module.WasmEngine.load(bytes, JSON.stringify(core), onProgress, header);
+      const known = header;
+      header = undefined;
+      const engine = await module.WasmEngine.load(bytes, JSON.stringify(core), onProgress, known);
       if (signal.aborted) engine.free();
       else this.#engine = engine;
       signal.throwIfAborted();
@@ -205,6 +208,9 @@ class Host {
       return info;
     } catch (error) {
       void forgetParts();
+      // With what the GPU has for it, as soon as it is not at work.
+      const free = (): void => header?.free();
+      if (!isTrap(error)) void Promise.allSettled([prepared]).then(free);
       throw signal.aborted && !isTrap(error) ? abortError() : error;
     } finally {
       this.#loading = false;

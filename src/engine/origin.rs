@@ -17,11 +17,17 @@ use crate::{
     quant::DType,
 };
 
-/// A device that compiles for a model whose weights are still to come.
+/// A device that compiles for a model whose weights are still to come. It goes where nobody takes it.
 #[cfg(feature = "webgpu")]
-pub(super) struct Ahead {
-    gpu: Gpu,
-    compiling: Compiling,
+pub(super) struct Ahead(Option<(Gpu, Compiling)>);
+
+#[cfg(feature = "webgpu")]
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        if let Some((gpu, _)) = &self.0 {
+            gpu.device.destroy();
+        }
+    }
 }
 
 /// There is none in a build without a GPU.
@@ -163,8 +169,8 @@ impl Origin {
         info: &mut GpuInfo,
         progress: &mut Progress<'_>,
     ) -> Result<Backend> {
-        let (gpu, compiling) = match ahead {
-            Some(Ahead { gpu, compiling }) => (gpu, Some(compiling)),
+        let (gpu, compiling) = match ahead.and_then(|mut ahead| ahead.0.take()) {
+            Some((gpu, compiling)) => (gpu, Some(compiling)),
             None => (Gpu::open(self.options.gpu.restrictions).await?, None),
         };
         info.adapter.clone_from(&gpu.adapter);
@@ -258,7 +264,7 @@ impl Origin {
             GpuBackend::prepare(&gpu, plan, &dtypes, self.n_ctx, options, asks_room).await
         };
         match begun.await {
-            Ok(compiling) => Ok(Ahead { gpu, compiling }),
+            Ok(compiling) => Ok(Ahead(Some((gpu, compiling)))),
             Err(error) => {
                 gpu.device.destroy();
                 Err(error)

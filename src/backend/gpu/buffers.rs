@@ -67,7 +67,8 @@ pub fn bytes(plan: &Plan, program: &Program, n_ctx: usize) -> u64 {
     activations(program).chain(rotary).sum::<u64>() + program.parts_floats as u64 * 4
 }
 
-fn activations(program: &Program) -> impl Iterator<Item = u64> {
+/// Bytes of each buffer of activations.
+pub fn activations(program: &Program) -> impl Iterator<Item = u64> {
     let sizes = program.buffers.iter();
     sizes.map(|(width, rows)| *width as u64 * *rows as u64 * 4)
 }

@@ -49,11 +49,23 @@ impl Need {
     }
 }
 
+impl Need {
+    /// The error for a GPU whose kernels see less of a buffer at once than the longest one has.
+    fn unbound(&self, bytes: u64, binding: u64) -> Error {
+        Error::NoRoom(format!(
+            "for {} tokens at once this model needs a buffer of {} MB, of which the GPU's kernels see {} MB",
+            self.n_ctx,
+            bytes / 1_000_000,
+            binding / 1_000_000
+        ))
+    }
+}
+
 impl GpuBackend {
     /// What a model will take on the device.
     ///
     /// # Errors
-    /// [`Error::Gpu`] for what no kernel takes, [`Error::NoRoom`] for a context that is too long for one buffer.
+    /// [`Error::Gpu`] for what no kernel takes, [`Error::NoRoom`] for a context that is too long for one binding.
     pub fn need(
         gpu: &Gpu,
         plan: &Plan,
@@ -104,9 +116,11 @@ impl GpuBackend {
             work: work(plan, program, n_ctx),
             n_ctx,
         };
-        match cache.iter().find(|bytes| **bytes > gpu.max_binding) {
-            Some(_) => Err(need.refused(gpu.max_binding)),
-            None => Ok(need),
+        // A whole text at once may make longer activations than a kernel can bind.
+        let largest = cache.into_iter().chain(buffers::activations(program)).max();
+        match largest {
+            Some(bytes) if bytes > gpu.max_binding => Err(need.unbound(bytes, gpu.max_binding)),
+            _ => Ok(need),
         }
     }
 }
