@@ -290,10 +290,10 @@ fn what_is_unknown_is_named() {
     assert!(Tokenizer::from_gguf(&bpe(), Some("qwen2")).is_ok());
     assert_eq!(
         refused(
-            file().string("tokenizer.ggml.model", "rwkv").metadata(),
+            file().string("tokenizer.ggml.model", "plamo2").metadata(),
             None
         ),
-        "rwkv"
+        "plamo2"
     );
 }
 
