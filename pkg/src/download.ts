@@ -216,9 +216,9 @@ class Download {
   }
 
   /**
-   * Moves the collected chunks on: to the disk or into a Blob. Not by `new Blob(chunks)`: after some hundred megabytes of those in a row
-   * Chromium makes files of them while they still travel, and what it wrote cannot be read again. A Response waits
-   * until its Blob has arrived.
+   * Moves the collected chunks on: to the disk or into a Blob. Not by `new Blob(chunks)`: after some hundred megabytes of
+   * those in a row Chromium makes files of them while they still travel, and what it wrote cannot be read again. A
+   * Response waits until its Blob has arrived.
    */
   async #flush(): Promise<void> {
     if (this.#store) {

@@ -32,7 +32,7 @@ async function answered(question, file, job) {
   }
 }
 
-/** A page that has had a hundred engines may be short of addresses until the browser collects them; no visitor's has. */
+/** Seen once, in WebKit, after some fifty engines in one page: perhaps it was short of addresses. A wrong answer is no death. */
 const died = (result) =>
   [result, ...(result.sequences ?? []), ...(result.greedy ?? [])].some(
     ({ code }) => code === 'worker_failed' || code === 'out_of_memory',
