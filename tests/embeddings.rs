@@ -4,27 +4,11 @@
 
 mod common;
 
-use common::{fixtures, floats, json, load, rel_l2, tokens};
+use common::{floats, load, of_kind, rel_l2, tokens};
 use inkling::engine::{Embedding, EmbeddingRequest, Engine, ModelKind};
 use inkling::model::Pooling;
 use pollster::block_on;
 use serde_json::{Value, json as j};
-
-fn encoders() -> Vec<(String, Value)> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(fixtures().join("models")).unwrap() {
-        let file = entry.unwrap().file_name().into_string().unwrap();
-        let Some(name) = file.strip_suffix(".expected.json") else {
-            continue;
-        };
-        let expected = json(&format!("models/{file}"));
-        if expected["kind"] == "encoder" {
-            found.push((name.to_owned(), expected));
-        }
-    }
-    found.sort_by(|a, b| a.0.cmp(&b.0));
-    found
-}
 
 /// Smallest error against any answer that counts.
 fn error(got: &[f32], sequence: &Value, keys: &[&str]) -> f64 {
@@ -81,14 +65,14 @@ fn check(name: &str, expected: &Value, options: &Value, limit: f64) {
 
 #[test]
 fn exact_path_gives_llama_cpp_embeddings() {
-    for (name, expected) in encoders() {
+    for (name, expected) in of_kind("encoder") {
         check(&name, &expected, &j!({ "backend": "reference" }), 2e-5);
     }
 }
 
 #[test]
 fn fast_path_stays_within_int8_limits() {
-    for (name, expected) in encoders() {
+    for (name, expected) in of_kind("encoder") {
         let limit = if name.contains("moe") { 0.12 } else { 0.06 };
         check(&name, &expected, &j!({}), limit);
     }
@@ -103,7 +87,7 @@ fn create(engine: &mut Engine, request: Value) -> inkling::Result<Embedding> {
 #[test]
 fn created_embeddings_are_pooled_cut_and_of_length_one() {
     let mut checked = 0;
-    for (name, expected) in encoders() {
+    for (name, expected) in of_kind("encoder") {
         let mut engine = load(&name, &j!({ "backend": "reference" })).unwrap();
         if engine.info().kind != ModelKind::Embedding {
             continue;

@@ -4,35 +4,11 @@
 
 mod common;
 
-use common::{argmax, fixtures, floats, json, load, patched, rel_l2, tokens};
+use common::{argmax, fixtures, floats, json, load, of_kind, patched, rel_l2, tokens};
 use inkling::backend::LogitRows;
 use inkling::engine::{Engine, LoadOptions, MemorySource};
 use pollster::block_on;
 use serde_json::{Value, json as j};
-
-/// Names of all causal fixtures of architectures that run.
-fn causal_models() -> Vec<(String, Value)> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(fixtures().join("models")).unwrap() {
-        let file = entry.unwrap().file_name().into_string().unwrap();
-        let Some(name) = file.strip_suffix(".expected.json") else {
-            continue;
-        };
-        let expected = json(&format!("models/{file}"));
-        let supported = match load(name, &j!({ "vocabOnly": true })) {
-            Ok(engine) => {
-                inkling::model::supported_architectures().contains(&&*engine.info().architecture)
-            }
-            Err(_) => false,
-        };
-        if expected["kind"] == "causal" && supported {
-            found.push((name.to_owned(), expected));
-        }
-    }
-    found.sort_by(|a, b| a.0.cmp(&b.0));
-    assert!(found.len() >= 30, "only {} fixtures found", found.len());
-    found
-}
 
 /// Greedy continuation, compared while the margin is above the tolerance.
 fn check_greedy(engine: &mut Engine, case: &Value, tolerance: f64) {
@@ -105,7 +81,7 @@ fn check(name: &str, expected: &Value, options: &Value, tolerance: f64, native: 
 
 #[test]
 fn exact_path_gives_llama_cpp_logits() {
-    for (name, expected) in causal_models() {
+    for (name, expected) in of_kind("causal") {
         let n_ctx = expected["n_ctx"].clone();
         let options = j!({ "backend": "reference", "contextLength": n_ctx });
         check(&name, &expected, &options, 2e-5, 0.0, 1e-3);
@@ -116,39 +92,24 @@ fn exact_path_gives_llama_cpp_logits() {
     }
 }
 
-#[test]
-fn fast_path_stays_within_int8_limits() {
-    for (name, expected) in causal_models() {
-        let n_ctx = expected["n_ctx"].clone();
+/// The same limits for a cache of bytes: rounding keys and values to bytes is of the size of rounding activations to them.
+fn stays_within_int8_limits(kv_type: &str) {
+    for (name, expected) in of_kind("causal") {
+        let options = j!({ "contextLength": expected["n_ctx"], "kvType": kv_type });
         let rounding_flips = name.starts_with("gemma3-mix") || name.contains("moe");
         let tolerance = if rounding_flips { 0.12 } else { 0.06 };
-        check(
-            &name,
-            &expected,
-            &j!({ "contextLength": n_ctx }),
-            tolerance,
-            0.02,
-            1.0,
-        );
+        check(&name, &expected, &options, tolerance, 0.02, 1.0);
     }
 }
 
-/// The same limits: rounding keys and values to bytes is of the size of rounding activations to them.
+#[test]
+fn fast_path_stays_within_int8_limits() {
+    stays_within_int8_limits("f16");
+}
+
 #[test]
 fn byte_cache_stays_within_int8_limits() {
-    for (name, expected) in causal_models() {
-        let n_ctx = expected["n_ctx"].clone();
-        let rounding_flips = name.starts_with("gemma3-mix") || name.contains("moe");
-        let tolerance = if rounding_flips { 0.12 } else { 0.06 };
-        check(
-            &name,
-            &expected,
-            &j!({ "contextLength": n_ctx, "kvType": "q8_0" }),
-            tolerance,
-            0.02,
-            1.0,
-        );
-    }
+    stays_within_int8_limits("q8_0");
 }
 
 #[test]
@@ -190,7 +151,7 @@ fn prefill_chunks_and_single_steps_agree() {
 
 #[test]
 fn truncated_cache_equals_a_fresh_one() {
-    for (name, expected) in causal_models() {
+    for (name, expected) in of_kind("causal") {
         let prompt = tokens(&expected["sequences"][3]["tokens"]);
         let mut engine = load(&name, &j!({ "backend": "reference" })).unwrap();
         // 37 tokens are shared, the session goes on differently for another 20, some of them one by one.

@@ -19,6 +19,24 @@ pub fn json(path: &str) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
+/// Names and known answers of all fixture models of a kind: `causal`, `encoder`, ….
+pub fn of_kind(kind: &str) -> Vec<(String, Value)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(fixtures().join("models")).unwrap() {
+        let file = entry.unwrap().file_name().into_string().unwrap();
+        let Some(name) = file.strip_suffix(".expected.json") else {
+            continue;
+        };
+        let expected = json(&format!("models/{file}"));
+        if expected["kind"] == kind {
+            found.push((name.to_owned(), expected));
+        }
+    }
+    assert!(!found.is_empty(), "no model of kind {kind}");
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found
+}
+
 /// Shards of a fixture model, given the name of its expected file.
 pub fn sources(name: &str) -> Vec<MemorySource> {
     let read =
