@@ -31,3 +31,4 @@ pub use plan::{
     RelativeBuckets, RopeId, ScoreBias, StateId, Step, WeightId, WeightKind, WeightSpec,
 };
 pub use rope::{Pairing, RopeSpec};
+pub use rwkv::MAX_WKV_HEAD;

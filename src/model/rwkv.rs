@@ -9,7 +9,7 @@ use crate::{Error, Result};
 const HEAD_EPS: f32 = 64e-5;
 
 /// Longest head: a state has its square.
-const MAX_HEAD: usize = 256;
+pub const MAX_WKV_HEAD: usize = 256;
 
 /// What is projected for the state, in the order of their mixed inputs.
 const PARTS: usize = 5;
@@ -180,9 +180,9 @@ impl Builder<'_> {
     fn wkv7(&mut self, i: usize, packed: BufId, head_dim: usize) -> Result<BufId> {
         let d = self.config.d_model;
         let name = |part: &str| format!("blk.{i}.time_mix_{part}");
-        if !d.is_multiple_of(head_dim) || head_dim > MAX_HEAD {
+        if !d.is_multiple_of(head_dim) || head_dim > MAX_WKV_HEAD {
             let key = format!("{}.wkv.head_size", self.config.arch.name);
-            let reason = format!("must divide the width and be at most {MAX_HEAD}");
+            let reason = format!("must divide the width and be at most {MAX_WKV_HEAD}");
             return Err(Error::BadMetadata { key, reason });
         }
         let both = self.scratch("wkv_out", 2 * d);

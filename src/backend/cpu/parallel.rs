@@ -74,13 +74,11 @@ struct HeadShare<'a> {
     out: &'a mut [f32],
 }
 
+/// What [`heads`] runs: `head(h, state, out)`.
+pub type Head<'a> = &'a (dyn Fn(usize, &mut [f32], &mut [f32]) + Sync);
+
 /// Runs `head(h, state, out)` for each of `heads` heads, over its part of `state` and of `out`, `[heads, …]`.
-pub fn heads(
-    heads: usize,
-    state: &mut [f32],
-    out: &mut [f32],
-    head: impl Fn(usize, &mut [f32], &mut [f32]) + Sync,
-) {
+pub fn heads(heads: usize, state: &mut [f32], out: &mut [f32], head: Head<'_>) {
     let (state_len, out_len) = (state.len() / heads, out.len() / heads);
     let per_share = heads.div_ceil(pool::threads());
     let states = state.chunks_mut(per_share * state_len);

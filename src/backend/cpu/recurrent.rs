@@ -5,7 +5,7 @@ use std::mem::take;
 use super::forward::Pass;
 use super::reference::{self, DeltaShape};
 use super::{CpuBackend, Precision, ops, parallel};
-use crate::model::Op;
+use crate::model::{Activation, BufId, Op};
 use crate::{Error, Result};
 
 impl CpuBackend {
@@ -77,32 +77,36 @@ impl CpuBackend {
         };
         let (dt, a) = (self.vector(dt)?, self.vector(a)?);
         let tokens = out.len() / (value_heads * head_dim);
-        let strengths = self.buffers[beta.0][..tokens * value_heads].iter();
-        let beta = strengths.map(|b| 1.0 / (1.0 + (-f64::from(*b)).exp()));
-        let steps = self.buffers[alpha.0][..tokens * value_heads]
-            .iter()
-            .enumerate();
-        let decay = steps.map(|(i, alpha)| {
-            let h = i % value_heads;
-            (f64::from(a[h]) * reference::softplus(f64::from(*alpha) + f64::from(dt[h]))).exp()
-        });
+        let beta = &self.buffers[beta.0][..tokens * value_heads];
+        let alpha = &self.buffers[alpha.0][..tokens * value_heads];
         let width = self.plan.buffers[qkv.0];
         let qkv = &self.buffers[qkv.0][..tokens * width];
         if self.options.precision == Precision::Fast {
+            let (mut decay, mut beta) = (alpha.to_vec(), beta.to_vec());
+            ops::activate(Activation::Sigmoid, &mut beta);
+            for decay in decay.chunks_exact_mut(value_heads) {
+                ops::softplus(decay, dt);
+                ops::exp(decay, a);
+            }
             let net = ops::DeltaNet {
                 qkv,
-                decay: &decay.map(|d| d as f32).collect::<Vec<_>>(),
-                beta: &beta.map(|b| b as f32).collect::<Vec<_>>(),
+                decay: &decay,
+                beta: &beta,
                 key_heads,
                 value_heads,
                 head_dim,
                 eps,
             };
-            by_heads(value_heads, tokens, state, out, |h, state, out| {
+            by_heads(value_heads, tokens, state, out, &|h, state, out| {
                 net.head(h, state, out);
             });
             return Ok(());
         }
+        let beta = beta.iter().map(|b| 1.0 / (1.0 + (-f64::from(*b)).exp()));
+        let decay = alpha.iter().enumerate().map(|(i, alpha)| {
+            let h = i % value_heads;
+            (f64::from(a[h]) * reference::softplus(f64::from(*alpha) + f64::from(dt[h]))).exp()
+        });
         let shape = DeltaShape {
             key_heads,
             value_heads,
@@ -143,21 +147,24 @@ impl CpuBackend {
             self.vector(replacement)?,
             self.vector(bonus)?,
         ];
-        let step = match self.options.precision {
-            Precision::Exact => reference::wkv7,
-            Precision::Fast => ops::wkv7,
-        };
-        by_heads(heads, tokens, state, out, |h, state, out| {
+        let fast = self.options.precision == Precision::Fast;
+        let fast = fast && head_dim.is_multiple_of(ops::WKV_STEP);
+        by_heads(heads, tokens, state, out, &|h, state, out| {
             let part = h * head_dim..(h + 1) * head_dim;
             let weights = reference::WkvWeights {
                 removal: &removal[part.clone()],
                 replacement: &replacement[part.clone()],
                 bonus: &bonus[part],
             };
-            for (t, out) in out.chunks_exact_mut(2 * head_dim).enumerate() {
+            let terms = |t: usize| {
                 let of = |i: usize| &rows[t * packed + i * width + h * head_dim..][..head_dim];
-                let terms = reference::WkvTerms::new([0, 1, 2, 3, 4].map(of), weights);
-                step(&terms, state, out);
+                [0, 1, 2, 3, 4].map(of)
+            };
+            if fast {
+                return ops::wkv7(terms, weights, state, out);
+            }
+            for (t, out) in out.chunks_exact_mut(2 * head_dim).enumerate() {
+                reference::wkv7(&reference::WkvTerms::new(terms(t), weights), state, out);
             }
         });
         Ok(())
@@ -180,28 +187,26 @@ impl CpuBackend {
         let channels = self.plan.buffers[result.0];
         let (n, width) = (state.len() / channels, self.plan.buffers[bc.0]);
         let (a, skip) = (self.vector(a)?, self.vector(skip)?);
-        let (x, dt, bc) = (&self.buffers[x.0], &self.buffers[dt.0], &self.buffers[bc.0]);
-        let exact = self.options.precision == Precision::Exact;
-        by_heads(
-            channels,
-            out.len() / channels,
-            state,
-            out,
-            |c, state, out| {
-                let a = &a[c * n..(c + 1) * n];
-                for (t, out) in out.iter_mut().enumerate() {
-                    let (x, dt) = (x[t * channels + c], dt[t * channels + c]);
-                    let dt = reference::softplus(f64::from(dt));
-                    let parts = [0, n].map(|part| &bc[t * width + at + part..][..n]);
-                    let read = if exact {
-                        reference::selective_scan(x, dt, a, parts, state)
-                    } else {
-                        ops::selective_scan(x, dt as f32, a, parts, state)
-                    };
-                    *out = read + skip[c] * x;
-                }
-            },
-        );
+        let tokens = out.len() / channels;
+        let rows = |id: BufId| &self.buffers[id.0][..tokens * self.plan.buffers[id.0]];
+        let (x, dt, bc) = (rows(x), rows(dt), rows(bc));
+        if self.options.precision == Precision::Fast {
+            let scan = ops::SelectiveScan::new([x, dt, a, skip], bc, at);
+            let parts = channels / scan.width();
+            by_heads(parts, tokens, state, out, &|i, state, out| {
+                scan.run(i, state, out)
+            });
+            return Ok(());
+        }
+        by_heads(channels, tokens, state, out, &|c, state, out| {
+            let a = &a[c * n..(c + 1) * n];
+            for (t, out) in out.iter_mut().enumerate() {
+                let (x, dt) = (x[t * channels + c], dt[t * channels + c]);
+                let dt = reference::softplus(f64::from(dt));
+                let parts = [0, n].map(|part| &bc[t * width + at + part..][..n]);
+                *out = reference::selective_scan(x, dt, a, parts, state) + skip[c] * x;
+            }
+        });
         Ok(())
     }
 
@@ -225,10 +230,7 @@ impl CpuBackend {
         let head_dim = inner / heads;
         let (dt_bias, a, skip) = (self.vector(dt_bias)?, self.vector(a)?, self.vector(skip)?);
         let tokens = out.len() / inner;
-        let steps = self.buffers[dt.0][..tokens * heads].iter().enumerate();
-        let dt: Vec<f64> = steps
-            .map(|(i, dt)| reference::softplus(f64::from(*dt) + f64::from(dt_bias[i % heads])))
-            .collect();
+        let steps = &self.buffers[dt.0][..tokens * heads];
         let width = self.plan.buffers[xbc.0];
         let xbc = &self.buffers[xbc.0][..tokens * width];
         if self.options.precision == Precision::Fast {
@@ -238,13 +240,19 @@ impl CpuBackend {
                 head_dim,
                 state_dim,
             };
-            let dt: Vec<f32> = dt.iter().map(|dt| *dt as f32).collect();
+            let mut dt = steps.to_vec();
+            dt.chunks_exact_mut(heads)
+                .for_each(|dt| ops::softplus(dt, dt_bias));
             let scan = ops::StateScan::new(shape, xbc, &dt);
-            by_heads(heads, tokens, state, out, |h, state, out| {
+            by_heads(heads, tokens, state, out, &|h, state, out| {
                 scan.head(h, a[h], skip[h], state, out);
             });
             return Ok(());
         }
+        let steps = steps.iter().zip(dt_bias.iter().cycle());
+        let dt: Vec<f64> = steps
+            .map(|(dt, bias)| reference::softplus(f64::from(*dt) + f64::from(*bias)))
+            .collect();
         let rows = xbc.chunks_exact(width).zip(dt.chunks_exact(heads));
         for ((xbc, dt), out) in rows.zip(out.chunks_exact_mut(inner)) {
             let (x, bc) = xbc.split_at(inner);
@@ -269,7 +277,7 @@ fn by_heads(
     tokens: usize,
     state: &mut [f32],
     out: &mut [f32],
-    head: impl Fn(usize, &mut [f32], &mut [f32]) + Sync,
+    head: parallel::Head<'_>,
 ) {
     if tokens == 1 {
         return parallel::heads(heads, state, out, head);
@@ -280,7 +288,7 @@ fn by_heads(
     for (h, rows) in apart.chunks_exact(tokens * width).enumerate() {
         let places = out.chunks_exact_mut(heads * width);
         for (row, place) in rows.chunks_exact(width).zip(places) {
-            place[h * width..][..width].copy_from_slice(row);
+            ops::copy(row, &mut place[h * width..]);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Activation functions on slices.
 
-use super::vector::{map, map2};
+use super::vector::{map, map2, quad, store_quad};
 use crate::backend::cpu::simd::{F32x4, math};
 use crate::model::Activation;
 
@@ -32,6 +32,24 @@ pub fn gated(act: Activation, gate: &[f32], up: &mut [f32]) {
         Activation::SquaredRelu => map2(up, gate, |up, gate| up * (relu(gate) * relu(gate))),
         Activation::Tanh => map2(up, gate, |up, gate| up * math::tanh(gate)),
         Activation::Identity => map2(up, gate, |up, gate| up * gate),
+    }
+}
+
+/// `x[i] = ln(1 + e^(x[i] + b[i]))`
+pub fn softplus(x: &mut [f32], b: &[f32]) {
+    rarely(x, b, |x, b| math::softplus(x + b));
+}
+
+/// `x[i] = e^(x[i] * b[i])`
+pub fn exp(x: &mut [f32], b: &[f32]) {
+    rarely(x, b, |x, b| math::exp(x * b));
+}
+
+/// [`map2`] for few numbers: a fifth of its code.
+#[inline(always)]
+fn rarely(x: &mut [f32], b: &[f32], f: impl Fn(F32x4, F32x4) -> F32x4) {
+    for (x, b) in x.chunks_mut(4).zip(b.chunks(4)) {
+        store_quad(f(quad(x), quad(b)), x);
     }
 }
 

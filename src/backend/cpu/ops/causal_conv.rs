@@ -1,6 +1,6 @@
 //! Short convolutions over positions, one for each channel.
 
-use super::vector::padded;
+use super::vector::{padded, quad, store_quad};
 use crate::backend::cpu::simd::F32x4;
 
 /// As [`reference::causal_conv`](crate::backend::cpu::reference::causal_conv).
@@ -13,6 +13,9 @@ pub fn causal_conv(
     out: &mut [f32],
 ) {
     let channels = weight.len() / taps;
+    if taps == 4 && x.len() == channels {
+        return one_token(x, weight, bias, state, out);
+    }
     let turned = turn(weight, taps);
     let kept = taps - 1;
     for (t, out) in out.chunks_exact_mut(channels).enumerate() {
@@ -41,6 +44,31 @@ pub fn causal_conv(
     state[start..].copy_from_slice(&x[x.len() - new..]);
 }
 
+/// One token and four taps, which is what decoding does.
+fn one_token(x: &[f32], weight: &[f32], bias: Option<&[f32]>, state: &mut [f32], out: &mut [f32]) {
+    let channels = x.len();
+    let (first, rest) = state.split_at_mut(channels);
+    let (second, third) = rest.split_at_mut(channels);
+    for i in (0..channels).step_by(4) {
+        let taps = [0, 1, 2, 3].map(|c| quad(weight.get(4 * (i + c)..).unwrap_or_default()));
+        let rows = [&*first, second, third, x].map(|row| quad(&row[i..]));
+        let start = bias.map_or(F32x4::splat(0.0), |bias| quad(&bias[i..]));
+        let sum = columns(taps)
+            .zip(rows)
+            .fold(start, |sum, (w, x)| w.mul_add(x, sum));
+        store_quad(sum, &mut out[i..]);
+        let kept = [&mut *first, second, third].into_iter().zip(&rows[1..]);
+        kept.for_each(|(row, x)| store_quad(*x, &mut row[i..]));
+    }
+}
+
+/// Columns of four rows.
+#[inline(always)]
+fn columns([a, b, c, d]: [F32x4; 4]) -> impl Iterator<Item = F32x4> {
+    let ([ac, ac_high], [bd, bd_high]) = (a.zip(c), b.zip(d));
+    [ac.zip(bd), ac_high.zip(bd_high)].into_iter().flatten()
+}
+
 /// A tap's weights of all channels side by side: `[taps, channels]` from `[channels, taps]`.
 fn turn(weight: &[f32], taps: usize) -> Vec<f32> {
     let channels = weight.len() / taps;
@@ -49,11 +77,8 @@ fn turn(weight: &[f32], taps: usize) -> Vec<f32> {
     let done = if taps == 4 { blocks.len() * 4 } else { 0 };
     for (i, block) in blocks.iter().take(done / 4).enumerate() {
         let quads: &[[f32; 4]; 4] = bytemuck::cast_ref(block);
-        let [a, b, c, d] = quads.each_ref().map(F32x4::load);
-        let ([ac, ac_high], [bd, bd_high]) = (a.zip(c), b.zip(d));
-        let columns = [ac.zip(bd), ac_high.zip(bd_high)];
-        for (j, column) in columns.into_iter().flatten().enumerate() {
-            turned[j * channels + i * 4..][..4].copy_from_slice(&column.to_array());
+        for (j, column) in columns(quads.each_ref().map(F32x4::load)).enumerate() {
+            store_quad(column, &mut turned[j * channels + i * 4..]);
         }
     }
     for c in done..channels {

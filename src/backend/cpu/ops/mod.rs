@@ -11,10 +11,11 @@ mod norm;
 mod rope;
 mod selective_scan;
 mod state_scan;
+mod streams;
 mod vector;
 mod wkv;
 
-pub use activation::{activate, gated, soft_cap};
+pub use activation::{activate, exp, gated, soft_cap, softplus};
 pub use attention::{
     AttentionShape, Cached, CachedBytes, DistanceBias, Scratch, attention, attention_bytes,
 };
@@ -22,7 +23,8 @@ pub use causal_conv::causal_conv;
 pub use delta_net::DeltaNet;
 pub use norm::{layer_norm, rms_norm};
 pub use rope::{rope_adjacent, rope_halves};
-pub use selective_scan::selective_scan;
+pub use selective_scan::SelectiveScan;
 pub use state_scan::{ScanShape, StateScan};
-pub use vector::{add, axpy, dot, load_f16, scale, softmax, store_f16};
-pub use wkv::wkv7;
+pub use streams::{join_streams, mix_streams, sparsify};
+pub use vector::{add, axpy, copy, dot, load_f16, scale, softmax, store_f16};
+pub use wkv::{WKV_STEP, wkv7};

@@ -73,6 +73,21 @@ pub(super) fn padded(x: &[f32]) -> F32x4 {
     F32x4::load(&quad)
 }
 
+/// The first four numbers; zeros where there are fewer.
+#[inline(always)]
+pub(super) fn quad(x: &[f32]) -> F32x4 {
+    x.first_chunk().map_or_else(|| padded(x), F32x4::load)
+}
+
+/// As many of four numbers as `out` has room for.
+#[inline(always)]
+pub(super) fn store_quad(x: F32x4, out: &mut [f32]) {
+    match out.first_chunk_mut() {
+        Some(out) => x.store(out),
+        None => out.copy_from_slice(&x.to_array()[..out.len()]),
+    }
+}
+
 /// Up to eight numbers, then zeros.
 #[inline(always)]
 pub(super) fn eight(x: &[f32]) -> [F32x4; 2] {
@@ -95,6 +110,11 @@ pub(super) fn store_eight(x: [F32x4; 2], out: &mut [f32]) {
             out.copy_from_slice(&x.to_array()[..out.len()]);
         }
     }
+}
+
+/// Copies `x` to the front of `out`: of few numbers, a loop is faster than the instruction that copies memory.
+pub fn copy(x: &[f32], out: &mut [f32]) {
+    map2(&mut out[..x.len()], x, |_, x| x);
 }
 
 /// `sum(a[i] * b[i])`

@@ -42,6 +42,63 @@ pub fn exp2_negative(x: F32x4, up: f32) -> F32x4 {
     F32x4::from_bits(p.to_bits().wrapping_add(shifted.to_bits().shl::<23>()))
 }
 
+/// What `2^x` is computed with, hidden from the compiler: V8 makes a constant that it knows anew wherever it is used.
+#[derive(Debug, Clone, Copy)]
+pub struct Exp2 {
+    floor: F32x4,
+    shift: F32x4,
+    /// Of `r^5` first.
+    coefficients: [F32x4; 6],
+}
+
+impl Exp2 {
+    /// To be made once, before a loop.
+    #[inline(always)]
+    pub fn hidden() -> Self {
+        std::hint::black_box(Self {
+            floor: F32x4::splat(-126.0),
+            shift: F32x4::splat(12_582_912.0),
+            coefficients: [
+                1.327_647_2e-3,
+                9.675_542e-3,
+                5.550_713e-2,
+                0.240_221_2,
+                0.693_146_94,
+                1.0,
+            ]
+            .map(F32x4::splat),
+        })
+    }
+
+    /// [`exp2_negative`] without a factor; right up to 127.
+    #[inline(always)]
+    pub fn negative(self, x: F32x4) -> F32x4 {
+        // In this order, a NaN stays.
+        let x = x.max(self.floor);
+        let shifted = x + self.shift;
+        let r = x - (shifted - self.shift);
+        let [first, rest @ ..] = self.coefficients;
+        let p = rest.into_iter().fold(first, |p, c| p.mul_add(r, c));
+        F32x4::from_bits(p.to_bits().wrapping_add(shifted.to_bits().shl::<23>()))
+    }
+}
+
+/// `ln(1 + e^x)` with a relative error below 4e-7.
+///
+/// The larger of `x` and 0, and `ln(1 + t)` with `t = e^-|x|`, which is `2 artanh(t / (2 + t))`: a series that the argument,
+/// at most a third, makes short.
+#[inline(always)]
+pub fn softplus(x: F32x4) -> F32x4 {
+    let t = exp(F32x4::splat(0.0) - x.abs());
+    let s = t / (t + F32x4::splat(2.0));
+    let square = s * s;
+    let mut p = F32x4::splat(2.0 / 13.0);
+    for divisor in [11.0, 9.0, 7.0, 5.0, 3.0, 1.0] {
+        p = p.mul_add(square, F32x4::splat(2.0 / divisor));
+    }
+    x.max(F32x4::splat(0.0)) + s * p
+}
+
 /// `1 / (1 + e^-x)`
 #[inline(always)]
 pub fn sigmoid(x: F32x4) -> F32x4 {
