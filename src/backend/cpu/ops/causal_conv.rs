@@ -1,6 +1,6 @@
 //! Short convolutions over positions, one for each channel.
 
-use super::vector::{padded, quad, store_quad};
+use super::vector::{padded, quad, store_part, store_quad};
 use crate::backend::cpu::simd::F32x4;
 
 /// As [`reference::causal_conv`](crate::backend::cpu::reference::causal_conv).
@@ -111,6 +111,6 @@ fn add_products<const N: usize>(out: &mut [f32], pairs: [(&[f32], &[f32]); N]) {
             let tail = |x: &[f32]| padded(&x[4 * count..]);
             sum = tail(weight).mul_add(tail(row), sum);
         }
-        rest.copy_from_slice(&sum.to_array()[..rest.len()]);
+        store_part(sum, rest);
     }
 }

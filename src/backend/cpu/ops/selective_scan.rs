@@ -9,7 +9,7 @@ use crate::backend::cpu::simd::{F32x4, math};
 /// Most channels that go through the tokens together.
 const CHANNELS: usize = 16;
 /// Tokens of a block.
-const TOKENS: usize = 16;
+const TOKENS: usize = 8;
 /// Vectors of a state that are in registers at once.
 const QUADS: usize = 4;
 

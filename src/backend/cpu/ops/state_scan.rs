@@ -6,7 +6,7 @@
 //! "Transformers are SSMs", section 6).
 
 use super::dot;
-use super::vector::padded;
+use super::vector::{padded, quad, store_part};
 use crate::backend::cpu::simd::F32x4;
 
 /// Tokens of a block.
@@ -91,7 +91,7 @@ impl<'a> StateScan<'a> {
         let first = heads * head_dim + group * state_dim;
         let b = tokens.map(|t| self.part(t, first, state_dim));
         let c = tokens.map(|t| self.part(t, first + groups * state_dim, state_dim));
-        let quad = |x: &[f32], start: usize| padded(&x[start..state_dim.min(start + 4)]).to_array();
+        let quad = |x: &[f32], start: usize| quad(&x[start..]).to_array();
         let starts = (0..state_dim).step_by(4);
         let quads = starts.map(|i| [b.map(|b| quad(b, i)), c.map(|c| quad(c, i))]);
         Shared {
@@ -197,8 +197,7 @@ fn pass<const N: usize, const U: usize>(
         step(F32x4::load(quad), shared, 0).store(quad);
     }
     if let Some(shared) = last.first() {
-        let new = step(padded(rest), shared, 0).to_array();
-        rest.copy_from_slice(&new[..rest.len()]);
+        store_part(step(padded(rest), shared, 0), rest);
     }
     sums.map(|sums| {
         let all = sums.into_iter().reduce(|a, b| a + b);

@@ -19,8 +19,7 @@ pub(super) fn map(x: &mut [f32], f: impl Fn(F32x4) -> F32x4) {
         f(F32x4::load(quad)).store(quad);
     }
     if !rest.is_empty() {
-        let y = f(padded(rest)).to_array();
-        rest.copy_from_slice(&y[..rest.len()]);
+        store_part(f(padded(rest)), rest);
     }
 }
 
@@ -41,8 +40,7 @@ pub(super) fn map2(x: &mut [f32], b: &[f32], f: impl Fn(F32x4, F32x4) -> F32x4) 
         f(F32x4::load(quad), F32x4::load(b)).store(quad);
     }
     if !rest.is_empty() {
-        let y = f(padded(rest), padded(b_rest)).to_array();
-        rest.copy_from_slice(&y[..rest.len()]);
+        store_part(f(padded(rest), padded(b_rest)), rest);
     }
 }
 
@@ -65,12 +63,20 @@ pub(super) fn sum_of(a: &[f32], b: &[f32], term: impl Fn(F32x4, F32x4, F32x4) ->
     ((sums[0] + sums[1]) + (sums[2] + sums[3])).sum()
 }
 
-/// Up to four numbers, then zeros.
-#[inline(always)]
+/// Up to four numbers, then zeros. A function of its own, since few rows have such an end and every loop has room for one.
+#[inline(never)]
 pub(super) fn padded(x: &[f32]) -> F32x4 {
     let mut quad = [0.0; 4];
-    quad[..x.len()].copy_from_slice(x);
+    quad.iter_mut().zip(x).for_each(|(out, x)| *out = *x);
     F32x4::load(&quad)
+}
+
+/// As many of four numbers as `out` has room for.
+#[inline(never)]
+pub(super) fn store_part(x: F32x4, out: &mut [f32]) {
+    out.iter_mut()
+        .zip(x.to_array())
+        .for_each(|(out, x)| *out = x);
 }
 
 /// The first four numbers; zeros where there are fewer.
@@ -84,7 +90,7 @@ pub(super) fn quad(x: &[f32]) -> F32x4 {
 pub(super) fn store_quad(x: F32x4, out: &mut [f32]) {
     match out.first_chunk_mut() {
         Some(out) => x.store(out),
-        None => out.copy_from_slice(&x.to_array()[..out.len()]),
+        None => store_part(x, out),
     }
 }
 
@@ -107,7 +113,7 @@ pub(super) fn store_eight(x: [F32x4; 2], out: &mut [f32]) {
         x.into_iter().zip(halves).for_each(|(x, out)| x.store(out));
     } else {
         for (x, out) in x.into_iter().zip(out.chunks_mut(4)) {
-            out.copy_from_slice(&x.to_array()[..out.len()]);
+            store_part(x, out);
         }
     }
 }
