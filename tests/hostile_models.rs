@@ -10,7 +10,7 @@ use inkling::engine::{Engine, LoadOptions, MemorySource};
 use pollster::block_on;
 
 /// Small models of different make-up.
-const MODELS: [&str; 11] = [
+const MODELS: [&str; 13] = [
     "llama-gqa",
     "gemma3",
     "phi3-longrope",
@@ -22,6 +22,8 @@ const MODELS: [&str; 11] = [
     "gemma3n",
     "rwkv7",
     "jamba",
+    "deepseek2",
+    "deepseek2-whole",
 ];
 
 /// Broken copies of each model.

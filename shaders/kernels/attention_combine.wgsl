@@ -9,21 +9,20 @@ struct Params {
 
 fn run(group: vec3<u32>, index: u32) {
     let quads = params.head_quads;
-    if (index >= quads) {
-        return;
-    }
     let base = group.x * params.splits * (quads + 1u);
     var largest = -1e30;
     for (var s = 0u; s < params.splits; s++) {
         largest = max(largest, parts[base + s * (quads + 1u) + quads].x);
     }
-    var sum = vec4<f32>(0.0);
-    var total = 0.0;
-    for (var s = 0u; s < params.splits; s++) {
-        let at = base + s * (quads + 1u);
-        let weight = exp(parts[at + quads].x - largest);
-        sum += weight * parts[at + index];
-        total += weight * parts[at + quads].y;
+    for (var quad = index; quad < quads; quad += WG) {
+        var sum = vec4<f32>(0.0);
+        var total = 0.0;
+        for (var s = 0u; s < params.splits; s++) {
+            let at = base + s * (quads + 1u);
+            let weight = exp(parts[at + quads].x - largest);
+            sum += weight * parts[at + quad];
+            total += weight * parts[at + quads].y;
+        }
+        out[group.x * quads + quad] = sum / total;
     }
-    out[group.x * quads + index] = sum / total;
 }

@@ -36,6 +36,9 @@ fn make(row: u32, column: u32) {
         case 6u: { // the rows whose logits are wanted
             out[i] = x[state.first_row * params.width + i];
         }
+        case 8u: { // the choice of all experts
+            out[i] = select(1.0, f32(column), column < params.count);
+        }
         default: { // growth with the position
             out[i] *= 1.0 + params.factor * log(1.0 + f32((state.position + row) / params.count));
         }

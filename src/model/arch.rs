@@ -4,7 +4,7 @@
 //! projections, an untied head, gated feed-forwards and experts are used when their tensors are there.
 
 use super::config::{Activation, Mixer};
-use super::plan::{Gating, NormKind};
+use super::plan::{Gating, NormKind, Pooling};
 use super::rope::Pairing;
 use super::table::ARCHITECTURES;
 use crate::{Error, Result};
@@ -54,6 +54,15 @@ pub struct ExpertRule {
     pub normalize: bool,
 }
 
+/// How a reranker that reads in both directions scores a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ranker {
+    /// What its classifier reads.
+    pub pooling: Pooling,
+    /// Activation between the two layers of the classifier.
+    pub activation: Activation,
+}
+
 /// What a family does differently.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Architecture {
@@ -99,6 +108,14 @@ pub struct Architecture {
     pub full_attention_every: Option<usize>,
     /// Scores have a bias by distance (ALiBi) with this steepest slope, unless `attention.max_alibi_bias` says another.
     pub alibi: Option<f32>,
+    /// Keys and values come from one short vector a token.
+    pub latent: bool,
+    /// YaRN's magnitude multiplies the scores rather than the rotated elements.
+    pub yarn_on_scores: bool,
+    /// Positions with sections (images) pair the halves of a head, whatever others do.
+    pub sections_pair_halves: bool,
+    /// How a reranker scores.
+    pub ranker: Ranker,
     /// Multiplier of `q·k`; `1/sqrt(head_dim)` where `None`.
     pub attention_scale: Option<f32>,
     /// Values are normalised too, without weights.

@@ -73,14 +73,10 @@ impl<'a> Builder<'a> {
             caches: Vec::new(),
         };
         if let Some(pairing) = config.arch.rope {
-            // Models whose positions have sections (images) pair the halves; GLM 4's others do not.
             let sections = format!("{}.rope.dimension_sections", config.arch.name);
             let sections = file.metadata.int_array(&sections).unwrap_or_default();
-            let pairing = if config.arch.name == "glm4" && sections.iter().any(|n| *n != 0) {
-                Pairing::Halves
-            } else {
-                pairing
-            };
+            let halves = config.arch.sections_pair_halves && sections.iter().any(|n| *n != 0);
+            let pairing = if halves { Pairing::Halves } else { pairing };
             builder.ropes(pairing)?;
         }
         Ok(builder)

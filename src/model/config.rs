@@ -66,6 +66,19 @@ pub struct LayerConfig {
     pub rotated: bool,
 }
 
+/// Attention whose keys and values come from one short vector a token (MLA, DeepSeek-AI 2024).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LatentConfig {
+    /// Length of that vector.
+    pub rank: usize,
+    /// Elements of a head's key that come from it.
+    pub plain: usize,
+    /// Elements that follow them, which are rotated and the same for all heads.
+    pub rotated: usize,
+    /// Length of a head's value.
+    pub value: usize,
+}
+
 /// Experts of a mixture.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ExpertConfig {
@@ -134,6 +147,8 @@ pub struct ModelConfig {
     pub local_rope_base: f32,
     /// Rotary scaling of the layers without a window (those with one are not scaled).
     pub(super) rope_scaling: RopeScaling,
+    /// Shape of attention by a latent vector.
+    pub latent: Option<LatentConfig>,
     /// Shape of recurrent layers.
     pub state: Option<StateConfig>,
     /// How often all layers run one after the other, and whether the output norm stands between two rounds (Nanbeige).

@@ -99,6 +99,9 @@ impl Builder<'_> {
         let mut input = self.pre_norm(i, "attn_norm", x)?;
         let out = self.scratch("block", d);
         match layer.mixer {
+            Mixer::Attention if self.config.latent.is_some() => {
+                self.latent_attention(i, layer, input, out)?;
+            }
             Mixer::Attention => {
                 self.attention(i, layer, input, out)?;
                 self.state_space_beside(i, input, out)?;

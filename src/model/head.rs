@@ -1,7 +1,6 @@
 //! What comes after the last layer: logits, or one vector for the text.
 
 use super::builder::Builder;
-use super::config::Activation;
 use super::plan::{BufId, Mask, NormKind, Op, Pooling};
 use crate::Result;
 
@@ -40,9 +39,8 @@ impl Builder<'_> {
         }
         let mut out = self.buffer(config.d_model);
         let rows = match pooling {
-            Pooling::Rank if config.arch.name == "modern-bert" => Pooling::Mean,
             Pooling::Rank if config.mask == Mask::Causal => Pooling::Last,
-            Pooling::Rank => Pooling::First,
+            Pooling::Rank => config.arch.ranker.pooling,
             other => other,
         };
         self.push(
@@ -77,12 +75,7 @@ impl Builder<'_> {
     }
 
     fn classifier_activation(&mut self, x: BufId) -> Result<()> {
-        let modern = self.config.arch.name == "modern-bert";
-        let act = if modern {
-            Activation::GeluTanh
-        } else {
-            Activation::Tanh
-        };
+        let act = self.config.arch.ranker.activation;
         self.push("cls_act", Op::Act { act, x });
         let width = self.plan.buffers[x.0];
         if let Some(weight) = self.optional_vector("cls.norm.weight", width)? {

@@ -11,9 +11,11 @@ mod encoder_decoder;
 mod feed_forward;
 mod head;
 mod keys;
+mod latent;
 mod per_layer;
 mod plan;
 mod read;
+mod read_layers;
 mod recurrent;
 mod rope;
 mod rwkv;
@@ -23,7 +25,8 @@ pub use arch::{
     Architecture, ExpertRule, LocalRope, Scales, WindowPattern, supported_architectures,
 };
 pub use config::{
-    Activation, ExpertConfig, LayerConfig, Mixer, ModelConfig, StateConfig, StreamScales,
+    Activation, ExpertConfig, LatentConfig, LayerConfig, Mixer, ModelConfig, StateConfig,
+    StreamScales,
 };
 pub use decoder::build;
 pub use plan::{

@@ -245,8 +245,15 @@ pub enum Op {
         offset: usize,
         out: BufId,
     },
-    /// `out[t]` from `offset` on becomes `x[t]`; the rest of `out` stays.
-    Place { x: BufId, offset: usize, out: BufId },
+    /// Each run of `width` values of `x` goes to `offset` in a run of `stride` values of `out`, whose rest stays; where `x` has
+    /// one run only, it goes to all.
+    Place {
+        x: BufId,
+        width: usize,
+        stride: usize,
+        offset: usize,
+        out: BufId,
+    },
     /// `x = x * weight`; the weight is one number, or one for each value of a row.
     ScaleByWeight { x: BufId, weight: WeightId },
     /// Adds to each run of `width` values of `x` ("stream" `j`, from `first` on) a mixture of the runs of `y`:
@@ -355,6 +362,9 @@ pub enum Op {
         scale: f32,
         out: BufId,
     },
+    /// The choice of all: `out` is `[T, 2 * used]`, the numbers from 0 on, then ones. With it [`Op::MoeMatMul`] multiplies each
+    /// part of its input with a matrix of its own.
+    EveryExpert { used: usize, out: BufId },
     /// The matrix product of the chosen experts only: `out` is `[T, used * n]`, and for the `j`-th expert `e` of a token
     /// `out[t, j * n + r] = dot(weight[e * stride + offset + r], x) + bias[e * stride + offset + r]`. `x` is `[T, cols]`,
     /// or `[T, used * cols]` where each expert has its own input.

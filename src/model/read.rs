@@ -1,11 +1,12 @@
 //! Reading hyperparameters from GGUF metadata.
 
-use super::arch::{Architecture, LocalRope, Scales, WindowPattern};
+use super::arch::{Architecture, LocalRope, Scales};
 use super::config::{
     Activation, ExpertConfig, LayerConfig, Mixer, ModelConfig, StateConfig, StreamScales,
 };
 use super::keys::{Keys, MAX_LAYERS, MAX_WIDTH};
 use super::plan::{Gating, Mask, Pooling};
+use super::read_layers::{read_latent, read_layers};
 use super::rope::RopeScaling;
 use crate::gguf::GgufFile;
 use crate::{Error, Result};
@@ -55,7 +56,15 @@ impl ModelConfig {
             let cap = keys.opt_f32(key)?.unwrap_or(default);
             Ok((cap > 0.0).then_some(cap))
         };
-        let rope_scaling = RopeScaling::from_metadata(meta, name, n_ctx_train)?;
+        let rope_scaling = RopeScaling::from_metadata(meta, arch, n_ctx_train)?;
+        let score_factor = rope_scaling.score_factor;
+        let default_head = d_model
+            / layers
+                .iter()
+                .map(|layer| layer.n_heads)
+                .max()
+                .unwrap_or(0)
+                .max(1);
         let temperature = keys
             .opt_f32("attention.temperature_scale")?
             .filter(|factor| *factor != 0.0);
@@ -97,7 +106,8 @@ impl ModelConfig {
             },
             scales: read_scales(&keys, arch, d_model, n_layers)?,
             rope_scaling,
-            attention_scale: read_attention_scale(&keys, arch, &layers, d_model)?,
+            attention_scale: read_attention_scale(&keys, arch, &layers, d_model)? * score_factor,
+            latent: read_latent(&keys, arch, default_head)?,
             attention_softcap: softcap("attn_logit_softcapping", arch.attention_softcap)?,
             final_softcap: softcap("final_logit_softcapping", arch.final_softcap)?,
             layers,
@@ -147,143 +157,6 @@ fn vocab_rows(file: &GgufFile) -> Result<usize> {
         });
     }
     Ok(embedding.size(1) as usize)
-}
-
-fn read_layers(
-    keys: &Keys,
-    arch: &Architecture,
-    n_layers: usize,
-    d_model: usize,
-) -> Result<Vec<LayerConfig>> {
-    let heads = keys.per_layer("attention.head_count", n_layers)?;
-    let kv_heads = keys.opt_per_layer("attention.head_count_kv", n_layers)?;
-    let kv_heads = kv_heads.unwrap_or_else(|| heads.clone());
-    let d_ff = keys.opt_per_layer("feed_forward_length", n_layers)?;
-    let d_ff = d_ff.unwrap_or_else(|| vec![0; n_layers]);
-    let windows = read_windows(keys, arch, n_layers)?;
-    let mut mixers = read_mixers(keys, arch, &kv_heads)?;
-    if arch.single_block {
-        for (mixer, _) in mixers.iter_mut().zip(&d_ff).filter(|(_, d_ff)| **d_ff > 0) {
-            *mixer = Mixer::Absent;
-        }
-    }
-    let rotated = read_rotated(keys, arch, &windows)?;
-    let sources = read_kv_sources(keys, &windows)?;
-    let most_heads = heads.iter().copied().max().unwrap_or(0).max(1);
-    let (head_dim, local_head_dim) = read_head_dims(keys, d_model / most_heads)?;
-    let uneven = |i: &usize| heads[*i] == 0 || kv_heads[*i] == 0 || heads[*i] % kv_heads[*i] != 0;
-    if (0..n_layers).any(|i| mixers[i] == Mixer::Attention && uneven(&i)) {
-        let reason = "must divide the number of query heads";
-        return Err(keys.bad("attention.head_count_kv", reason));
-    }
-    let layer = |i: usize| LayerConfig {
-        mixer: mixers[i],
-        n_heads: heads[i],
-        head_dim: windows[i].map_or(head_dim, |_| local_head_dim),
-        kv_source: sources[i],
-        n_kv_heads: kv_heads[i],
-        d_ff: d_ff[i],
-        window: windows[i],
-        rotated: rotated[i],
-    };
-    Ok((0..n_layers).map(layer).collect())
-}
-
-/// Length of a head in layers without and with a window.
-fn read_head_dims(keys: &Keys, default: usize) -> Result<(usize, usize)> {
-    let full = keys.opt_size("attention.key_length", MAX_WIDTH)?;
-    let full = full.unwrap_or(default);
-    let local = keys.opt_size("attention.key_length_swa", MAX_WIDTH)?;
-    let local = local.unwrap_or(full);
-    let values = [
-        ("attention.value_length", full),
-        ("attention.value_length_swa", local),
-    ];
-    for (key, length) in values {
-        if keys
-            .opt_size(key, MAX_WIDTH)?
-            .is_some_and(|value| value != length)
-        {
-            return Err(keys.bad(key, "keys and values of different length are not supported"));
-        }
-    }
-    Ok((full, local))
-}
-
-/// Which layers have positions.
-fn read_rotated(keys: &Keys, arch: &Architecture, windows: &[Option<usize>]) -> Result<Vec<bool>> {
-    let windowed = windows.iter().any(Option::is_some);
-    let finetuned = keys.meta.opt_bool(&keys.full("rope.scaling.finetuned"))?;
-    let never = arch.rope_switch && finetuned == Some(false);
-    let given = keys.meta.int_array(&keys.full("attention.rope_pattern"));
-    let given = given.unwrap_or_default();
-    let rotated = |(i, window): (usize, &Option<usize>)| {
-        !never
-            && given.get(i).is_none_or(|flag| *flag != 0)
-            && arch.unrotated_every.is_none_or(|n| (i + 1) % n != 0)
-            && (!arch.unrotated_without_window || !windowed || window.is_some())
-    };
-    Ok(windows.iter().enumerate().map(rotated).collect())
-}
-
-/// Layers at the end may look at the keys of the last layer of their kind (with or without a window) that has own ones.
-fn read_kv_sources(keys: &Keys, windows: &[Option<usize>]) -> Result<Vec<Option<usize>>> {
-    let shared = keys
-        .opt_count("attention.shared_kv_layers", MAX_LAYERS)?
-        .unwrap_or(0);
-    let first = windows.len().saturating_sub(shared);
-    let source = |i: usize| {
-        if i < first {
-            return Ok(None);
-        }
-        let same_kind = |source: &usize| windows[*source].is_some() == windows[i].is_some();
-        let source = (0..first).rev().find(same_kind);
-        let missing = || {
-            keys.bad(
-                "attention.shared_kv_layers",
-                "leaves no layer to share with",
-            )
-        };
-        source.map(Some).ok_or_else(missing)
-    };
-    (0..windows.len()).map(source).collect()
-}
-
-/// Which layers are recurrent: those without key/value heads, or all but every so many.
-fn read_mixers(keys: &Keys, arch: &Architecture, kv_heads: &[usize]) -> Result<Vec<Mixer>> {
-    let Some(interval) = arch.full_attention_every else {
-        return Ok(kv_heads
-            .iter()
-            .map(|n| {
-                if *n == 0 {
-                    arch.recurrent
-                } else {
-                    Mixer::Attention
-                }
-            })
-            .collect());
-    };
-    let n_layers = kv_heads.len();
-    let flags = keys
-        .meta
-        .int_array(&keys.full("attention.recurrent_layers"))
-        .ok();
-    let interval = keys
-        .opt_size("full_attention_interval", MAX_LAYERS)?
-        .unwrap_or(interval);
-    let recurrent = |i: usize| match &flags {
-        Some(flags) => flags.get(i).is_some_and(|flag| *flag != 0),
-        None => !(i + 1).is_multiple_of(interval),
-    };
-    Ok((0..n_layers)
-        .map(|i| {
-            if recurrent(i) {
-                arch.recurrent
-            } else {
-                Mixer::Attention
-            }
-        })
-        .collect())
 }
 
 fn read_state(keys: &Keys) -> Result<Option<StateConfig>> {
@@ -452,43 +325,4 @@ fn read_scales(
         residual: given("residual_scale")?.unwrap_or(default.residual),
         logits: given("logit_scale")?.map_or(default.logits, |scale| 1.0 / scale),
     })
-}
-
-fn read_windows(keys: &Keys, arch: &Architecture, n_layers: usize) -> Result<Vec<Option<usize>>> {
-    let (default, default_window) = match arch.window {
-        WindowPattern::AllButEvery(every, window) => (every, window),
-        WindowPattern::AllButFirstOf(every, window) => (every, window),
-        WindowPattern::AllButEveryAt(layers, every, window) if layers == n_layers => {
-            (every, window)
-        }
-        WindowPattern::AllButEveryAt(..) | WindowPattern::Never => return Ok(vec![None; n_layers]),
-    };
-    let window = keys
-        .opt_count("attention.sliding_window", u64::from(u32::MAX))?
-        .unwrap_or(default_window);
-    if window == 0 {
-        return Ok(vec![None; n_layers]);
-    }
-    let pattern_key = keys.full("attention.sliding_window_pattern");
-    if let Ok(flags) = keys.meta.int_array(&pattern_key) {
-        if flags.len() < n_layers {
-            return Err(keys.bad(
-                "attention.sliding_window_pattern",
-                "has fewer entries than layers",
-            ));
-        }
-        return Ok(flags
-            .iter()
-            .take(n_layers)
-            .map(|flag| (*flag != 0).then_some(window))
-            .collect());
-    }
-    let every = keys
-        .meta
-        .opt_u64(&pattern_key)?
-        .map_or(default, |n| n as usize);
-    let first = matches!(arch.window, WindowPattern::AllButFirstOf(..));
-    let full = if first { 0 } else { every.saturating_sub(1) };
-    let local = |i: usize| every == 0 || i % every != full;
-    Ok((0..n_layers).map(|i| local(i).then_some(window)).collect())
 }

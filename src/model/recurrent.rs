@@ -269,6 +269,8 @@ impl Builder<'_> {
         if normed {
             let place = Op::Place {
                 x: part,
+                width,
+                stride: self.plan.buffers[x.0],
                 offset,
                 out: x,
             };

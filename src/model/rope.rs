@@ -5,6 +5,7 @@
 //! variety is a small table that does not depend on the position. Formulas follow YaRN (Peng et al. 2023) with
 //! ggml's conventions (`ggml_rope_ext`).
 
+use super::arch::Architecture;
 use super::plan::WeightId;
 use crate::gguf::Metadata;
 use crate::{Error, Result};
@@ -46,6 +47,8 @@ pub(super) struct RopeScaling {
     pub beta_slow: f32,
     /// Context length of the model before extension.
     pub n_ctx_orig: usize,
+    /// Multiplies attention scores.
+    pub score_factor: f32,
 }
 
 impl RopeScaling {
@@ -58,12 +61,13 @@ impl RopeScaling {
             beta_fast: 32.0,
             beta_slow: 1.0,
             n_ctx_orig,
+            score_factor: 1.0,
         }
     }
 
     /// Reads `{arch}.rope.scaling.*`.
-    pub fn from_metadata(meta: &Metadata, arch: &str, n_ctx_train: usize) -> Result<Self> {
-        let key = |name: &str| format!("{arch}.rope.scaling.{name}");
+    pub fn from_metadata(meta: &Metadata, arch: &Architecture, n_ctx_train: usize) -> Result<Self> {
+        let key = |name: &str| format!("{}.rope.scaling.{name}", arch.name);
         let mut scaling = Self::none(n_ctx_train);
         if let Some(n) = meta.opt_u64(&key("original_context_length"))? {
             scaling.n_ctx_orig = n as usize;
@@ -75,7 +79,7 @@ impl RopeScaling {
         let factor = match meta.opt_f32(&key("factor"))? {
             Some(factor) => factor,
             None => meta
-                .opt_f32(&format!("{arch}.rope.scale_linear"))?
+                .opt_f32(&format!("{}.rope.scale_linear", arch.name))?
                 .unwrap_or(0.0),
         };
         match kind {
@@ -95,12 +99,20 @@ impl RopeScaling {
             }
         }
         if kind == "yarn" {
-            if let Some(all_dims) = meta
+            let all_dims = meta
                 .opt_f32(&key("yarn_log_multiplier"))?
-                .filter(|m| *m != 0.0)
-            {
-                // DeepSeek's mscale_all_dim: takes back part of YaRN's own magnitude.
-                scaling.attn_factor /= yarn_magnitude(scaling.freq_scale, all_dims);
+                .filter(|m| *m != 0.0);
+            let magnitude = |weight: f32| yarn_magnitude(scaling.freq_scale, weight);
+            if arch.yarn_on_scores {
+                // DeepSeek's mscale_all_dim, which its files have times 0.1, leaves rotated elements as they are.
+                let factor = magnitude(all_dims.map_or(1.0, |m| m / 0.1));
+                scaling.score_factor = factor * factor;
+                if all_dims.is_some() {
+                    scaling.attn_factor /= magnitude(1.0);
+                }
+            } else if let Some(all_dims) = all_dims {
+                // Takes back part of YaRN's own magnitude.
+                scaling.attn_factor /= magnitude(all_dims);
             }
             scaling.ext_factor = meta.opt_f32(&key("yarn_ext_factor"))?.unwrap_or(1.0);
             scaling.attn_factor *= meta.opt_f32(&key("yarn_attn_factor"))?.unwrap_or(1.0);

@@ -44,6 +44,8 @@ impl Builder<'_> {
             let offset = j * d;
             let place = Op::Place {
                 x: part,
+                width: self.plan.buffers[part.0],
+                stride: self.plan.buffers[packed.0],
                 offset,
                 out: packed,
             };

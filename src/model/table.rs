@@ -1,8 +1,8 @@
 //! The table of architectures.
 
-use super::arch::{Architecture, ExpertRule, LocalRope, Scales, WindowPattern};
+use super::arch::{Architecture, ExpertRule, LocalRope, Ranker, Scales, WindowPattern};
 use super::config::{Activation, Mixer};
-use super::plan::{Gating, NormKind};
+use super::plan::{Gating, NormKind, Pooling};
 use super::rope::Pairing;
 
 const LLAMA: Architecture = Architecture {
@@ -27,6 +27,13 @@ const LLAMA: Architecture = Architecture {
     single_block: false,
     full_attention_every: None,
     alibi: None,
+    latent: false,
+    yarn_on_scores: false,
+    sections_pair_halves: false,
+    ranker: Ranker {
+        pooling: Pooling::First,
+        activation: Activation::Tanh,
+    },
     attention_scale: None,
     value_norm: false,
     output_norm: "output_norm",
@@ -235,12 +242,35 @@ pub(super) const ARCHITECTURES: &[Architecture] = &[
     LLAMA.named("ernie4_5"),
     LLAMA.named("ernie4_5-moe"),
     LLAMA.named("chatglm"),
-    LLAMA.named("glm4"),
+    Architecture {
+        name: "glm4",
+        sections_pair_halves: true,
+        ..LLAMA
+    },
     LLAMA.named("xverse"),
     LLAMA.named("nanbeige"),
     Architecture {
         name: "deepseek",
         experts: NOT_NORMALIZED,
+        ..LLAMA
+    },
+    Architecture {
+        name: "deepseek2",
+        latent: true,
+        yarn_on_scores: true,
+        experts: NOT_NORMALIZED,
+        ..LLAMA
+    },
+    Architecture {
+        name: "minicpm3",
+        latent: true,
+        scales: Scales::MiniCpm,
+        ..QWEN2
+    },
+    Architecture {
+        name: "plm",
+        activation: Activation::SquaredRelu,
+        latent: true,
         ..LLAMA
     },
     Architecture {
@@ -396,6 +426,10 @@ pub(super) const ARCHITECTURES: &[Architecture] = &[
         rope: Some(Pairing::Halves),
         window: WindowPattern::AllButFirstOf(3, 0),
         local_rope: LocalRope::Unscaled(Some(10_000.0)),
+        ranker: Ranker {
+            pooling: Pooling::Mean,
+            activation: Activation::GeluTanh,
+        },
         ..BERT
     },
     Architecture {

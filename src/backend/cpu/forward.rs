@@ -195,7 +195,10 @@ impl CpuBackend {
                 layer.values.store(pass.start, &self.buffers[v.0][..count]);
             }
             Op::Attention { .. } => return self.attention(op, pass),
-            Op::MoeRoute { .. } | Op::MoeMatMul { .. } | Op::MoeSum { .. } => {
+            Op::MoeRoute { .. }
+            | Op::EveryExpert { .. }
+            | Op::MoeMatMul { .. }
+            | Op::MoeSum { .. } => {
                 return self.mixture(op, pass.rows);
             }
             Op::CausalConv { .. }
@@ -204,13 +207,22 @@ impl CpuBackend {
             | Op::SelectiveScan { .. }
             | Op::TokenShift { .. }
             | Op::Wkv7 { .. } => return self.recurrent(op, pass),
-            Op::Place { x, offset, out } => {
+            Op::Place {
+                x,
+                width,
+                stride,
+                offset,
+                out,
+            } => {
                 let mut values = take(&mut self.buffers[out.0]);
-                let (width, out_width) = (self.plan.buffers[x.0], self.plan.buffers[out.0]);
+                let (x_width, out_width) = (self.plan.buffers[x.0], self.plan.buffers[out.0]);
                 values.resize(pass.rows * out_width, 0.0);
-                let rows = self.buffers[x.0].chunks_exact(width);
+                let rows = self.buffers[x.0].chunks_exact(x_width);
                 for (x, out) in rows.zip(values.chunks_exact_mut(out_width)) {
-                    out[offset..offset + width].copy_from_slice(x);
+                    let runs = x.chunks_exact(width).cycle();
+                    for (x, out) in runs.zip(out.chunks_exact_mut(stride)) {
+                        out[offset..offset + width].copy_from_slice(x);
+                    }
                 }
                 self.put(out, values);
             }

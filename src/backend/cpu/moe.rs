@@ -44,6 +44,15 @@ impl CpuBackend {
                 }
                 self.put(out, values);
             }
+            Op::EveryExpert { used, out } => {
+                let mut values = take(&mut self.buffers[out.0]);
+                values.clear();
+                for _ in 0..rows {
+                    values.extend((0..used).map(|j| j as f32));
+                    values.resize(values.len() + used, 1.0);
+                }
+                self.put(out, values);
+            }
             Op::MoeMatMul { .. } => return self.expert_matmul(op, rows),
             Op::MoeSum {
                 x,

@@ -193,6 +193,16 @@ pub const FAMILIES: &[Family] = &[
     family("`olmo2`", "OLMo 2, OLMo 3", &["olmo2", "olmo3"]),
     family("`olmoe`", "OLMoE", &["olmoe"]),
     family(
+        "`deepseek2`",
+        "DeepSeek V2 Lite, Youtu LLM, GigaChat 3, GLM 4.7 Flash (MLA, both ways of storing it)",
+        &["deepseek2", "deepseek2-wide", "deepseek2-whole"],
+    ),
+    family(
+        "`minicpm3`, `plm`",
+        "MiniCPM 3, PLM (MLA)",
+        &["minicpm3", "plm"],
+    ),
+    family(
         "`deepseek`, `bailingmoe`",
         "DeepSeek MoE 16B, Ling Lite and Coder",
         &["deepseek", "bailingmoe"],

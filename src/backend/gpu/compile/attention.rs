@@ -1,7 +1,7 @@
 //! Rotary embedding, cache and attention.
 
 use super::super::fuse::NewHeads;
-use super::super::kernel::{HeadVariant, Kernel, MAX_HEAD, ScoreExtra, TILE_ROWS};
+use super::super::kernel::{HeadVariant, Kernel, MAX_ATTENTION_HEAD, ScoreExtra, TILE_ROWS};
 use super::super::program::{Extent, Params, SPLITS, Slot, When};
 use super::Compiler;
 use crate::model::{Mask, Op, RopeId, ScoreBias};
@@ -63,7 +63,7 @@ impl Compiler<'_> {
     /// Vectors of four per position of a layer's keys.
     pub(super) fn kv_quads(&self, layer: usize) -> Result<usize> {
         let spec = self.plan.kv[layer];
-        if !spec.head_dim.is_multiple_of(4) || spec.head_dim > MAX_HEAD {
+        if !spec.head_dim.is_multiple_of(4) || spec.head_dim > MAX_ATTENTION_HEAD {
             return Err(Error::Gpu(format!(
                 "heads of length {} have no kernel",
                 spec.head_dim
@@ -84,10 +84,11 @@ impl Compiler<'_> {
         else {
             return Err(self.mismatch());
         };
-        if !self.target.tiled {
+        let extra = self.score_extra(op)?;
+        let tile = Kernel::attention_tile(self.target.kv, head_dim / 4, extra);
+        let Some(kernel) = tile.filter(|_| self.target.tiled) else {
             return self.attention(op, self.program.max_tokens, None);
-        }
-        let kernel = Kernel::attention_tile(self.target.kv, head_dim / 4, self.score_extra(op)?);
+        };
         let kv_heads = self.plan.kv[layer].n_kv_heads;
         let shared_by = n_heads / kv_heads;
         let blocks = kv_heads * shared_by.div_ceil(TILE_ROWS);

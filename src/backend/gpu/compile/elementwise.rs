@@ -99,10 +99,17 @@ impl Compiler<'_> {
         self.elementwise(Kernel::Slice, &[Slot::Buffer(x)], out, more);
     }
 
-    pub(super) fn place(&mut self, x: BufId, offset: usize, out: BufId) {
-        let width = self.width(x);
+    pub(super) fn place(
+        &mut self,
+        (x, run): (BufId, usize),
+        stride: usize,
+        offset: usize,
+        out: BufId,
+    ) {
+        let width = self.width(out) / stride * run;
         let params = Params::new().u(width).u(usize::from(self.tail));
         let params = params.u(offset).u(self.width(out));
+        let params = params.u(run).u(stride).u(self.width(x));
         let slots = [x, out].map(Slot::Buffer).to_vec();
         let grid = self.per_row(Kernel::Place, width);
         self.push(Kernel::Place, params, slots, grid, When::Always);

@@ -54,6 +54,15 @@ impl Compiler<'_> {
         Ok(())
     }
 
+    /// The choice of all experts, as [`Self::route`].
+    pub(super) fn every_expert(&mut self, used: usize, out: BufId, many: bool) {
+        let share = Params::new().u(used);
+        self.elementwise(Kernel::EveryExpert, &[Slot::Unused], out, share);
+        if many {
+            self.group(out, used, used);
+        }
+    }
+
     /// Sorts the choices that were just made; the products of the experts go by them.
     fn group(&mut self, route: BufId, experts: usize, used: usize) {
         let tile = choices(used, experts);

@@ -263,14 +263,24 @@ impl<'a> Compiler<'a> {
             Op::Attention { .. } if tokens > 1 => self.attention_of_many(op),
             Op::Attention { .. } => self.attention(op, 1, None),
             Op::MoeRoute { .. } => self.route(op, tokens > 1),
+            Op::EveryExpert { used, out } => {
+                self.every_expert(used, out, tokens > 1);
+                Ok(())
+            }
             Op::MoeMatMul { .. } => self.expert_matmul(op, tokens > 1),
             Op::CausalConv { .. } => self.causal_conv(op, Activation::Identity, None, 0),
             Op::DeltaNet { .. } => self.delta_net(op, [0; 2]),
             Op::StateScan { .. } => self.state_scan(op, 0),
             Op::TokenShift { .. } | Op::Wkv7 { .. } => self.rwkv(op),
             Op::SelectiveScan { .. } => self.selective_scan(op),
-            Op::Place { x, offset, out } if x != out => {
-                self.place(x, offset, out);
+            Op::Place {
+                x,
+                width,
+                stride,
+                offset,
+                out,
+            } if x != out => {
+                self.place((x, width), stride, offset, out);
                 Ok(())
             }
             Op::Slice {

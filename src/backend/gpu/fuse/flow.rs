@@ -5,7 +5,7 @@ use crate::model::{BufId, Op};
 /// Buffers that an operation reads.
 pub fn reads(op: &Op) -> Vec<BufId> {
     match *op {
-        Op::Embed { .. } => vec![],
+        Op::Embed { .. } | Op::EveryExpert { .. } => vec![],
         Op::Norm { x, .. }
         | Op::MatMul { x, .. }
         | Op::Rope { x, .. }
@@ -59,6 +59,7 @@ pub fn written(op: &Op) -> Option<BufId> {
         | Op::Add { out, .. }
         | Op::JoinStreams { out, .. }
         | Op::MoeRoute { out, .. }
+        | Op::EveryExpert { out, .. }
         | Op::MoeMatMul { out, .. }
         | Op::MoeSum { out, .. }
         | Op::Pool { out, .. }
@@ -79,7 +80,7 @@ pub fn written(op: &Op) -> Option<BufId> {
 /// Every buffer that an operation names.
 pub fn buffers_mut(op: &mut Op) -> Vec<&mut BufId> {
     match op {
-        Op::Embed { out, .. } => vec![out],
+        Op::Embed { out, .. } | Op::EveryExpert { out, .. } => vec![out],
         Op::Norm { x, out, .. }
         | Op::MatMul { x, out, .. }
         | Op::Slice { x, out, .. }

@@ -32,6 +32,7 @@ impl Kernel {
             Self::StateScan,
             Self::PositionScale,
             Self::MoeGroup,
+            Self::EveryExpert,
             Self::MoeSum,
             Self::ArgMax,
             Self::ArgMaxJoin,

@@ -26,8 +26,11 @@ pub const TILE_ROWS: usize = 16;
 /// Invocations that work on such a tile.
 const TILE_WORKGROUP: usize = 128;
 
-/// Longest attention head.
+/// Longest head of a recurrent layer.
 pub const MAX_HEAD: usize = 512;
+
+/// Longest attention head: what DeepSeek 2 has in its cache for all heads together.
+pub const MAX_ATTENTION_HEAD: usize = 576;
 
 /// Most experts that a router chooses from.
 pub const MAX_EXPERTS: usize = 512;
@@ -156,6 +159,7 @@ pub enum Kernel {
         bias: bool,
     },
     MoeGroup,
+    EveryExpert,
     MoeSum,
     CausalConv {
         bias: bool,
@@ -277,6 +281,7 @@ impl Kernel {
             | Self::SoftCap
             | Self::LastRow
             | Self::PositionScale
+            | Self::EveryExpert
             | Self::Pool
             | Self::ArgMax
             | Self::Pack { .. }
@@ -308,6 +313,7 @@ impl Kernel {
             Self::SoftCap => [5, 0],
             Self::LastRow => [6, 0],
             Self::PositionScale => [7, 0],
+            Self::EveryExpert => [8, 0],
             _ => return None,
         })
     }
@@ -342,6 +348,7 @@ impl Kernel {
             Self::MoeGroup => "moe_group",
             Self::MoeMatVec { .. } => "moe_matvec",
             Self::MoeRoute { .. } => "moe_route",
+            Self::EveryExpert => "every_expert",
             Self::MoeSum => "moe_sum",
             Self::CausalConv { .. } => "causal_conv",
             Self::DeltaNet => "delta_net",
@@ -378,13 +385,13 @@ impl Kernel {
         }
     }
 
-    /// The kernel of attention for many positions and heads of so many quads.
-    pub fn attention_tile(kv: KvType, head_quads: usize, extra: ScoreExtra) -> Self {
-        let slots = (TILE_WORKGROUP / head_quads).clamp(1, TILE_ROWS);
-        Self::AttentionTile {
+    /// The kernel of attention for many positions and heads of so many quads; longer ones than it has invocations have none.
+    pub fn attention_tile(kv: KvType, head_quads: usize, extra: ScoreExtra) -> Option<Self> {
+        let slots = (TILE_WORKGROUP / head_quads).min(TILE_ROWS);
+        (slots > 0).then(|| Self::AttentionTile {
             kv,
             slot_rows: TILE_ROWS.div_ceil(slots),
             extra,
-        }
+        })
     }
 }

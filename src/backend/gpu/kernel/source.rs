@@ -5,8 +5,8 @@ use std::fmt::Write;
 use super::super::format::{Format, Plane, Scale};
 use super::blocks::{repack_constants, repack_modules};
 use super::{
-    Arithmetic, Dialect, Epilogue, Experts, Kernel, MAX_EXPERTS, MAX_HEAD, MAX_TOKENS, Reduce,
-    ScoreExtra, Tile,
+    Arithmetic, Dialect, Epilogue, Experts, Kernel, MAX_ATTENTION_HEAD, MAX_EXPERTS, MAX_HEAD,
+    MAX_TOKENS, Reduce, ScoreExtra, Tile,
 };
 use crate::backend::KvType;
 use crate::model::{Activation, NormKind, Pairing, RelativeBuckets};
@@ -51,6 +51,7 @@ impl Kernel {
             | Self::ScaleByWeight
             | Self::SoftCap
             | Self::LastRow
+            | Self::EveryExpert
             | Self::PositionScale => shader!("kernels/elementwise.wgsl"),
             Self::Place => shader!("kernels/place.wgsl"),
             Self::SelectiveScan => shader!("kernels/selective_scan.wgsl"),
@@ -164,7 +165,7 @@ impl Kernel {
                 list.rotary(8, rope.unwrap_or(Pairing::Halves));
                 list.flag("SINKS", extra == ScoreExtra::Sinks);
                 list.relative_bias(extra);
-                list.number("MAX_HEAD_QUADS", MAX_HEAD / 4);
+                list.number("MAX_HEAD_QUADS", MAX_ATTENTION_HEAD / 4);
             }
             Self::AttentionTile {
                 slot_rows, extra, ..
