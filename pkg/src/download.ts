@@ -23,6 +23,8 @@ export interface DownloadContext extends DownloadOptions {
   inspect?: Inspector;
   /** Milliseconds before the first attempt to resume; each further one waits four times longer. */
   retryMs?: number;
+  /** Milliseconds without a byte after which a connection counts as broken. */
+  stallMs?: number;
 }
 
 /** Bytes collected in memory before they move into a Blob. */
@@ -33,10 +35,13 @@ const SMALL_BYTES = 256 * 1024 * 1024;
 export const MAX_HEADER_BYTES = 64 * 1024 * 1024;
 /** Bytes before the first inspection. */
 export const FIRST_INSPECTION_BYTES = 256 * 1024;
-/** Attempts to resume that bring less than `PROGRESS_BYTES` each, before giving up. */
-const MAX_RESUMES = 3;
+/** Attempts to resume that bring less than `PROGRESS_BYTES` each, before giving up: some 25 seconds. */
+const MAX_RESUMES = 4;
 const PROGRESS_BYTES = 1024 * 1024;
 const RETRY_MS = 300;
+/** The longest that a server may ask us to wait. */
+const MAX_WAIT_MS = 60_000;
+const STALL_MS = 60_000;
 
 /** Downloads one GGUF file. Rejects with `network`, `http_status`, `truncated`, or what `inspect` throws. */
 export function download(url: string, context: DownloadContext): Promise<Blob | ByteSource> {
@@ -57,7 +62,10 @@ class Download {
   #chunkBytes = 0;
   #received = 0;
   #total: number | undefined;
-  #etag: string | null = null;
+  /** What tells this state of the file from others, where the server says it. */
+  #version: string | null = null;
+  /** How long the server asked us to wait, in milliseconds. */
+  #pause = 0;
   #magicChecked = false;
   /** Received bytes at which to inspect next; undefined once the header is known to be good. */
   #inspectAt: number | undefined;
@@ -75,7 +83,7 @@ class Download {
     let broken = await this.#consume(response);
     for (let attempt = 0; broken; attempt += 1) {
       if (attempt >= MAX_RESUMES) throw broken;
-      await delay(retryMs * 4 ** attempt, signal);
+      await delay(Math.max(retryMs * 4 ** attempt, this.#pause), signal);
       const before = this.#received;
       broken = await this.#resume(broken);
       if (this.#received - before >= PROGRESS_BYTES) attempt = -1;
@@ -103,7 +111,7 @@ class Download {
       const message = `The server answered ${response.status} ${response.statusText}`.trim() + ` for ${url}.`;
       throw new EngineError('http_status', message, { status: response.status, url });
     }
-    this.#etag = response.headers.get('etag');
+    this.#version = versionOf(response);
     // An encoded body has another length than the header says.
     const length = Number(response.headers.get('content-length'));
     if (length > 0 && !response.headers.has('content-encoding')) this.#total = length;
@@ -112,11 +120,13 @@ class Download {
 
   /** Asks for the rest. Gives what broke this time; throws `broken` where the server cannot resume. */
   async #resume(broken: EngineError): Promise<EngineError | undefined> {
+    this.#pause = 0;
     const response = await this.#fetch({ range: `bytes=${this.#received}-` });
     if (response instanceof EngineError) return response;
     if (response.status === 206 && this.#continues(response)) return this.#consume(response);
     void response.body?.cancel();
     const temporary = response.status >= 500 || response.status === 429;
+    this.#pause = Math.min((Number(response.headers.get('retry-after')) || 0) * 1000, MAX_WAIT_MS);
     if (temporary) return broken;
     throw broken;
   }
@@ -124,7 +134,8 @@ class Download {
   /** Whether a partial answer goes on exactly where the last one broke, in the same file. */
   #continues(response: Response): boolean {
     const { headers } = response;
-    if (headers.get('etag') !== this.#etag) return false;
+    // A range of an encoded body does not begin where ours ends.
+    if (versionOf(response) !== this.#version || headers.has('content-encoding')) return false;
     const range = headers.get('content-range');
     if (range !== null) return range.startsWith(`bytes ${this.#received}-`);
     // Other origins may hide Content-Range; the length tells as much.
@@ -156,7 +167,7 @@ class Download {
       for (;;) {
         let piece: ReadableStreamReadResult<Uint8Array<ArrayBuffer>>;
         try {
-          piece = await reader.read();
+          piece = await inTime(reader.read(), this.#context.stallMs ?? STALL_MS);
         } catch (cause) {
           this.#context.signal.throwIfAborted();
           return this.#cutShort(cause);
@@ -260,6 +271,19 @@ class Download {
     const message = `The download broke off after ${megabytes(this.#received)}${of} MB. Try again.`;
     return new EngineError('truncated', message, { url: this.#url, ...(cause !== undefined && { cause }) });
   }
+}
+
+/** Other origins see the date where they do not see the tag. */
+function versionOf({ headers }: Response): string | null {
+  return headers.get('etag') ?? headers.get('last-modified');
+}
+
+/** The promise's outcome, or an error when it takes too long. */
+function inTime<T>(promise: Promise<T>, ms: number): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error('the server has fallen silent')), ms);
+    promise.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
 }
 
 function notAModel(head: string, contentType: string | null): string {

@@ -1,6 +1,6 @@
 import { answer } from './answer.js';
 import { Client, shielded } from './client.js';
-import { createWorker } from './create-worker.js';
+import { createWorker, requireWorkers } from './create-worker.js';
 import { abortError, EngineError, toEngineError } from './errors.js';
 import { requireWasmSimd } from './features.js';
 import { chatRequest, chatShape, completionRequest, completionShape } from './openai.js';
@@ -81,6 +81,7 @@ export class Engine {
   static async load(source: ModelSource, options: LoadOptions = {}): Promise<Engine> {
     const { onProgress, signal, download = {}, threads, wasmUrl } = options;
     if (signal?.aborted) throw abortError(signal.reason);
+    if (!options.worker) requireWorkers();
     requireWasmSimd();
     const call = {
       sources: describeSource(source),

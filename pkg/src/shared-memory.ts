@@ -12,7 +12,7 @@ const needed = (fileBytes: number): number => fileBytes * 1.2 + 2 ** 28;
 
 /**
  * Sets aside as much as the browser grants, and at least what a model of `fileBytes` may need. Gives null where it grants
- * too little. `fileBytes` is only waited for where the whole is refused.
+ * too little, or no shared memory at all. `fileBytes` is only waited for where the whole is refused.
  */
 export async function reserveMemory(fileBytes: Promise<number>): Promise<WebAssembly.Memory | null> {
   for (const maximum of MAXIMA) {
@@ -20,7 +20,8 @@ export async function reserveMemory(fileBytes: Promise<number>): Promise<WebAsse
     try {
       return new WebAssembly.Memory({ initial: sharedPages, maximum, shared: true });
     } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
+      // A RangeError is a matter of room.
+      if (!(error instanceof RangeError)) return null;
     }
   }
   return null;

@@ -40,11 +40,12 @@ export interface Wish {
 export async function loadWasm({ threads, wasmUrl, fileBytes }: Wish): Promise<WasmModule> {
   requireWasmSimd();
   requestGpuFeatures();
-  const count = Math.max(1, Math.floor(threads ?? defaultThreads()));
+  const features = wasmFeatures();
+  const count = features.threads ? Math.max(1, Math.floor(threads ?? defaultThreads())) : 1;
   if (wasmUrl !== undefined) return instantiate(wasmUrl);
   let memory: WebAssembly.Memory | null | undefined;
   let failure: unknown;
-  for (const name of candidates(count, wasmFeatures(), Object.keys(builds))) {
+  for (const name of candidates(count, features, Object.keys(builds))) {
     const url = builds[name]?.();
     if (!url) continue;
     const threaded = name.endsWith('_threads');

@@ -163,6 +163,32 @@ test('runs on several threads where the page is isolated', options, async () => 
   assert.equal(result.answer.choices[0].message.content, greedy.cases[0]?.text);
 });
 
+test('runs on the best build without isolation too, and in a frame without an origin', options, async () => {
+  const { builds } = (await import(`${root}pkg/dist/builds.js`)) as { builds: object };
+  const relaxed = Object.keys(builds).some((name) => name.startsWith('relaxed'));
+  const script = `
+    import { Engine } from '/pkg/dist/index.js';
+    const load = Engine.load('${MODEL}', { backend: 'cpu' });
+    parent.postMessage(await load.then(({ info }) => info.backend + ' ' + info.threads, String), '*');`;
+  answers.set('/frame', (response) => {
+    response.writeHead(200, { 'content-type': 'text/html' });
+    response.end(`<!doctype html><script type="module">${script}</script>`);
+  });
+  const told = await inPage(
+    '/plain',
+    async (src) => {
+      const frame = document.createElement('iframe');
+      frame.setAttribute('sandbox', 'allow-scripts');
+      frame.src = src;
+      const answer = new Promise((resolve) => addEventListener('message', ({ data }) => resolve(data)));
+      document.body.append(frame);
+      return { isolated: crossOriginIsolated, answer: await answer };
+    },
+    '/frame',
+  );
+  assert.deepEqual(told, { isolated: false, answer: relaxed ? 'cpu-relaxed-simd 1' : 'cpu-simd 1' });
+});
+
 test(
   'runs from another origin, as from a CDN, with threads where the page is isolated',
   options,

@@ -166,7 +166,7 @@ test('without ranges, or with another file now, a broken download is `truncated`
   await assert.rejects(fetchModel('/changed.gguf'), code('truncated'));
 });
 
-test('resuming is given up after three tries without progress', async () => {
+test('resuming is given up after four tries without progress', async () => {
   let answers = 0;
   routes.set('/dying.gguf', (_, response) => {
     answers += 1;
@@ -174,7 +174,44 @@ test('resuming is given up after three tries without progress', async () => {
     response.write(modelBytes(500), () => setTimeout(() => response.destroy(), 10));
   });
   await assert.rejects(fetchModel('/dying.gguf'), code('truncated'));
-  assert.equal(answers, 4);
+  assert.equal(answers, 5);
+});
+
+test('a server that falls silent is asked again', async () => {
+  serveFile('/silent.gguf', FILE);
+  const whole = routes.get('/silent.gguf');
+  routes.set('/silent.gguf', (request, response) => {
+    if (request.headers.range) return whole?.(request, response);
+    response.writeHead(200, { 'content-length': FILE.length, etag: '"1"' }).write(FILE.subarray(0, 1000));
+  });
+  await assertSame(await fetchModel('/silent.gguf', { stallMs: 50 }));
+});
+
+test('a server that asks for time gets it', async () => {
+  serveFile('/busy.gguf', FILE, { breakAfter: 2_000_000 });
+  const file = routes.get('/busy.gguf');
+  let asked = 0;
+  routes.set('/busy.gguf', (request, response) => {
+    asked += 1;
+    if (asked !== 2) return file?.(request, response);
+    response.writeHead(429, { 'retry-after': '1' }).end();
+  });
+  const started = performance.now();
+  await assertSame(await fetchModel('/busy.gguf'));
+  assert.ok(performance.now() - started >= 1000);
+});
+
+test('where the tag is hidden, the date tells that the file has changed', async () => {
+  let day = 1;
+  routes.set('/dated.gguf', (_, response) => {
+    response.writeHead(day === 1 ? 200 : 206, {
+      'content-length': FILE.length - (day - 1) * 1000,
+      'last-modified': `Mon, 0${day++} Jun 2026 10:00:00 GMT`,
+    });
+    response.write(FILE.subarray(0, 1000), () => setTimeout(() => response.destroy(), 10));
+  });
+  await assert.rejects(fetchModel('/dated.gguf'), code('truncated', /after 0\.0 of 3\.0 MB/));
+  assert.equal(day, 3);
 });
 
 test('a download can be aborted, also while it waits to resume', async () => {

@@ -20,6 +20,11 @@ test('import touches no browser globals and leaves nothing running', () => {
   assert.equal(importsInNode(new URL('../src/index.js', import.meta.url).href), 'Engine,EngineError');
 });
 
+test('on a server, load says what is missing', async () => {
+  const { Engine } = await import('../src/index.js');
+  await assert.rejects(Engine.load('/model.gguf'), { code: 'unsupported_browser', message: /in a browser/ });
+});
+
 test('every export has a doc comment', () => {
   const missing: string[] = [];
   for (const file of sources) {

@@ -44,14 +44,12 @@ test('takes none where the model would not fit, or nothing is granted', options,
   assert.deepEqual(await reserved(0, 1000), [null, 3]);
 });
 
-test('another error is passed on', options, async () => {
+test('takes none where the browser has none', options, async () => {
   WebAssembly.Memory = class {
     constructor() {
       throw new TypeError('no');
     }
   } as unknown as typeof WebAssembly.Memory;
-  await assert.rejects(
-    (built as typeof import('../src/shared-memory.js')).reserveMemory(Promise.resolve(0)),
-    TypeError,
-  );
+  const { reserveMemory } = built as typeof import('../src/shared-memory.js');
+  assert.equal(await reserveMemory(Promise.resolve(0)), null);
 });
