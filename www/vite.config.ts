@@ -48,6 +48,26 @@ function embeddedModel(): Plugin {
   };
 }
 
+/** Licences ask to go wherever the work goes: of the engine, of what the page is made with, of its type and its model. */
+function licences(): Plugin {
+  const modules = ['preact', '@preact/signals', '@preact/signals-core', 'idb', 'marked'];
+  return {
+    name: 'inkling:licences',
+    apply: 'build',
+    generateBundle() {
+      const texts = [
+        ['The engine', 'node_modules/inkling-llm/dist/notices.txt'],
+        ...modules.map((name) => [name, `node_modules/${name}/LICENSE`]),
+        ['Newsreader, the typeface of answers', 'www/src/styles/newsreader-license.txt'],
+        [embedded.name, 'models/MODEL_CARD.md'],
+        ['Inkling', 'LICENSE-MIT'],
+        ['Inkling', 'LICENSE-APACHE'],
+      ].map(([title, path]) => `${title}\n\n${readFileSync(new URL(`../${path}`, import.meta.url), 'utf8')}`);
+      this.emitFile({ type: 'asset', fileName: 'licences.txt', source: texts.join(`\n${'='.repeat(80)}\n`) });
+    },
+  };
+}
+
 /** Puts the policy into the built page only: the development server needs inline styles. */
 function policy(): Plugin {
   return {
@@ -74,7 +94,7 @@ function precache(): Plugin {
       order: 'post',
       handler(_options, bundle) {
         const hash = createHash('sha256');
-        const files = Object.keys(bundle).filter((name) => name !== 'sw.js');
+        const files = Object.keys(bundle).filter((name) => name !== 'sw.js' && name !== 'licences.txt');
         for (const name of files) {
           const item = bundle[name];
           if (item) hash.update(name).update(item.type === 'chunk' ? item.code : item.source);
@@ -106,7 +126,7 @@ export default defineConfig(({ mode }) => ({
   base: './',
   customLogger: logger(),
   define: { __EMBEDDED_MODEL__: JSON.stringify({ file: embedded.file, name: embedded.name }) },
-  plugins: [embeddedModel(), policy(), precache()],
+  plugins: [embeddedModel(), licences(), policy(), precache()],
   server: { headers, host: '127.0.0.1' },
   preview: { headers, host: '127.0.0.1' },
   worker: { format: 'es' },

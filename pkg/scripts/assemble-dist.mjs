@@ -14,7 +14,7 @@ const { builds } = await import(`${root}wasm/builds.js`).catch(() => {
 const wasmOf = (name) => (name === 'simd' ? 'inkling_bg.wasm' : `inkling_${name}_bg.wasm`);
 const wasm = ['inkling.js', 'inkling_threads.js', ...builds.map(wasmOf)];
 const files = [
-  ...(builds.length > 0 ? wasm.map((name) => `wasm/${name}`) : []),
+  ...(builds.length > 0 ? [...wasm, 'notices.txt'].map((name) => `wasm/${name}`) : []),
   'src/inkling.d.ts',
   'src/inkling_threads.d.ts',
   'src/builds.d.ts',

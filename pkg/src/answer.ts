@@ -1,4 +1,5 @@
 // Runs one generation for the page: as a stream of chunks, or as a promise of the whole answer.
+import { readable } from './checks.js';
 import { dropOnAbort, shielded } from './client.js';
 import type { Client } from './client.js';
 import { abortError, EngineError, toEngineError } from './errors.js';
@@ -41,7 +42,7 @@ async function whole<Whole>(
     text += event.text;
     if (event.type === 'done') done = event;
   });
-  await client.call(kind, { request: request() }, { signal, onGeneration });
+  await client.call(kind, { request: readable(request) }, { signal, onGeneration });
   if (!done) throw new EngineError('internal', 'The answer ended without a closing event.');
   return shape.whole(text, done);
 }
@@ -65,7 +66,7 @@ function streamed<Chunk>(
       if (event.text !== '') queue.push(shape.piece(event.text));
       if (event.type === 'done') queue.push(shape.closing(event));
     });
-    const call = client.start(kind, { request: request() }, { onGeneration });
+    const call = client.start(kind, { request: readable(request) }, { onGeneration });
     stop = () => call.cancel();
     leave = () => call.drop(abortError());
     await dropOnAbort(call, signal);

@@ -149,7 +149,7 @@ export class Client {
     const detail = event && 'message' in event && event.message ? `: ${String(event.message)}` : '.';
     const message = this.#heard
       ? `The worker crashed${detail} Load the model again.`
-      : `The worker could not start${detail} Check that worker.js is served and that the page's ` +
+      : `The worker could not start${detail} Check the connection, that worker.js is served, and that the page's ` +
         'Content-Security-Policy allows it.';
     this.close(new EngineError('worker_failed', message));
   }

@@ -82,7 +82,8 @@ class Download {
     if (this.#size() > SMALL_BYTES && blobsTakeMemory()) this.#store = new PartStore();
     let broken = await this.#consume(response);
     for (let attempt = 0; broken; attempt += 1) {
-      if (attempt >= MAX_RESUMES) throw broken;
+      // A range of an encoded body does not begin where ours ends.
+      if (attempt >= MAX_RESUMES || response.headers.has('content-encoding')) throw broken;
       await delay(Math.max(retryMs * 4 ** attempt, this.#pause), signal);
       const before = this.#received;
       broken = await this.#resume(broken);
@@ -134,7 +135,6 @@ class Download {
   /** Whether a partial answer goes on exactly where the last one broke, in the same file. */
   #continues(response: Response): boolean {
     const { headers } = response;
-    // A range of an encoded body does not begin where ours ends.
     if (versionOf(response) !== this.#version || headers.has('content-encoding')) return false;
     const range = headers.get('content-range');
     if (range !== null) return range.startsWith(`bytes ${this.#received}-`);

@@ -1,4 +1,5 @@
 import { answer } from './answer.js';
+import { json, text as textOf, tokenIds, whole } from './checks.js';
 import { Client, shielded } from './client.js';
 import { createWorker, requireWorkers } from './create-worker.js';
 import { abortError, EngineError, toEngineError } from './errors.js';
@@ -124,19 +125,19 @@ export class Engine {
   }
 
   /** Text → token ids. Does not wait for a running answer. */
-  tokenize(
+  async tokenize(
     text: string,
     { addSpecial = true, parseSpecial = false }: TokenizeOptions = {},
   ): Promise<Uint32Array> {
-    return this.#client.call('tokenize', { text, addSpecial, parseSpecial });
+    return this.#client.call('tokenize', { text: textOf('text', text), addSpecial, parseSpecial });
   }
 
   /** Token ids → text. Does not wait for a running answer. */
-  detokenize(
+  async detokenize(
     tokens: Uint32Array | readonly number[],
     { skipSpecial = false }: DetokenizeOptions = {},
   ): Promise<string> {
-    return this.#client.call('detokenize', { tokens: Uint32Array.from(tokens), skipSpecial });
+    return this.#client.call('detokenize', { tokens: tokenIds('tokens', tokens), skipSpecial });
   }
 
   /**
@@ -144,20 +145,23 @@ export class Engine {
    * with encoder and decoder the encoder reads `source` and these are the decoder's tokens; without `source` the encoder
    * reads these, and the scores are for the first token of the answer.
    */
-  logits(
+  async logits(
     tokens: TokenIds,
     { signal, source }: Pick<RequestOptions, 'signal'> & { source?: TokenIds | undefined } = {},
   ): Promise<Float32Array> {
     const call = {
-      tokens: Uint32Array.from(tokens),
-      ...(source !== undefined && { source: Uint32Array.from(source) }),
+      tokens: tokenIds('tokens', tokens),
+      ...(source !== undefined && { source: tokenIds('source', source) }),
     };
     return this.#client.call('logits', call, { signal });
   }
 
   /** Renders a chat template (Jinja, as Hugging Face renders it) with the variables of `context`. */
-  renderTemplate(template: string, context: { readonly [key: string]: JsonValue }): Promise<string> {
-    return this.#client.call('renderTemplate', { template, context: JSON.stringify(context) });
+  async renderTemplate(template: string, context: { readonly [key: string]: JsonValue }): Promise<string> {
+    return this.#client.call('renderTemplate', {
+      template: textOf('template', template),
+      context: json(context ?? {}),
+    });
   }
 
   /**
@@ -171,7 +175,8 @@ export class Engine {
 }
 
 function coreOptions(options: LoadOptions): CoreLoadOptions {
-  const { contextLength, backend = 'auto', kvType, vocabOnly, preTokenizer, chatTemplate } = options;
+  const { backend = 'auto', kvType, vocabOnly, preTokenizer, chatTemplate } = options;
+  const contextLength = whole('contextLength', options.contextLength, 1);
   return {
     ...(contextLength !== undefined && { contextLength }),
     backend,

@@ -2,6 +2,7 @@
 // over a MessageChannel with a fake module.
 import { openSources } from './byte-source.js';
 import type { ModelInspector } from './byte-source.js';
+import { json } from './checks.js';
 import { abortError, EngineError, isTrap, toWireError } from './errors.js';
 import { runGeneration } from './generation-loop.js';
 import type { Verdicts } from './gpu-verdicts.js';
@@ -121,13 +122,9 @@ class Host {
       case 'load':
         return this.#load(request, signal);
       case 'chat':
-        return this.#generate(request.id, signal, (engine) =>
-          engine.startChat(JSON.stringify(request.request)),
-        );
+        return this.#generate(request.id, signal, (engine) => engine.startChat(json(request.request)));
       case 'completion':
-        return this.#generate(request.id, signal, (engine) =>
-          engine.startCompletion(JSON.stringify(request.request)),
-        );
+        return this.#generate(request.id, signal, (engine) => engine.startCompletion(json(request.request)));
       case 'tokenize':
         return this.#enter((engine) =>
           engine.tokenize(request.text, request.addSpecial, request.parseSpecial),

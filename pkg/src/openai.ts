@@ -1,5 +1,5 @@
 // Between OpenAI's shapes (snake_case) and the engine's own (camelCase).
-import { EngineError } from './errors.js';
+import { invalid, number, text, tokenIds, whole } from './checks.js';
 import type {
   ChatCompletion,
   ChatCompletionChunk,
@@ -25,6 +25,7 @@ export interface AnswerShape<Chunk, Whole> {
 
 /** What the engine is asked for a chat. Throws `invalid_request` for content that is not text. */
 export function chatRequest(params: ChatCompletionParams): CoreChatRequest {
+  if (!Array.isArray(params.messages)) throw invalid('`messages` is not a list.');
   return compact({
     ...sampling(params),
     messages: params.messages.map(coreMessage),
@@ -38,7 +39,7 @@ export function chatRequest(params: ChatCompletionParams): CoreChatRequest {
 /** What the engine is asked for a text completion. */
 export function completionRequest(params: CompletionParams): CoreCompletionRequest {
   const { prompt } = params;
-  const input = typeof prompt === 'string' ? { prompt } : { promptTokens: Array.from(prompt) };
+  const input = typeof prompt === 'string' ? { prompt } : { promptTokens: [...tokenIds('prompt', prompt)] };
   return { ...sampling(params), ...input };
 }
 
@@ -95,18 +96,18 @@ export function completionShape(model: string): AnswerShape<CompletionChunk, Com
 function sampling(params: SamplingParams): CoreSampling {
   const { stop } = params;
   return compact({
-    temperature: params.temperature,
-    topK: params.top_k,
-    topP: params.top_p,
-    minP: params.min_p,
-    repetitionPenalty: params.repetition_penalty,
-    repetitionWindow: params.repetition_window,
-    frequencyPenalty: params.frequency_penalty,
-    presencePenalty: params.presence_penalty,
+    temperature: number('temperature', params.temperature),
+    topK: whole('top_k', params.top_k),
+    topP: number('top_p', params.top_p),
+    minP: number('min_p', params.min_p),
+    repetitionPenalty: number('repetition_penalty', params.repetition_penalty),
+    repetitionWindow: whole('repetition_window', params.repetition_window, -1),
+    frequencyPenalty: number('frequency_penalty', params.frequency_penalty),
+    presencePenalty: number('presence_penalty', params.presence_penalty),
     logitBias: params.logit_bias,
-    seed: params.seed ?? randomSeed(),
-    stop: typeof stop === 'string' ? [stop] : stop,
-    maxTokens: params.max_tokens,
+    seed: whole('seed', params.seed) ?? randomSeed(),
+    stop: (typeof stop === 'string' ? [stop] : stop)?.map((each) => text('stop', each)),
+    maxTokens: whole('max_tokens', params.max_tokens),
     ignoreEos: params.ignore_eos,
     ignoreCache: params.ignore_cache,
   });
@@ -124,10 +125,7 @@ function textOf({ content }: ChatMessage): string {
   return content
     .map((part) => {
       if (part.type !== 'text') {
-        throw new EngineError(
-          'invalid_request',
-          `Content of type "${String(part.type)}" is not understood; only text is.`,
-        );
+        throw invalid(`Content of type "${String(part.type)}" is not understood; only text is.`);
       }
       return part.text;
     })

@@ -1,3 +1,4 @@
+import { json } from './checks.js';
 import { abortError } from './errors.js';
 import { macrotask } from './generation-loop.js';
 import type { WasmEngine } from './inkling.js';
@@ -51,7 +52,7 @@ async function each<Answer>(
   const answers: Answer[] = [];
   for (const request of requests) {
     if (signal.aborted) throw abortError(signal.reason);
-    answers.push(JSON.parse(await enter((engine) => ask(engine, JSON.stringify(request)))) as Answer);
+    answers.push(JSON.parse(await enter((engine) => ask(engine, json(request)))) as Answer);
     report(answers.length, requests.length);
     await macrotask();
   }

@@ -1,6 +1,6 @@
 // Embeddings and reranking on the page's side: checks requests, asks the worker, shapes the answers.
+import { invalid } from './checks.js';
 import type { Client } from './client.js';
-import { EngineError } from './errors.js';
 import type { CoreText } from './protocol.js';
 import type {
   EmbeddingParams,
@@ -98,8 +98,4 @@ function base64(vector: Float32Array): string {
   let text = '';
   for (const byte of new Uint8Array(bytes.buffer)) text += String.fromCharCode(byte);
   return btoa(text);
-}
-
-function invalid(message: string): EngineError {
-  return new EngineError('invalid_request', message);
 }

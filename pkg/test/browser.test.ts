@@ -253,6 +253,61 @@ test('failures have codes and leave the page usable', options, async () => {
   });
 });
 
+test('what cannot be meant is refused by name, and the engine goes on', options, async () => {
+  const result = await inPage(
+    '/plain',
+    async (model) => {
+      const { Engine } = (await import('/pkg/dist/index.js' as string)) as Package;
+      const said = (promise: Promise<unknown>): Promise<string> =>
+        promise.then(
+          (value) => `no error: ${String(value)}`,
+          (error: Error) => `${(error as Error & { code: string }).code}: ${error.message}`,
+        );
+      const engine = await Engine.load(model);
+      const any = engine as unknown as Record<string, (...all: unknown[]) => Promise<unknown>>;
+      const chat = (more: object): Promise<unknown> =>
+        engine.chat.completions.create({
+          messages: [{ role: 'user', content: 'Hello!' }],
+          temperature: 0,
+          max_tokens: 1,
+          ...more,
+        } as object as Parameters<typeof engine.chat.completions.create>[0]) as Promise<unknown>;
+      const out = [
+        await said(chat({ top_k: 1.5 })),
+        await said(chat({ messages: 'Hello!' })),
+        await said(chat({ messages: [null] })),
+        await said(any['tokenize']!(5)),
+        await said(any['detokenize']!([-1])),
+        await said(any['logits']!('x')),
+        await said(any['renderTemplate']!(undefined, {})),
+        await said(any['complete']!({ max_tokens: 1 })),
+        await said(Engine.load(model, { contextLength: -1 })),
+        await said(Engine.load(await (await fetch(model)).blob(), { kvType: 'q4' as 'f16' })),
+        // Half an emoji, as cutting a text leaves it.
+        await said(chat({ messages: [{ role: 'user', content: 'Hello! \ud83d' }] })),
+      ];
+      await engine.dispose();
+      return out;
+    },
+    MODEL,
+  );
+  const expected = [
+    /^invalid_request: `top_k` is 1\.5; it is a whole number/,
+    /^invalid_request: `messages` is not a list/,
+    /^invalid_request: The request cannot be read/,
+    /^invalid_request: `text` is not a string/,
+    /^invalid_request: `tokens` is not a list of token ids/,
+    /^invalid_request: `tokens` is not/,
+    /^invalid_request: `template` is not a string/,
+    /^invalid_request: `prompt` is not a list/,
+    /^invalid_request: `contextLength` is -1/,
+    /^invalid_request: .*`q4`, expected one of/,
+    /^no error/,
+  ];
+  assert.equal(result.length, expected.length);
+  result.forEach((line, index) => assert.match(line, expected[index] as RegExp));
+});
+
 test('what was downloaded can be read, beyond the bytes that browsers keep in memory', options, async () => {
   const part = new Uint8Array(4 << 20);
   part.set(new TextEncoder().encode('GGUF'));

@@ -42,13 +42,19 @@ async function enduring({ model, questions, blows }: { model: string; questions:
     due.shift();
     channel.postMessage('lose');
   };
+  let read = Infinity;
   const news: string[] = [];
   const texts: string[] = [];
   const engine = await Engine.load(model, {
     backend: 'gpu',
     contextLength: 256,
     worker: new Worker('/gpu-worker.js', { type: 'module' }),
-    onProgress: ({ phase }) => strike(phase),
+    onProgress: ({ phase, loaded }) => {
+      // Bytes go back where another device begins: one that is lost already must not be struck again.
+      const begins = phase !== 'weights' || loaded <= read;
+      if (phase === 'weights') read = loaded;
+      if (begins) strike(phase);
+    },
     onInfo: ({ backend, gpu }) => news.push(`${backend}: ${gpu?.reason ?? 'as before'}`),
   }).catch((error: { code: string }) => error.code);
   if (typeof engine === 'string') return { failed: engine, news, texts };

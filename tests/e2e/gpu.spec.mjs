@@ -1,8 +1,18 @@
 // The page with a WebGPU adapter, a software one: right, and slow.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { accessibilityFindings, greedy, onPage, phone, shot } from './support/browser.mjs';
-import { answers, answerTo, ask, askAndWait, button, idle, oneLine, ready } from './support/chat.mjs';
+import { accessibilityFindings, greedy, onPage, patiently, phone, shot } from './support/browser.mjs';
+import {
+  answered,
+  answers,
+  answerTo,
+  ask,
+  askAndWait,
+  button,
+  idle,
+  oneLine,
+  ready,
+} from './support/chat.mjs';
 
 const onGpu = { webgpu: true, settings: { ...greedy, backend: 'gpu' } };
 
@@ -82,12 +92,15 @@ test('a GPU that is lost is replaced in the middle of an answer, and the second 
     const crash = () => devtools.send('Browser.crashGpuProcess').catch(() => {});
     await ready(page, 'WebGPU, checked');
     await ask(page, 'Hello!');
-    await page.locator('.prose.live').waitFor();
-    const told = [page.getByText(restoring).waitFor(), ready(page, 'Restoring the model')];
+    await patiently(page, () => page.locator('.prose.live').waitFor());
+    const told = [
+      patiently(page, () => page.getByText(restoring).waitFor()),
+      ready(page, 'Restoring the model'),
+    ];
     await crash();
     await Promise.all(told);
     await shot(page, 'gpu-restoring-desktop');
-    await page.locator('.turn.assistant .facts').waitFor();
+    await answered(page);
     await idle(page);
     assert.deepEqual(await answers(page), [oneLine(answerTo('Hello!'))]);
     await ready(page, 'WebGPU, checked');
@@ -108,17 +121,17 @@ test('restoring a GPU can be stopped, which keeps the text so far, and the next 
     const devtools = await where.browser().newBrowserCDPSession();
     await ready(page, 'WebGPU, checked');
     await ask(page, 'Hello!');
-    await page.locator('.prose.live').waitFor();
+    await patiently(page, () => page.locator('.prose.live').waitFor());
     await page.evaluate(stopRestoring);
     await devtools.send('Browser.crashGpuProcess').catch(() => {});
-    await page.getByText('Stopped.').waitFor();
+    await patiently(page, () => page.getByText('Stopped.').waitFor());
     await idle(page);
     assert.ok((await page.evaluate(() => globalThis.told)).includes(restoring));
     assert.equal(await page.locator('.bar').count(), 0);
     const [begun] = await answers(page);
     assert.ok(begun && oneLine(answerTo('Hello!')).startsWith(begun), begun);
     await button(page, 'Write another answer').click();
-    await page.locator('.turn.assistant .facts').waitFor();
+    await answered(page);
     await idle(page);
     assert.deepEqual(await answers(page), [oneLine(answerTo('Hello!'))]);
     await ready(page, 'WebGPU, checked');

@@ -112,6 +112,9 @@ export function describe(error: unknown): Trouble {
     title = `The server refused to give out the file (${status}).`;
     advice =
       'It may need an account or an accepted licence. Download the file yourself and open it from disk.';
+  } else if (code === 'http_status' && (status === 429 || status >= 500)) {
+    title = `The server is too busy, or in trouble (${status}).`;
+    advice = 'Wait a little, then try again.';
   } else if (code === 'http_status' && status > 0) title = `The server answered with an error (${status}).`;
   const detail = error instanceof Error ? error.message : String(error);
   return { code, title, advice, ...(detail && { detail }) };

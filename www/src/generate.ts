@@ -48,7 +48,10 @@ function toRequest(messages: readonly Message[]): ChatMessage[] {
   const system = settings.value.systemPrompt.trim();
   if (system) result.push({ role: 'system', content: system });
   for (const { role, content } of messages) {
-    if (role === 'user' || content) result.push({ role, content });
+    const last = result.at(-1);
+    // An answer that was stopped before its first word leaves two questions in a row, which many templates refuse.
+    if (role === 'user' && last?.role === 'user') last.content += `\n\n${content}`;
+    else if (role === 'user' || content) result.push({ role, content });
   }
   return result;
 }

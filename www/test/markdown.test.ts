@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { Lexer } from 'marked';
 import { BlockParser, splitReasoning } from '../src/markdown/blocks.ts';
 import { decodeEntities } from '../src/markdown/entities.ts';
+import { math } from '../src/markdown/math.ts';
 
 const text = `# Title
 
@@ -31,6 +32,11 @@ const b = 2;
 
 > quoted
 
+Then \\(a\\) and $b_1$:
+\\[
+c = \\frac{1}{2}
+\\]
+
 Setext
 ------
 
@@ -45,7 +51,7 @@ test('a text that grows letter by letter ends as the same blocks as the whole', 
     const part = text.slice(0, end);
     assert.deepEqual(
       shape(parser.parse(part)),
-      shape(new Lexer({ gfm: true, breaks: true }).lex(part)),
+      shape(new Lexer({ gfm: true, breaks: true, extensions: math }).lex(part)),
       JSON.stringify(part.slice(-20)),
     );
   }
@@ -96,4 +102,28 @@ test('reasoning is taken off the front', () => {
     answer: 'Hi',
     open: false,
   });
+});
+
+test('TeX keeps its backslashes, and money stays money', () => {
+  const spans = (text: string) => {
+    const [first] = new BlockParser().parse(text) as readonly { tokens?: { type: string; text: string }[] }[];
+    return first?.tokens?.filter(({ type }) => type === 'codespan').map((each) => each.text);
+  };
+  assert.deepEqual(spans('So \\(x^2 + \\, y\\) and $a_1 * b_1$ and $$c$$ and $n$.'), [
+    'x^2 + \\, y',
+    'a_1 * b_1',
+    'c',
+    'n',
+  ]);
+  assert.deepEqual(spans('It costs $5 and $10, or $5-$10, or A$6 = B$7.'), []);
+  assert.deepEqual(spans('Open \\(x and $y'), []);
+  const blocks = new BlockParser().parse('Thus\n\\[ \\frac{1}{2} \\]\nend');
+  assert.deepEqual(
+    blocks.map((each) => [each.type, 'text' in each && each.text]),
+    [
+      ['paragraph', 'Thus'],
+      ['code', '\\frac{1}{2}'],
+      ['paragraph', 'end'],
+    ],
+  );
 });

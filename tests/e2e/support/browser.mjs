@@ -99,6 +99,29 @@ export async function onPage(options, work) {
   }
 }
 
+/** What is seen of a page's work: words, and bars that grow. */
+const signs = (page) =>
+  page.evaluate(() => {
+    const bars = [...document.querySelectorAll('progress')].map(({ value }) => value);
+    return [document.body.innerText, ...bars].join();
+  });
+
+/**
+ * Waits as `wait` does, and once more for as long as the page gets on meanwhile: on a busy machine a software adapter is
+ * slower than any limit, and what hangs stands still.
+ */
+export async function patiently(page, wait) {
+  for (let round = 1; ; round++) {
+    const before = await signs(page);
+    try {
+      return await wait();
+    } catch (error) {
+      const stands = before === (await signs(page));
+      if (error.name !== 'TimeoutError' || stands || round === 5) throw error;
+    }
+  }
+}
+
 /** Saves what the page looks like. */
 export async function shot(page, name) {
   mkdirSync(shots, { recursive: true });

@@ -1,5 +1,6 @@
 // The chat app in words: what a reader does, and what they see.
 import { readFileSync } from 'node:fs';
+import { patiently } from './browser.mjs';
 
 const known = JSON.parse(
   readFileSync(new URL('../../../models/inkling-9m-chat-Q8_0.greedy.json', import.meta.url), 'utf8'),
@@ -15,10 +16,15 @@ export const box = (page) => page.getByLabel('Message', { exact: true });
 export const button = (page, name) => page.getByRole('button', { name, exact: true });
 
 /** Waits until the model is open on the CPU, or on what else the meter is to say. */
-export const ready = (page, on = 'CPU') => page.locator('.meter .backend', { hasText: on }).waitFor();
+export const ready = (page, on = 'CPU') =>
+  patiently(page, () => page.locator('.meter .backend', { hasText: on }).waitFor());
 
 /** Waits until no answer is being written. */
-export const idle = (page) => button(page, 'Send').waitFor();
+export const idle = (page) => patiently(page, () => button(page, 'Send').waitFor());
+
+/** Waits until an answer is complete: the first, or that of a number. */
+export const answered = (page, index = 0) =>
+  patiently(page, () => page.locator('.turn.assistant').nth(index).locator('.facts').waitFor());
 
 export async function ask(page, text) {
   await box(page).fill(text);
@@ -29,7 +35,7 @@ export async function ask(page, text) {
 export async function askAndWait(page, text) {
   const before = await page.locator('.turn.assistant').count();
   await ask(page, text);
-  await page.locator('.turn.assistant').nth(before).locator('.facts').waitFor();
+  await answered(page, before);
   await idle(page);
 }
 

@@ -93,6 +93,7 @@ export function Composer() {
           id="composer-input"
           ref={box}
           rows={1}
+          dir="auto"
           value={text.value}
           placeholder="Write something…"
           enterkeyhint="send"

@@ -30,6 +30,7 @@ function Editor({ text, onSave, onCancel }: EditorProps) {
       <textarea
         ref={focus}
         rows={1}
+        dir="auto"
         aria-label="Edit your message"
         value={draft.value}
         onInput={(event) => (draft.value = event.currentTarget.value)}
@@ -80,7 +81,9 @@ export function Question({ conversationId, message }: { conversationId: string; 
   const long = message.content.length > 220 || message.content.includes('\n');
   return (
     <div class="question">
-      <p class={long ? 'asked long' : 'asked'}>{message.content}</p>
+      <p dir="auto" class={long ? 'asked long' : 'asked'}>
+        {message.content}
+      </p>
       <div class="actions">
         <button
           type="button"

@@ -40,6 +40,7 @@ function Instructions() {
       {(attributes) => (
         <textarea
           {...attributes}
+          dir="auto"
           rows={3}
           value={settings.value.systemPrompt}
           placeholder="None"
@@ -233,6 +234,12 @@ export function SettingsPanel() {
         <button type="button" class="plain" onClick={resetSettings}>
           Reset all but the instructions
         </button>
+        <p class="hint licences">
+          <a href="licences.txt" target="_blank">
+            Licences<span class="visually-hidden"> (opens in a new tab)</span>
+          </a>{' '}
+          of what this page is made of
+        </p>
       </div>
     </Dialog>
   );

@@ -59,6 +59,7 @@ function Entry({ conversation }: { conversation: Conversation }) {
       <button
         type="button"
         class="title"
+        dir="auto"
         aria-current={active ? 'page' : undefined}
         title={conversation.title}
         onClick={() => {

@@ -1,6 +1,7 @@
 // Markdown that is still being written, as a list of blocks. All blocks but the last are final once there is text
 // after them: they are parsed once and keep their identity, so only the open last block costs anything per frame.
 import { Lexer, type Token } from 'marked';
+import { math } from './math.ts';
 
 export type Block = Token;
 
@@ -16,7 +17,7 @@ export class BlockParser {
     const source = text.replace(/\r\n?/g, '\n');
     if (!source.startsWith(this.#source)) this.#reset();
     this.#source = source;
-    const open = new Lexer({ gfm: true, breaks: true }).lex(source.slice(this.#covered));
+    const open = new Lexer({ gfm: true, breaks: true, extensions: math }).lex(source.slice(this.#covered));
     const visible = open.filter((block) => block.type !== 'space');
     const last = open.findLastIndex((block) => block.type !== 'space');
     for (const block of open.slice(0, Math.max(last, 0))) {

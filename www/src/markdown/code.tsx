@@ -3,7 +3,7 @@ import { CopyButton } from '../components/copy.tsx';
 /** A block of code with its language and a button that copies it. */
 export function Code({ text, language }: { text: string; language: string }) {
   return (
-    <figure class="code">
+    <figure class="code" dir="ltr">
       <figcaption>
         <span>{language || 'text'}</span>
         <CopyButton text={() => text} label="Copy code" />

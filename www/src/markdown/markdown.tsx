@@ -18,15 +18,19 @@ function ListItem({ item }: { item: Tokens.ListItem }) {
 
 function List({ token }: { token: Tokens.List }) {
   const items = token.items.map((item, index) => <ListItem key={index} item={item} />);
-  if (!token.ordered) return <ul>{items}</ul>;
-  return <ol start={token.start === '' ? 1 : token.start}>{items}</ol>;
+  if (!token.ordered) return <ul dir="auto">{items}</ul>;
+  return (
+    <ol dir="auto" start={token.start === '' ? 1 : token.start}>
+      {items}
+    </ol>
+  );
 }
 
 function Table({ token }: { token: Tokens.Table }) {
   const align = (index: number) => (token.align[index] ? `align-${token.align[index]}` : undefined);
   return (
     <div class="table" tabIndex={0} role="region" aria-label="Table">
-      <table>
+      <table dir="auto">
         <thead>
           <tr>
             {token.header.map((cell, index) => (
@@ -54,9 +58,9 @@ function Table({ token }: { token: Tokens.Table }) {
 
 /** The page has its own h1 and h2 (titles of turns): headings of an answer come below them. */
 function Heading({ depth, children }: { depth: number; children: ComponentChildren }) {
-  if (depth <= 1) return <h3>{children}</h3>;
-  if (depth === 2) return <h4>{children}</h4>;
-  return <h5>{children}</h5>;
+  if (depth <= 1) return <h3 dir="auto">{children}</h3>;
+  if (depth === 2) return <h4 dir="auto">{children}</h4>;
+  return <h5 dir="auto">{children}</h5>;
 }
 
 function block(token: Token): ComponentChildren {
@@ -65,7 +69,7 @@ function block(token: Token): ComponentChildren {
     case 'def':
       return null;
     case 'paragraph':
-      return <p>{inline(token.tokens)}</p>;
+      return <p dir="auto">{inline(token.tokens)}</p>;
     case 'text':
       return token.tokens ? inline(token.tokens) : decodeEntities((token as Tokens.Text).text);
     case 'heading':
@@ -73,7 +77,7 @@ function block(token: Token): ComponentChildren {
     case 'code':
       return <Code text={token.text} language={(token.lang ?? '').split(/\s/, 1)[0] ?? ''} />;
     case 'blockquote':
-      return <blockquote>{token.tokens?.map(block)}</blockquote>;
+      return <blockquote dir="auto">{token.tokens?.map(block)}</blockquote>;
     case 'list':
       return <List token={token as Tokens.List} />;
     case 'table':
@@ -81,7 +85,7 @@ function block(token: Token): ComponentChildren {
     case 'hr':
       return <hr />;
     default:
-      return <p>{token.raw}</p>;
+      return <p dir="auto">{token.raw}</p>;
   }
 }
 

@@ -1,5 +1,6 @@
 //! `cargo xtask build`: wasm module, npm package, page.
 
+mod notices;
 mod npm;
 mod wasm;
 
@@ -30,5 +31,6 @@ pub fn run(project: &Project, effort: Effort) -> Result<()> {
 /// Builds everything; quick where nothing has changed.
 pub fn all(project: &Project, toolchain: &WasmToolchain, effort: Effort) -> Result<()> {
     wasm::build(project, toolchain, effort)?;
+    notices::write(project)?;
     npm::build(project)
 }
