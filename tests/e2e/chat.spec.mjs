@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { onPage, shot } from './support/browser.mjs';
+import { onPage, shot, site } from './support/browser.mjs';
 import {
   answers,
   answerTo,
@@ -155,6 +155,25 @@ test('a message longer than the whole context is refused in words, and the chat 
     await button(page, 'New chat').click();
     await askAndWait(page, 'Hello!');
     assert.deepEqual(await answers(page), [oneLine(answerTo('Hello!'))]);
+  }));
+
+test('what one tab writes is in the other, and neither overwrites the other', () =>
+  onPage({}, async (page, where) => {
+    await ready(page);
+    await askAndWait(page, 'Hello!');
+    const other = await where.newPage();
+    await other.goto(site);
+    await ready(other);
+    await other.locator('.entry .title').first().click();
+    await askAndWait(other, 'Who are you?');
+    await page.locator('.turn.assistant').nth(1).locator('.facts').waitFor();
+    await askAndWait(page, 'What is the opposite of hot?');
+    assert.equal((await answers(page)).length, 3);
+    await other.locator('.turn.assistant').nth(2).locator('.facts').waitFor();
+    assert.deepEqual(await answers(other), await answers(page));
+    await other.getByRole('button', { name: /^Delete/ }).click();
+    await page.locator('.welcome').waitFor();
+    await page.locator('.entry').waitFor({ state: 'detached' });
   }));
 
 test('without storage the app works, and says that nothing is kept', () => {

@@ -53,6 +53,17 @@ export function onStorageFailure(listener: (failure: StorageFailure) => void): v
   onFailure = listener;
 }
 
+/** What another tab of this page has kept. */
+export type Change = { saved: Conversation } | { removed: string };
+
+let tabs: BroadcastChannel | undefined;
+
+/** Sets who hears of changes in other tabs, and lets them hear of ours. */
+export function onOtherTab(listener: (change: Change) => void): void {
+  tabs = new BroadcastChannel('inkling');
+  tabs.onmessage = ({ data }: MessageEvent<Change>) => listener(data);
+}
+
 /** All conversations, the latest first. */
 export async function loadConversations(): Promise<Conversation[]> {
   const all = (await attempt((db) => db.getAll('conversations'))) ?? [];
@@ -61,10 +72,12 @@ export async function loadConversations(): Promise<Conversation[]> {
 
 export async function saveConversation(conversation: Conversation): Promise<void> {
   await attempt((db) => db.put('conversations', conversation));
+  tabs?.postMessage({ saved: conversation } satisfies Change);
 }
 
 export async function removeConversation(id: string): Promise<void> {
   await attempt((db) => db.delete('conversations', id));
+  tabs?.postMessage({ removed: id } satisfies Change);
 }
 
 const cutOffKey = 'inkling.cut-off';

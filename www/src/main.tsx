@@ -1,11 +1,12 @@
 import { render } from 'preact';
 import { App } from './app.tsx';
 import { openAddress, openEmbedded, parseAddress, starting } from './engine.ts';
-import { onStorageFailure } from './history.ts';
+import { run } from './generate.ts';
+import { onOtherTab, onStorageFailure } from './history.ts';
 import { notify } from './notices.ts';
 import { keepOffline } from './offline.ts';
 import { keepSettings } from './settings.ts';
-import { restore } from './state.ts';
+import { follow, restore } from './state.ts';
 import { focusComposer, watchKeyboard, watchWidth } from './view.ts';
 import './styles/base.css';
 import './styles/layout.css';
@@ -34,6 +35,7 @@ onStorageFailure((failure) =>
       : 'The browser does not let this page keep anything (a private window, perhaps). Conversations go when you close it.',
   ),
 );
+onOtherTab((change) => follow(change, run.value?.conversationId));
 keepSettings();
 watchWidth();
 watchKeyboard();

@@ -1,7 +1,13 @@
 // Conversations: what is in memory, which one is shown, and every change to them. Each change makes new objects,
 // so that a view can compare by identity, and is saved.
 import { computed, signal } from '@preact/signals';
-import { loadConversations, removeConversation, saveConversation, takeCutOff } from './history.ts';
+import {
+  loadConversations,
+  removeConversation,
+  saveConversation,
+  takeCutOff,
+  type Change,
+} from './history.ts';
 import type { Conversation, Message } from './types.ts';
 
 const currentKey = 'inkling.current';
@@ -172,4 +178,19 @@ export function remove(id: string): (() => void) | undefined {
     void saveConversation(gone);
     if (wasShown && currentId.value === null) show(id);
   };
+}
+
+/**
+ * Takes over what another tab has changed, so that neither overwrites the other; not in the conversation that `writing` names,
+ * and no answer before it is complete: the tab may be this one, whose page has just gone.
+ */
+export function follow(change: Change, writing: string | undefined): void {
+  const saved = 'saved' in change ? change.saved : undefined;
+  const id = 'saved' in change ? change.saved.id : change.removed;
+  const before = find(id);
+  if (id === writing) return;
+  if (saved && (closeInterrupted(saved) !== saved || (before && before.updatedAt > saved.updatedAt))) return;
+  const others = conversations.value.filter((each) => each.id !== id);
+  conversations.value = (saved ? [saved, ...others] : others).sort((a, b) => b.updatedAt - a.updatedAt);
+  if (!saved && currentId.value === id) show(null);
 }

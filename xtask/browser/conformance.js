@@ -32,7 +32,10 @@ async function answered(question, file, job) {
   }
 }
 
-/** Seen once, in WebKit, after some fifty engines in one page: perhaps it was short of addresses. A wrong answer is no death. */
+/**
+ * Seen once, in WebKit on a busy machine, and never again: 160 engines in turn, 50 at once and 290 loads of the same model
+ * did not do it. A wrong answer is no death.
+ */
 const died = (result) =>
   [result, ...(result.sequences ?? []), ...(result.greedy ?? [])].some(
     ({ code }) => code === 'worker_failed' || code === 'out_of_memory',
