@@ -49,6 +49,8 @@ export async function loadWasm({ threads, wasmUrl, fileBytes }: Wish): Promise<W
     const url = builds[name]?.();
     if (!url) continue;
     const threaded = name.endsWith('_threads');
+    // Without it the glue would wait by a worker of its own, with which only an isolated page shares memory.
+    if (threaded && !features.threads && !('waitAsync' in Atomics)) continue;
     if (threaded && memory === undefined) memory = await reserveMemory(fileBytes);
     if (threaded && !memory) continue;
     try {

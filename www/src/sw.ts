@@ -36,8 +36,7 @@ const relaxed = WebAssembly.validate(
   ),
 );
 
-const runsHere = (engine: string): boolean =>
-  (relaxed || !engine.includes('_relaxed')) && (crossOriginIsolated || !engine.includes('_threads'));
+const runsHere = (engine: string): boolean => relaxed || !engine.includes('_relaxed');
 
 /**
  * Of the engine's builds this browser uses one, and which one only the engine's worker knows: it is the one that the
