@@ -47,10 +47,12 @@ function toRequest(messages: readonly Message[]): ChatMessage[] {
   const result: ChatMessage[] = [];
   const system = settings.value.systemPrompt.trim();
   if (system) result.push({ role: 'system', content: system });
-  for (const { role, content } of messages) {
+  for (const { role, content, trouble } of messages) {
     const last = result.at(-1);
-    // An answer that was stopped before its first word leaves two questions in a row, which many templates refuse.
-    if (role === 'user' && last?.role === 'user') last.content += `\n\n${content}`;
+    // An answer that was stopped before its first word leaves two questions in a row, which many templates refuse. One that
+    // was too long would be so again.
+    if (trouble?.code === 'context_full' && !content && last?.role === 'user') result.pop();
+    else if (role === 'user' && last?.role === 'user') last.content += `\n\n${content}`;
     else if (role === 'user' || content) result.push({ role, content });
   }
   return result;
