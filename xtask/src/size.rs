@@ -12,8 +12,8 @@ use crate::project::Project;
 
 /// For wasm and JavaScript together, as gzip sends them.
 const BUDGET: u64 = 1_000_000;
-/// Models are counted apart: they are what the visitor chose.
-const MODEL: &str = "gguf";
+/// What a visit does not take by itself: models are what the visitor chose, and licences are there to be read.
+const APART: [&str; 2] = ["gguf", "txt"];
 
 #[derive(Clone, Copy, Default)]
 struct Sizes {
@@ -78,7 +78,7 @@ pub fn run(project: &Project) -> Result<bool> {
             .extension()
             .and_then(|extension| extension.to_str())
             .unwrap_or_default();
-        if extension == MODEL {
+        if APART.contains(&extension) {
             continue;
         }
         let sizes = Sizes::of(&std::fs::read(file)?)?;
