@@ -141,7 +141,13 @@ fn models_dequantize_bit_for_bit_as_in_llama_cpp() {
     assert_eq!(
         (unseen, codebooks.len()),
         (
-            vec![&DType::Q5_K, &DType::TQ1_0, &DType::Q1_0, &DType::Q2_0],
+            vec![
+                &DType::Q5_K,
+                &DType::TQ1_0,
+                &DType::NVFP4,
+                &DType::Q1_0,
+                &DType::Q2_0
+            ],
             7
         ),
         "types that no model of the fixtures has"

@@ -1,9 +1,6 @@
 // MXFP4: an exponent of two; 16 bytes as in Q4_0. The table holds twice the values, so the scale is halved.
 fn codes_mxfp4(block: u32, unit: u32) -> vec4<u32> {
-    let codes = bits_at(block + 1u, 4u * unit, NIBBLES);
-    // Minus zero, code 8, is zero.
-    let some = (codes | (codes >> vec4<u32>(1u)) | (codes >> vec4<u32>(2u))) & vec4<u32>(0x01010101u);
-    return codes & ((some << vec4<u32>(3u)) | vec4<u32>(0x07070707u));
+    return one_zero(bits_at(block + 1u, 4u * unit, NIBBLES));
 }
 
 // Zero where it were subnormal, which GPUs may not know.

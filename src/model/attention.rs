@@ -3,7 +3,7 @@
 use super::builder::Builder;
 use super::config::{Activation, LayerConfig};
 use super::plan::{BufId, KvSpec, Op, ScoreBias};
-use crate::Result;
+use crate::{Error, Result};
 
 impl Builder<'_> {
     /// Projections, optional q/k norm, RoPE, cache, attention, optional gate, output projection.
@@ -17,6 +17,7 @@ impl Builder<'_> {
         let config = self.config;
         let head_dim = layer.head_dim;
         let q_width = layer.n_heads * head_dim;
+        let own_gate = self.gate_of_its_own(i, x, q_width)?;
         let q = self.scratch("q", q_width);
         let q_and_gate = self.queries(i, layer, x, q)?;
         let cache = match layer.kv_source {
@@ -51,7 +52,7 @@ impl Builder<'_> {
             out: attended,
         };
         self.push(&format!("kqv_out-{i}"), attention);
-        if let Some(gate) = gate {
+        if let Some(gate) = gate.or(own_gate) {
             let op = Op::GatedAct {
                 act: Activation::Sigmoid,
                 gate,
@@ -86,6 +87,22 @@ impl Builder<'_> {
         let both = self.scratch("q_and_gate", 2 * width);
         self.project_layer(i, "attn_q", "Qcur_full", x, 0, both)?;
         Ok(Some(both))
+    }
+
+    /// Gates of the heads' results, or of each element of them, where a matrix of their own makes them.
+    fn gate_of_its_own(&mut self, i: usize, x: BufId, width: usize) -> Result<Option<BufId>> {
+        let name = format!("blk.{i}.attn_gate.weight");
+        if !self.has(&name) {
+            return Ok(None);
+        }
+        let gates = self.dim(&name, 1)?;
+        if gates == 0 || !width.is_multiple_of(gates) {
+            let reason = format!("{gates} gates do not fit heads of {width} elements");
+            return Err(Error::BadTensor { name, reason });
+        }
+        let gate = self.scratch("q_gate", gates);
+        self.project_layer(i, "attn_gate", "attn_gate", x, 0, gate)?;
+        Ok(Some(gate))
     }
 
     /// Takes queries, into `q`, and gates apart; returns the gates.

@@ -42,6 +42,8 @@ fn is_optional(name: &str, layers: &[LayerConfig]) -> bool {
         || name.starts_with("rope_freqs.")
         || name.starts_with("rope_factors_")
         || name.ends_with(".rope_freqs.weight")
+        // What NVFP4's files have for engines that round activations to the same type.
+        || name.ends_with(".input_scale")
         || name.ends_with(".attn_rot_embd")
         || name.contains(".rope_factors_")
 }

@@ -4,6 +4,7 @@
 mod altup;
 mod arch;
 mod attention;
+mod bases;
 mod builder;
 mod config;
 mod decoder;

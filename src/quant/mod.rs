@@ -132,6 +132,8 @@ dtypes! {
     TQ2_0 = 35 => Format::block::<ternary::BlockTQ2>(66);
     /// 4-bit floats (E2M1) with one power of two for 32.
     MXFP4 = 39 => Format::block::<nonlinear::BlockMXFP4>(17);
+    /// 4-bit floats (E2M1) with an 8-bit float for 16.
+    NVFP4 = 40 => Format::block::<nonlinear::BlockNVFP4>(36);
     /// Two values, one scale for 128.
     Q1_0 = 41 => Format::block::<ternary::BlockQ1_0>(18);
     /// Four values, one scale for 64.
@@ -140,6 +142,8 @@ dtypes! {
 
 /// Types that GGUF knows and we do not read, so that the error can name them.
 const UNREAD: &[(u32, &str)] = &[
+    (4, "Q4_2"),
+    (5, "Q4_3"),
     (9, "Q8_1"),
     (15, "Q8_K"),
     (24, "I8"),
@@ -147,7 +151,13 @@ const UNREAD: &[(u32, &str)] = &[
     (26, "I32"),
     (27, "I64"),
     (28, "F64"),
-    (40, "NVFP4"),
+    (31, "Q4_0_4_4"),
+    (32, "Q4_0_4_8"),
+    (33, "Q4_0_8_8"),
+    // Microsoft's files of BitNet use the number for a type of theirs.
+    (36, "IQ4_NL_4_4 or I2_S"),
+    (37, "IQ4_NL_4_8"),
+    (38, "IQ4_NL_8_8"),
 ];
 
 impl DType {

@@ -1,4 +1,4 @@
-//! The formats whose 4-bit codes index a fixed table: IQ4_NL, IQ4_XS, MXFP4.
+//! The formats whose 4-bit codes index a fixed table: IQ4_NL, IQ4_XS, MXFP4, NVFP4.
 //!
 //! Byte `j` of 16 holds the codes of element `j` (low nibble) and of element `j + 16` (high nibble), as in Q4_0.
 
@@ -116,6 +116,57 @@ impl Block for BlockMXFP4 {
             e,
             qs: nearest_codes(&E2M1, x, half_power_of_two(e)),
         }
+    }
+}
+
+/// NVIDIA's microscaling: each sixteen weights have a scale in E4M3, which is never negative.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct BlockNVFP4 {
+    scales: [u8; 4],
+    qs: [[u8; 8]; 4],
+}
+
+impl Block for BlockNVFP4 {
+    const LEN: usize = 64;
+    const SUB: usize = 16;
+
+    fn affine(&self, q: &mut [i8], scales: &mut [f32], _mins: &mut [f32]) {
+        for (i, (qs, q)) in self.qs.iter().zip(q.chunks_exact_mut(16)).enumerate() {
+            scales[i] = half_of_e4m3(self.scales[i]);
+            let (low, high) = q.split_at_mut(8);
+            for ((byte, low), high) in qs.iter().zip(low).zip(high) {
+                *low = E2M1[usize::from(byte & 15)];
+                *high = E2M1[usize::from(byte >> 4)];
+            }
+        }
+    }
+
+    fn quantize(x: &[f32]) -> Self {
+        let mut block = Self::zeroed();
+        for (i, x) in x.chunks_exact(16).enumerate() {
+            let wanted = extreme(x).abs() / 12.0;
+            let distance = |code: &u8| (half_of_e4m3(*code) - wanted).abs();
+            let nearest = (0..0x7f).min_by(|a, b| distance(a).total_cmp(&distance(b)));
+            block.scales[i] = nearest.unwrap_or(0);
+            // Laid out as for 32 weights with nothing in the second eight of each half.
+            let mut spread = [0.0; 32];
+            spread[..8].copy_from_slice(&x[..8]);
+            spread[16..24].copy_from_slice(&x[8..]);
+            let codes = nearest_codes(&E2M1, &spread, half_of_e4m3(block.scales[i]));
+            block.qs[i].copy_from_slice(&codes[..8]);
+        }
+        block
+    }
+}
+
+/// Half of the E4M3 number; zero for what is none.
+fn half_of_e4m3(bits: u8) -> f32 {
+    let (exponent, mantissa) = (u32::from(bits >> 3 & 15), u32::from(bits & 7));
+    match (bits, exponent) {
+        (0x7f, _) => 0.0,
+        (_, 0) => mantissa as f32 / 1024.0,
+        _ => f32::from_bits((exponent + 119) << 23 | mantissa << 20),
     }
 }
 

@@ -21,7 +21,7 @@ fn round_trip_limit(dtype: DType) -> f32 {
         DType::Q6_K => 0.05,
         DType::Q5_0 | DType::Q5_1 | DType::Q5_K => 0.08,
         DType::Q4_0 | DType::Q4_1 | DType::Q4_K | DType::IQ4_NL | DType::IQ4_XS => 0.15,
-        DType::Q3_K | DType::MXFP4 | DType::IQ3_S => 0.35,
+        DType::Q3_K | DType::MXFP4 | DType::NVFP4 | DType::IQ3_S => 0.35,
         DType::Q2_K => 0.45,
         DType::Q2_0
         | DType::TQ1_0
@@ -97,10 +97,10 @@ fn every_number_maps_back() {
 
 #[test]
 fn unread_types_are_named() {
-    let error = DType::from_ggml(40).unwrap_err();
+    let error = DType::from_ggml(15).unwrap_err();
     assert_eq!(error.code(), "unsupported_type");
     assert!(
-        error.to_string().contains("NVFP4") && error.to_string().contains("Q4_K"),
+        error.to_string().contains("Q8_K") && error.to_string().contains("Q4_K"),
         "{error}"
     );
     assert!(
@@ -109,6 +109,12 @@ fn unread_types_are_named() {
             .to_string()
             .contains("4711")
     );
+    // Whatever GGML has ever given a number is read or named.
+    for id in 0..=42 {
+        if let Err(error) = DType::from_ggml(id) {
+            assert!(!error.to_string().contains("number"), "{error}");
+        }
+    }
 }
 
 #[test]

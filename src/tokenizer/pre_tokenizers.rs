@@ -98,7 +98,7 @@ static TABLE: &[PreTokenizer] = &[
     )
     .ignore_merges()
     .add_bos(),
-    PreTokenizer::new(&["dbrx", "smaug-bpe", "glm4", "chatglm-bpe"], &[LLAMA3]),
+    PreTokenizer::new(&["dbrx", "smaug-bpe", "glm4", "glm5", "chatglm-bpe"], &[LLAMA3]),
     PreTokenizer::new(
         &[
             "qwen2", "deepseek-r1-qwen", "stablelm2", "hunyuan", "megrez", "kormo", "f2llmv2", "solar-open", "grok-2",
@@ -116,6 +116,15 @@ static TABLE: &[PreTokenizer] = &[
         &["tiny_aya", "cohere2moe"],
         &[r"\p{Nd}{1,3}(?=(?:\p{Nd}{3})*(?![\p{L}\p{M}\p{N}\p{Pc}]))", GPT4O],
     ),
+    // As GPT-4o, with Asian scripts apart and single digits.
+    PreTokenizer::new(
+        &["youtu"],
+        &[
+            r"[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥぀-ゟ゠-ヿ]+",
+            r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+        ],
+    )
+    .ignore_merges(),
     PreTokenizer::new(
         &["jais-2"],
         &[
@@ -139,6 +148,35 @@ static TABLE: &[PreTokenizer] = &[
     PreTokenizer::new(
         &["deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"],
         &[r"\p{N}{1,3}", r"[一-龥぀-ゟ゠-ヿ]+", DEEPSEEK3],
+    ),
+    PreTokenizer::new(
+        &["spark2_5"],
+        &[
+            r"\p{N}{1,3}",
+            r"[一-龥぀-ゟ゠-ヿ]+",
+            r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+|[\r\n]|\s+(?!\S)|\s+"##,
+            DIGIT,
+        ],
+    ),
+    // Digits in threes from the right, as in Tiny Aya.
+    PreTokenizer::new(
+        &["afmoe"],
+        &[
+            r"\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))",
+            r"[一-鿿㐀-䶿豈-﫿぀-ゟ゠-ヿ･-ﾟ⼀-⿟เ-๿຀-໿ក-៿က-႟ꩠ-ꩿꧠ-꧿가-힯ᄀ-ᇿ]+",
+            DEEPSEEK3,
+        ],
+    ),
+    PreTokenizer::new(
+        &["superbpe"],
+        &[r"\p{N}+", r"\p{Nd}{1,3}(?=(?:\p{Nd}{3})*(?!\p{Nd}))"],
+    ),
+    PreTokenizer::new(&["laguna"], &[r"[^\n]+|[\n]+", QWEN2]),
+    PreTokenizer::new(
+        &["ufakzeka"],
+        &[
+            r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+        ],
     ),
     PreTokenizer::new(&["falcon"], &[r"[\p{P}$+<=>\^~|`]+", GPT2, r"[0-9][0-9][0-9]"]),
     PreTokenizer::new(

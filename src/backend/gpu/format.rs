@@ -86,7 +86,7 @@ impl Format {
             | DType::TQ2_0 => Plane::Q4,
             DType::Q5_0 | DType::Q5_1 | DType::Q5_K | DType::Q6_K => Plane::Q6,
             DType::IQ4_NL | DType::IQ4_XS => Plane::Iq4,
-            DType::MXFP4 => Plane::E2m1,
+            DType::MXFP4 | DType::NVFP4 => Plane::E2m1,
             _ => Plane::Q8,
         };
         let scale = match dtype {

@@ -198,6 +198,13 @@ pub const FAMILIES: &[Family] = &[
         &["deepseek2", "deepseek2-wide", "deepseek2-whole"],
     ),
     family(
+        "`afmoe`, `mellum`",
+        "Trinity Nano, Mellum with experts",
+        &["afmoe", "mellum"],
+    ),
+    family("`spark2_5`", "Spark 2.5", &["spark2_5"]),
+    family("`codeshell`", "CodeShell", &["codeshell"]),
+    family(
         "`minicpm3`, `plm`",
         "MiniCPM 3, PLM (MLA)",
         &["minicpm3", "plm"],

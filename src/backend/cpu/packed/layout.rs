@@ -90,6 +90,8 @@ pub enum Layout {
     Iq4,
     /// 4 bits, -12..=12 from a table.
     E2m1,
+    /// The same, a scale for 16.
+    E2m1For16,
     /// 3 bits, -9..=9 from a table.
     Iq1,
     /// The same, a scale for 16.
@@ -122,6 +124,7 @@ impl Layout {
             DType::Q8_0 => Self::Bytes,
             DType::IQ4_NL | DType::IQ4_XS => Self::Iq4,
             DType::MXFP4 => Self::E2m1,
+            DType::NVFP4 => Self::E2m1For16,
             DType::IQ1_S => Self::Iq1,
             DType::IQ1_M => Self::Iq1For16,
             DType::IQ2_XXS => Self::Iq2,
@@ -148,6 +151,7 @@ impl Layout {
             Self::Bytes => visit_bytes::<V, Bytes, Bytes>(visitor),
             Self::Iq4 => visit_bytes::<V, Iq4Levels, Iq4Raised>(visitor),
             Self::E2m1 => visit_codes::<V, Symmetric<1>, E2m1Levels, 12, 31>(visitor),
+            Self::E2m1For16 => visit_codes::<V, Symmetric<2>, E2m1Levels, 12, 31>(visitor),
             Self::Iq1 => visit_codes::<V, Symmetric<1>, Iq1Levels, 9, 31>(visitor),
             Self::Iq1For16 => visit_codes::<V, Symmetric<2>, Iq1Levels, 9, 31>(visitor),
             Self::Iq2 => visit_codes::<V, Symmetric<1>, Iq2Levels, 43, 127>(visitor),

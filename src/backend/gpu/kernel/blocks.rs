@@ -45,6 +45,7 @@ struct Reader {
 
 fn reader(dtype: DType) -> Option<Reader> {
     const HALVES: &str = shader!("blocks/half_scales.wgsl");
+    const E2M1: &str = shader!("blocks/e2m1.wgsl");
     const K_SCALES: &str = shader!("blocks/k_scales.wgsl");
     let reader = |modules, codes, scale| Reader {
         modules,
@@ -67,7 +68,8 @@ fn reader(dtype: DType) -> Option<Reader> {
         DType::Q5_K => reader(&[K_SCALES, shader!("blocks/q5_k.wgsl")], "q5_k", "k"),
         DType::Q6_K => reader(&[shader!("blocks/q6_k.wgsl")], "q6_k", "q6_k"),
         DType::IQ4_XS => reader(&[shader!("blocks/iq4_xs.wgsl")], "iq4_xs", "iq4_xs"),
-        DType::MXFP4 => reader(&[shader!("blocks/mxfp4.wgsl")], "mxfp4", "mxfp4"),
+        DType::MXFP4 => reader(&[E2M1, shader!("blocks/mxfp4.wgsl")], "mxfp4", "mxfp4"),
+        DType::NVFP4 => reader(&[E2M1, shader!("blocks/nvfp4.wgsl")], "nvfp4", "nvfp4"),
         _ => return None,
     })
 }

@@ -21,7 +21,7 @@ fn halves(dtype: DType) -> &'static [usize] {
         DType::Q2_K => &[80, 82],
         DType::Q3_K => &[108],
         DType::Q6_K => &[208],
-        DType::MXFP4 => &[],
+        DType::MXFP4 | DType::NVFP4 => &[],
         _ => &[0],
     }
 }
