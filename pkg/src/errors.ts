@@ -126,7 +126,15 @@ export function toEngineError(thrown: unknown): EngineError {
   }
   const code = CORE_CODES.find((known) => known === codeOf(thrown)) ?? 'internal';
   if (code === 'cancelled') return abortError();
-  return new EngineError(code, messageOf(thrown), code === 'internal' ? { cause: thrown } : {});
+  const message = messageOf(thrown);
+  if (code === 'invalid_request') return new EngineError(code, publicNames(message));
+  return new EngineError(code, message, code === 'internal' ? { cause: thrown } : {});
+}
+
+/** The engine calls `topP` what callers write as OpenAI does. */
+function publicNames(message: string): string {
+  const own = /\b(top|min|repetition|frequency|presence|logit)([PKWB])/g;
+  return message.replace(own, (_, first: string, second: string) => `${first}_${second.toLowerCase()}`);
 }
 
 /** The error of everything that the caller's signal stopped; `reason` is the signal's. */

@@ -274,6 +274,7 @@ test('what cannot be meant is refused by name, and the engine goes on', options,
         } as object as Parameters<typeof engine.chat.completions.create>[0]) as Promise<unknown>;
       const out = [
         await said(chat({ top_k: 1.5 })),
+        await said(chat({ top_p: 2 })),
         await said(chat({ messages: 'Hello!' })),
         await said(chat({ messages: [null] })),
         await said(any['tokenize']!(5)),
@@ -293,6 +294,7 @@ test('what cannot be meant is refused by name, and the engine goes on', options,
   );
   const expected = [
     /^invalid_request: `top_k` is 1\.5; it is a whole number/,
+    /^invalid_request: .*top_p must be between/,
     /^invalid_request: `messages` is not a list/,
     /^invalid_request: The request cannot be read/,
     /^invalid_request: `text` is not a string/,
