@@ -23,9 +23,10 @@ var<workgroup> slot_sums: array<vec4<f32>, WG>;
 
 fn score(key: u32, kv_base: u32, position: u32, head: u32) -> f32 {
     var sum = 0.0;
+    // Beginning at no constant, so that nobody unrolls it: Mesa's software driver would for each dispatch anew.
     let base = key * params.kv_stride + kv_base;
-    for (var i = 0u; i < params.head_quads; i++) {
-        sum += dot(query[i], unpack_kv(keys[base + i]));
+    for (var at = base; at < base + params.head_quads; at++) {
+        sum += dot(query[at - base], unpack_kv(keys[at]));
     }
     return finished_score(sum * params.scale, position, key, head);
 }

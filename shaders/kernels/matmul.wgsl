@@ -1,5 +1,5 @@
 // Matrix times matrix, for prefill: out[t, r] = dot(w[r], x[t]) + bias[r]. Which rows and tokens: lib/tile_*.wgsl.
-// SIDE * SIDE invocations make a tile of TILE x TILE, TILE = 4 * SIDE: sixteen columns of weights and of activations at
+// SIDE * SIDE invocations make a square tile of 4 * SIDE rows and tokens: sixteen columns of weights and of activations at
 // a time go through shared memory (10 KiB at most), and each invocation keeps 4 x 4 sums in registers. The next columns
 // are asked for before these are multiplied.
 // Rows of the tiles are five vectors apart although they have four, which spreads them over the memory banks.
@@ -7,8 +7,8 @@
 
 const STRIDE: u32 = 5u;
 const LOADS: u32 = 16u / SIDE; // vectors of a tile that an invocation brings
-var<workgroup> tile_w: array<vec4<f32>, TILE * STRIDE>;
-var<workgroup> tile_x: array<vec4<f32>, TILE * STRIDE>;
+var<workgroup> tile_w: array<vec4<f32>, TILE_ROWS * STRIDE>;
+var<workgroup> tile_x: array<vec4<f32>, TILE_TOKENS * STRIDE>;
 
 fn load_w(row: u32, unit: u32, quad: u32) -> vec4<f32> {
     if (row == NOWHERE) {

@@ -10,8 +10,8 @@ const BLOCK: u32 = 2u * VECTORS + 1u; // vectors of 32 columns of x
 const RUN: u32 = WORDS * SUB / 16u;   // words that share a scale
 var<workgroup> tile_w: array<Word, 2u * WORDS * PLANE>;
 var<workgroup> tile_x: array<Word, 2u * WORDS * PLANE>;
-var<workgroup> factors_w: array<vec4<f32>, TILE>; // scale and minimum of each half
-var<workgroup> factors_x: array<vec4<f32>, TILE>; // scale, sum of each half, sum of both
+var<workgroup> factors_w: array<vec4<f32>, TILE_ROWS>; // scale and minimum of each half
+var<workgroup> factors_x: array<vec4<f32>, TILE_ROWS>; // scale, sum of each half, sum of both
 
 // A unit on its way into the tiles.
 struct Item {
@@ -29,9 +29,9 @@ struct Source {
 
 // Neighbours bring the two halves of a row, which lie side by side.
 fn source(place: Place, item: u32) -> Source {
-    let at = item / 2u % TILE;
+    let at = item / 2u % TILE_ROWS;
     let half = item % 2u;
-    if (item < 2u * TILE) {
+    if (item < 2u * TILE_ROWS) {
         return Source(true, at, half, weight_row(place, at));
     }
     var row = NOWHERE;

@@ -70,12 +70,14 @@ fn run(group: vec3<u32>, index: u32) {
     }
     let first = (params.row_offset + row) * params.units;
     let sums = dot_rows(first, params.up_offset * params.units, params.units, index);
-    var mine = workgroup_sums(sums, index);
+    let totals = workgroup_sums(sums, index);
+    var factor = 1.0;
     if (params.norm == 1u) {
-        mine *= inverseSqrt(workgroup_sum(squares) / f32(params.quads * 4u) + params.eps);
+        factor = inverseSqrt(workgroup_sum(squares) / f32(params.quads * 4u) + params.eps);
     }
-    if (index < ROWS && row + index < params.rows) {
-        finish(row + index, mine.x, mine.y);
+    for (var r = index; r < min(ROWS, params.rows - row); r += WG) {
+        let total = total_of(totals, r) * factor;
+        finish(row + r, total.x, total.y);
     }
 }
 

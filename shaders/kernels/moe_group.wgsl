@@ -37,10 +37,10 @@ fn run(group: vec3<u32>, index: u32) {
         for (var e = 0u; e < params.experts; e++) {
             let count = atomicLoad(&counts[e]);
             starts[e] = at;
-            for (var done = 0u; done < count; done += TILE) {
+            for (var done = 0u; done < count; done += TILE_TOKENS) {
                 out[4u + tile * 4u] = e;
                 out[5u + tile * 4u] = at + done;
-                out[6u + tile * 4u] = min(count - done, TILE);
+                out[6u + tile * 4u] = min(count - done, TILE_TOKENS);
                 tile += 1u;
             }
             at += count;

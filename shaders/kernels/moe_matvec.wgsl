@@ -47,9 +47,8 @@ fn expert_sums(token: u32, j: u32, row: u32, index: u32) -> Sums {
 
 fn sum_of_experts(row: u32, index: u32) {
     var sums: Sums;
-    var biases = 0.0;
     for (var j = 0u; j < params.used; j++) {
-        if (j > 0u) {
+        if (WG > 1u && j > 0u) {
             workgroupBarrier();
         }
         let weight = route[params.used + j];
@@ -57,13 +56,16 @@ fn sum_of_experts(row: u32, index: u32) {
         for (var r = 0u; r < ROWS; r++) {
             sums.rows[r] += weight * of_expert.rows[r];
         }
-        if (HAS_BIAS && index < ROWS && row + index < params.rows) {
-            biases += weight * bias[expert_row(0u, j) + row + index];
-        }
     }
-    var value = workgroup_sums(sums, index).x + biases;
-    let at = row + index;
-    if (index < ROWS && at < params.rows) {
+    let totals = workgroup_sums(sums, index);
+    for (var r = index; r < ROWS && row + r < params.rows; r += WG) {
+        var value = total_of(totals, r).x;
+        let at = row + r;
+        if (HAS_BIAS) {
+            for (var j = 0u; j < params.used; j++) {
+                value += route[params.used + j] * bias[expert_row(0u, j) + at];
+            }
+        }
         if (params.residual == 1u) {
             value += out[at];
         }
@@ -80,19 +82,22 @@ fn run(group: vec3<u32>, index: u32) {
         sum_of_experts(row, index);
         return;
     }
-    let mine = workgroup_sums(expert_sums(group.z, group.y, row, index), index);
-    let at = expert_row(group.z, group.y) + row + index;
-    if (index < ROWS && row + index < params.rows && at >= params.part_start
-        && at - params.part_start < params.part_rows) {
-        var value = mine.x;
-        if (HAS_BIAS) {
-            value += bias[at];
+    let totals = workgroup_sums(expert_sums(group.z, group.y, row, index), index);
+    let first = expert_row(group.z, group.y) + row;
+    for (var r = index; r < ROWS && row + r < params.rows; r += WG) {
+        let at = first + r;
+        if (at >= params.part_start && at - params.part_start < params.part_rows) {
+            let total = total_of(totals, r);
+            var value = total.x;
+            if (HAS_BIAS) {
+                value += bias[at];
+            }
+            if (GATED) {
+                value = gated(value, total.y, ACT);
+            } else {
+                value = activate(value, ACT);
+            }
+            out[(group.z * params.used + group.y) * params.rows + row + r] = value;
         }
-        if (GATED) {
-            value = gated(value, mine.y, ACT);
-        } else {
-            value = activate(value, ACT);
-        }
-        out[(group.z * params.used + group.y) * params.rows + row + index] = value;
     }
 }

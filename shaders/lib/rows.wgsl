@@ -51,8 +51,15 @@ fn dot_rows(first: u32, up_units: u32, units: u32, index: u32) -> Sums {
     return sums;
 }
 
-// Adds up the shares; invocation `r` gets the sum of row `r` in x and that of its up row in y.
-fn workgroup_sums(sums: Sums, index: u32) -> vec2<f32> {
+// What an invocation gets of the sums: invocation `r` has that of row `r` in x and that of its up row in y.
+alias Totals = vec2<f32>;
+
+fn total_of(totals: Totals, r: u32) -> vec2<f32> {
+    return totals;
+}
+
+// Adds up the shares.
+fn workgroup_sums(sums: Sums, index: u32) -> Totals {
     var mine = vec2<f32>(0.0);
     if (GATED) {
         for (var r = 0u; r < ROWS; r += 2u) {

@@ -1,5 +1,5 @@
 // Which outputs a tile of a mat-mat kernel makes: neighbouring rows of one expert for tokens that have chosen it, as
-// moe_group.wgsl has sorted them. Grid: (rows / TILE, tiles of tokens). Twin: tile_tokens.wgsl.
+// moe_group.wgsl has sorted them. Grid: (rows / TILE_ROWS, tiles of tokens). Twin: tile_tokens.wgsl.
 const NOWHERE: u32 = 0xFFFFFFFFu; // a row that does not exist
 
 struct Params {
@@ -31,7 +31,7 @@ fn tile_place(group: vec3<u32>) -> Place {
     }
     let tile = 4u + group.y * 4u;
     let expert = sorted[tile] * params.stride + params.offset;
-    return Place(sorted[tile + 2u], sorted[tile + 1u], group.x * TILE, expert);
+    return Place(sorted[tile + 2u], sorted[tile + 1u], group.x * TILE_ROWS, expert);
 }
 
 // Where row `i` of the tile lies in this part of the matrix, or NOWHERE.

@@ -1,5 +1,5 @@
-// Which outputs a tile of a mat-mat kernel makes: neighbouring rows for neighbouring tokens. Grid: (rows / TILE,
-// tokens / TILE). Twin: tile_experts.wgsl.
+// Which outputs a tile of a mat-mat kernel makes: neighbouring rows for neighbouring tokens. Grid: (rows /
+// TILE_ROWS, tokens / TILE_TOKENS). Twin: tile_experts.wgsl.
 const NOWHERE: u32 = 0xFFFFFFFFu; // a row that does not exist
 
 struct Params {
@@ -23,8 +23,8 @@ struct Place {
 }
 
 fn tile_place(group: vec3<u32>) -> Place {
-    let first = group.y * TILE;
-    return Place(min(max(row_count(params.tail), first) - first, TILE), first, group.x * TILE);
+    let first = group.y * TILE_TOKENS;
+    return Place(min(max(row_count(params.tail), first) - first, TILE_TOKENS), first, group.x * TILE_ROWS);
 }
 
 // Where row `i` of the tile lies in the matrix, or NOWHERE.

@@ -6,7 +6,7 @@ alias Sum = vec4<f16>;
 
 const WORDS: u32 = 4u;         // of a unit in a tile
 const VECTORS: u32 = 2u;       // of a unit as pack.wgsl leaves it
-const PLANE: u32 = TILE + 2u;  // words from one column of a tile to the next; the two halves of a block in other banks
+const PLANE: u32 = TILE_ROWS + 2u;  // words from one column of a tile to the next; the two halves of a block in other banks
 
 alias Codes = array<vec4<u32>, VECTORS>;
 

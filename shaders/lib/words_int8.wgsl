@@ -4,7 +4,7 @@ alias Sum = i32;
 
 const WORDS: u32 = 1u;         // of a unit in a tile
 const VECTORS: u32 = 1u;       // of a unit as pack.wgsl leaves it
-const PLANE: u32 = TILE + 4u;  // words from one column of a tile to the next; the two halves of a block in other banks
+const PLANE: u32 = TILE_ROWS + 4u;  // words from one column of a tile to the next; the two halves of a block in other banks
 
 alias Codes = array<vec4<u32>, VECTORS>;
 

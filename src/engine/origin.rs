@@ -11,7 +11,8 @@ use crate::model::{self, ModelConfig, Plan};
 use crate::{Error, Result};
 #[cfg(feature = "webgpu")]
 use crate::{
-    backend::gpu::{Compiling, Software},
+    backend::check,
+    backend::gpu::{Compiling, Software, Survey},
     backend::{Gpu, GpuBackend, GpuOptions},
     model::WeightSpec,
     quant::DType,
@@ -205,29 +206,32 @@ impl Origin {
         info: &mut GpuInfo,
         progress: &mut Progress<'_>,
     ) -> Result<Backend> {
-        use crate::backend::check;
         let options = self.gpu_options();
         self.refuse_imitations(&gpu)?;
+        let dtypes = self.dtypes()?;
+        let survey = Survey::new(&gpu, &self.plan, &dtypes, self.n_ctx, options)?;
+        let (need, about) = (survey.need, survey.fingerprint);
+        info.memory_bytes = need.total();
+        let mut outcome = check::Outcome::default();
+        let recalled = self.recall(&about, verdict, &mut outcome);
+        info.set(&outcome);
+        info.if_lost = check::lost(&about);
+        let recalled = recalled?;
         if self.options.backend == BackendChoice::Auto
             && options.restrictions.software != Software::Take
+            && let Err(error) = check::probe(&gpu, &self.plan, self, options.kv_type).await
         {
-            check::probe(&gpu, &self.plan, self, options.kv_type).await?;
+            if let Error::GpuUnavailable(reason) = &error {
+                info.verdict = check::slower(&about, reason.clone());
+            }
+            return Err(error);
         }
-        let dtypes = self.dtypes()?;
-        let need = GpuBackend::need(&gpu, &self.plan, &dtypes, self.n_ctx, options)?;
-        info.memory_bytes = need.total();
         let plan = self.plan.clone();
         let gpu = GpuBackend::on(gpu, plan, dtypes, self.n_ctx, options).await;
         let gpu = gpu.map_err(|error| match error {
             Error::OutOfMemory { .. } => need.refused(0),
             other => other,
         })?;
-        let mut outcome = check::Outcome::default();
-        let wanted = self.options.backend == BackendChoice::Gpu;
-        let recalled = check::recall(&gpu, verdict, wanted, &mut outcome);
-        info.set(&outcome);
-        info.if_lost = check::lost(&gpu);
-        let recalled = recalled?;
         let mut backend = Backend::Gpu(Box::new(gpu));
         loader::load_weights(&self.sources, &self.file, &mut backend, progress).await?;
         if let Backend::Gpu(gpu) = &mut backend {
@@ -250,7 +254,22 @@ impl Origin {
         Ok(backend)
     }
 
-    /// Opens a device that begins to compile. With `asks_room` it must give the memory for the model too.
+    /// What an earlier load has found out.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`], [`Error::GpuUnavailable`] when that speaks against the GPU.
+    #[cfg(feature = "webgpu")]
+    fn recall(
+        &self,
+        fingerprint: &str,
+        verdict: Option<&str>,
+        outcome: &mut check::Outcome,
+    ) -> Result<Option<check::Recalled>> {
+        let wanted = self.options.backend == BackendChoice::Gpu;
+        check::recall(fingerprint, verdict, wanted, outcome)
+    }
+
+    /// Opens a device that begins to compile, unless it is known not to do. With `asks_room` it must give the memory for the model too.
     ///
     /// # Errors
     /// What speaks against it.
@@ -260,8 +279,13 @@ impl Origin {
         let gpu = Gpu::open(options.restrictions).await?;
         let begun = async {
             self.refuse_imitations(&gpu)?;
-            let (plan, dtypes) = (&self.plan, self.dtypes()?);
-            GpuBackend::prepare(&gpu, plan, &dtypes, self.n_ctx, options, asks_room).await
+            let survey = Survey::new(&gpu, &self.plan, &self.dtypes()?, self.n_ctx, options)?;
+            let verdict = self.options.gpu_verdict.as_deref();
+            self.recall(&survey.fingerprint, verdict, &mut check::Outcome::default())?;
+            if asks_room {
+                gpu.check_room(&survey.need).await?;
+            }
+            Ok(survey.start_compiling(&gpu))
         };
         match begun.await {
             Ok(compiling) => Ok(Ahead(Some((gpu, compiling)))),
@@ -303,7 +327,7 @@ impl Origin {
     /// Storage type of each weight of the plan.
     #[cfg(feature = "webgpu")]
     fn dtypes(&self) -> Result<Vec<DType>> {
-        use crate::backend::check::WeightRows;
+        use check::WeightRows;
         let dtype = |spec| self.dtype(spec);
         self.plan.weights.iter().map(dtype).collect()
     }
@@ -343,14 +367,14 @@ fn cpu_options(options: &LoadOptions) -> CpuOptions {
 
 #[cfg(feature = "webgpu")]
 impl GpuInfo {
-    fn set(&mut self, outcome: &crate::backend::check::Outcome) {
+    fn set(&mut self, outcome: &check::Outcome) {
         self.quarantined.clone_from(&outcome.quarantined);
         self.verdict.clone_from(&outcome.verdict);
     }
 }
 
 #[cfg(feature = "webgpu")]
-impl crate::backend::check::WeightRows for Origin {
+impl check::WeightRows for Origin {
     fn dtype(&self, spec: &WeightSpec) -> Result<DType> {
         let tensor = self.file.tensor(&spec.tensor);
         tensor

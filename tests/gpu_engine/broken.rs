@@ -135,7 +135,7 @@ fn a_gpu_that_was_lost_while_it_loaded_the_model_is_left_alone_for_some_loads() 
     let Backend::Gpu(gpu) = engine.backend().unwrap() else {
         panic!("not on the GPU")
     };
-    let lost = inkling::backend::check::lost(gpu);
+    let lost = inkling::backend::check::lost(&gpu.fingerprint());
     let load = |backend, verdict: String| {
         let restrictions = Restrictions {
             software: Software::Take,

@@ -66,22 +66,28 @@ enum Fault {
 
 /// The verdict on a GPU that is lost twice while it loads the model, as it is when a kernel hangs: a system resets a GPU
 /// with all that it shows, and that must not happen at every load.
-pub fn lost(gpu: &GpuBackend) -> String {
-    Verdict::lost(gpu).to_json()
+pub fn lost(fingerprint: &str) -> String {
+    let reason = "the GPU was lost twice while the model was loaded";
+    Verdict::paused(fingerprint, reason.to_owned()).to_json()
 }
 
-/// An earlier verdict, if there is one for this adapter and these kernels; no weight need be there yet. One on a GPU that
-/// was lost holds for some loads, and not where nothing but the GPU is `wanted`.
+/// The verdict on a GPU that the CPU is faster than, which need not be found out, nor any kernel be compiled, at every load.
+pub fn slower(fingerprint: &str, reason: String) -> String {
+    Verdict::paused(fingerprint, reason).to_json()
+}
+
+/// An earlier verdict, if there is one for this adapter and these kernels, [`Gpu::fingerprint`](crate::backend::Gpu). One on
+/// a GPU that was lost or slow holds for some loads, and not where nothing but the GPU is `wanted`.
 ///
 /// # Errors
-/// [`Error::Gpu`] when the verdict was that the GPU does not do.
+/// [`Error::Gpu`] when the verdict was that the GPU does not do, [`Error::GpuUnavailable`] that it is left alone for now.
 pub fn recall(
-    gpu: &GpuBackend,
+    fingerprint: &str,
     json: Option<&str>,
     wanted: bool,
     outcome: &mut Outcome,
 ) -> Result<Option<Recalled>> {
-    let known = Verdict::known(json, gpu);
+    let known = Verdict::known(json, fingerprint);
     let known = known.filter(|known| !(wanted && known.pause.is_some()));
     let Some(known) = known.and_then(Verdict::at_next_load) else {
         return Ok(None);
@@ -91,9 +97,11 @@ pub fn recall(
         given_up: known.given_up,
         arithmetic: known.arithmetic,
     };
-    known
-        .failed
-        .map_or(Ok(Some(recalled)), |reason| Err(Error::Gpu(reason)))
+    match known.failed {
+        None => Ok(Some(recalled)),
+        Some(reason) if known.pause.is_some() => Err(Error::GpuUnavailable(reason)),
+        Some(reason) => Err(Error::Gpu(reason)),
+    }
 }
 
 /// What an earlier check gave up, and what it chose.
@@ -125,7 +133,7 @@ pub async fn check(
     outcome: &mut Outcome,
     tell: Tell<'_>,
 ) -> Result<()> {
-    let mut verdict = Verdict::new(gpu);
+    let mut verdict = Verdict::new(&gpu.fingerprint());
     let result = loop {
         let mut passes = Passes::new(gpu, rows, &mut *tell)?;
         let Some(fault) = passes.find_fault().await? else {

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::GpuBackend;
 use crate::backend::gpu::Arithmetic;
 
 /// Outcome of a check.
@@ -19,12 +18,12 @@ pub struct Verdict {
     pub(super) arithmetic: Arithmetic,
     /// Why the GPU cannot run the model at all.
     pub(super) failed: Option<String>,
-    /// Where it was lost, the loads that are to do without it before it is tried again.
+    /// Where it was lost, or slower than the CPU, the loads that are to do without it before it is tried again.
     #[serde(default)]
     pub(super) pause: Option<u8>,
 }
 
-/// Loads that do without a GPU that was lost: few enough to find out that a driver was mended.
+/// Loads that do without a GPU that was lost or slow: few enough to find out that a driver was mended.
 const PAUSE: u8 = 8;
 
 /// A variant that gave wrong results.
@@ -59,10 +58,10 @@ impl GivenUp {
 
 impl Verdict {
     /// Nothing found yet.
-    pub(super) fn new(gpu: &GpuBackend) -> Self {
+    pub(super) fn new(fingerprint: &str) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            about: gpu.fingerprint(),
+            about: fingerprint.to_owned(),
             given_up: Vec::new(),
             arithmetic: Arithmetic::F32,
             failed: None,
@@ -70,12 +69,12 @@ impl Verdict {
         }
     }
 
-    /// On a GPU that was lost while it loaded the model.
-    pub(super) fn lost(gpu: &GpuBackend) -> Self {
+    /// On a GPU that is left alone for some loads.
+    pub(super) fn paused(fingerprint: &str, reason: String) -> Self {
         Self {
-            failed: Some("the GPU was lost twice while the model was loaded".into()),
+            failed: Some(reason),
             pause: Some(PAUSE),
-            ..Self::new(gpu)
+            ..Self::new(fingerprint)
         }
     }
 
@@ -88,9 +87,9 @@ impl Verdict {
     }
 
     /// An earlier verdict, if it is about this adapter, these kernels and this version.
-    pub(super) fn known(json: Option<&str>, gpu: &GpuBackend) -> Option<Self> {
+    pub(super) fn known(json: Option<&str>, fingerprint: &str) -> Option<Self> {
         let known: Self = serde_json::from_str(json?).ok()?;
-        let fresh = Self::new(gpu);
+        let fresh = Self::new(fingerprint);
         (known.version == fresh.version && known.about == fresh.about).then_some(known)
     }
 

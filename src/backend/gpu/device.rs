@@ -1,5 +1,6 @@
 //! The adapter and its device: opened once, with the limits that the adapter has rather than the defaults.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -243,6 +244,22 @@ impl Gpu {
             None if self.restrictions.memory.is_none_or(|most| bytes <= most) => Ok(made),
             _ => Err(Error::OutOfMemory { bytes }),
         }
+    }
+
+    /// The adapter, what it can multiply in, and the text of all kernels of a model: a verdict is about these.
+    pub fn fingerprint(&self, kernels: &[Kernel]) -> String {
+        let mut hasher = DefaultHasher::new();
+        let has = Arithmetic::PACKED.map(|arithmetic| self.has(arithmetic));
+        has.hash(&mut hasher);
+        // Some browsers give no adapter's name; these tell most of them apart.
+        let limits = self.device.limits();
+        limits.max_storage_buffer_binding_size.hash(&mut hasher);
+        limits.max_buffer_size.hash(&mut hasher);
+        limits.max_compute_workgroup_storage_size.hash(&mut hasher);
+        for kernel in kernels {
+            self.source(kernel, self.reduce).hash(&mut hasher);
+        }
+        format!("{} {:016x}", self.adapter, hasher.finish())
     }
 
     /// The text of a kernel for this device.

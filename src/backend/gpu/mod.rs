@@ -51,7 +51,7 @@ pub use pipelines::{Compiling, Tell};
 use program::{Params, Pass, Program};
 use readback::Staging;
 use replay::Replay;
-pub use room::Need;
+pub use room::{Need, Survey};
 pub use tap::{List, Tap};
 use weights::Weights;
 

@@ -3,10 +3,10 @@
 //! WebGPU does not tell how much memory there is. So the buffers are asked for, and given back.
 
 use super::device::Gpu;
-use super::layout::Layout;
+use super::kernel::Kernel;
 use super::pipelines::Compiling;
 use super::program::Program;
-use super::{GpuBackend, GpuOptions, KvCache, Target};
+use super::{GpuOptions, KvCache, Target};
 use super::{buffers, compile, repack};
 use crate::model::Plan;
 use crate::quant::DType;
@@ -61,67 +61,57 @@ impl Need {
     }
 }
 
-impl GpuBackend {
-    /// What a model will take on the device.
+/// What is known of a model on a device from its header.
+pub struct Survey {
+    /// The memory that it takes.
+    pub need: Need,
+    /// What a verdict on it is about.
+    pub fingerprint: String,
+    kernels: Vec<Kernel>,
+}
+
+impl Survey {
+    /// Of a model whose weights are stored as `dtypes`, for sessions of `n_ctx` positions.
     ///
     /// # Errors
     /// [`Error::Gpu`] for what no kernel takes, [`Error::NoRoom`] for a context that is too long for one binding.
-    pub fn need(
+    pub fn new(
         gpu: &Gpu,
         plan: &Plan,
         dtypes: &[DType],
         n_ctx: usize,
         options: GpuOptions,
-    ) -> Result<Need> {
+    ) -> Result<Self> {
         let target = Target::of(gpu, n_ctx, options);
         let (program, layout) = compile::compile(plan, dtypes, target)?;
-        Self::need_of(gpu, plan, (&program, &layout), n_ctx, options)
-    }
-
-    /// As [`GpuBackend::new`] will: begins to compile what a model needs, before its weights are there. With `asks` the memory
-    /// for them is asked for first, and given back.
-    ///
-    /// # Errors
-    /// Those of [`GpuBackend::need`]; [`Error::NoRoom`] where the device does not give the memory.
-    pub async fn prepare(
-        gpu: &Gpu,
-        plan: &Plan,
-        dtypes: &[DType],
-        n_ctx: usize,
-        options: GpuOptions,
-        asks: bool,
-    ) -> Result<Compiling> {
-        let target = Target::of(gpu, n_ctx, options);
-        let (program, layout) = compile::compile(plan, dtypes, target)?;
-        let need = Self::need_of(gpu, plan, (&program, &layout), n_ctx, options)?;
-        if asks {
-            gpu.check_room(&need).await?;
-        }
-        let mut kernels = program.kernels;
-        kernels.extend(repack::kernel(&layout, dtypes));
-        Ok(gpu.start_compiling(&kernels))
-    }
-
-    fn need_of(
-        gpu: &Gpu,
-        plan: &Plan,
-        (program, layout): (&Program, &Layout),
-        n_ctx: usize,
-        options: GpuOptions,
-    ) -> Result<Need> {
         let cache = KvCache::sizes(plan, options.kv_type, n_ctx);
         let need = Need {
             weights: layout.bytes(),
             cache: 2 * cache.iter().sum::<u64>(),
-            work: work(plan, program, n_ctx),
+            work: work(plan, &program, n_ctx),
             n_ctx,
         };
         // A whole text at once may make longer activations than a kernel can bind.
-        let largest = cache.into_iter().chain(buffers::activations(program)).max();
-        match largest {
-            Some(bytes) if bytes > gpu.max_binding => Err(need.unbound(bytes, gpu.max_binding)),
-            _ => Ok(need),
+        let largest = cache
+            .into_iter()
+            .chain(buffers::activations(&program))
+            .max();
+        if let Some(bytes) = largest.filter(|bytes| *bytes > gpu.max_binding) {
+            return Err(need.unbound(bytes, gpu.max_binding));
         }
+        let fingerprint = gpu.fingerprint(&program.kernels);
+        let mut kernels = program.kernels;
+        kernels.extend(repack::kernel(&layout, dtypes));
+        Ok(Self {
+            need,
+            fingerprint,
+            kernels,
+        })
+    }
+
+    /// Begins to compile what the model needs, before its weights are there.
+    pub fn start_compiling(&self, gpu: &Gpu) -> Compiling {
+        gpu.start_compiling(&self.kernels)
     }
 }
 

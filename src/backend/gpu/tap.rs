@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::compile::ends_rows;
 use super::fuse::reads;
 use super::generate::Rules;
-use super::kernel::{Arithmetic, Bind, Reduce, Tile};
+use super::kernel::{Arithmetic, Bind, Reduce};
 use super::program::{Dispatch, FEW_TILES, Pass, Slot, When};
 use super::readback::Staging;
 use super::replay::Replay;
@@ -195,7 +195,7 @@ impl GpuBackend {
                     && pass.few_logits
                     && dispatches.iter().any(|d| d.when == When::SeveralRows)
                 {
-                    width = width.min(FEW_TILES as usize * Tile::SMALL);
+                    width = width.min(FEW_TILES as usize * self.target.small_tile().rows());
                 }
                 let rows = self.rows_at(*step, input, pass.tokens).min(most);
                 watch.add(input, buffer, rows * width);
@@ -362,21 +362,9 @@ impl GpuBackend {
         self.options.kv_type
     }
 
-    /// The adapter, what it can multiply in, and the text of every kernel in use: a verdict is about these.
+    /// See [`Gpu::fingerprint`].
     pub fn fingerprint(&self) -> String {
-        use std::hash::{DefaultHasher, Hash, Hasher};
-        let mut hasher = DefaultHasher::new();
-        let has = Arithmetic::PACKED.map(|arithmetic| self.gpu.has(arithmetic));
-        has.hash(&mut hasher);
-        // Some browsers give no adapter's name; these tell most of them apart.
-        let limits = self.gpu.device.limits();
-        limits.max_storage_buffer_binding_size.hash(&mut hasher);
-        limits.max_buffer_size.hash(&mut hasher);
-        limits.max_compute_workgroup_storage_size.hash(&mut hasher);
-        for kernel in &self.program.kernels {
-            self.gpu.source(kernel, self.gpu.reduce).hash(&mut hasher);
-        }
-        format!("{} {:016x}", self.gpu.adapter, hasher.finish())
+        self.gpu.fingerprint(&self.program.kernels)
     }
 }
 

@@ -3,7 +3,8 @@
 
 use anyhow::Result;
 use inkling::backend::gpu::kernel::{
-    Arithmetic, Bind, Dialect, Epilogue, Format, Kernel, Lanes, Reduce, RowShape, Tile,
+    Arithmetic, Bind, Dialect, Epilogue, Format, Kernel, Lanes, Reduce, RowShape, Team, Tile,
+    TileSize,
 };
 use inkling::model::{Activation, NormKind};
 use inkling::quant::DType;
@@ -113,16 +114,16 @@ impl Cases {
         let format = Format::of(dtype, matrix.cols);
         let units = matrix.cols / 16;
         let all_rows = matrix.rows << usize::from(matrix.gated);
-        let sizes = SUBGROUPS.map(|size| (size, true)).into_iter();
-        for (threads, lanes) in sizes.chain([(64, false), (128, false)]) {
+        let sizes = SUBGROUPS.map(|size| (size, Team::Subgroup)).into_iter();
+        for (threads, team) in sizes.chain([64, 128].map(|size| (size, Team::Workgroup))) {
             for rows in [1, 2, 4, 8].into_iter().filter(|rows| *rows <= threads) {
                 let shape = RowShape {
                     threads,
                     rows,
-                    lanes,
+                    team,
                 };
                 for reduce in [Reduce::Workgroup, Reduce::Subgroup] {
-                    if lanes && reduce == Reduce::Workgroup {
+                    if team == Team::Subgroup && reduce == Reduce::Workgroup {
                         continue;
                     }
                     let kernel = Kernel::MatVec {
@@ -138,9 +139,9 @@ impl Cases {
                         bias: false,
                     };
                     let groups = matrix.rows.div_ceil(rows);
-                    let subgroup = lanes.then_some(threads);
-                    let how = match (reduce, lanes) {
-                        (_, true) => "one subgroup",
+                    let subgroup = (team == Team::Subgroup).then_some(threads);
+                    let how = match (reduce, team) {
+                        (_, Team::Subgroup) => "one subgroup",
                         (Reduce::Subgroup, _) => "subgroups",
                         (Reduce::Workgroup, _) => "shared memory",
                     };
@@ -185,7 +186,8 @@ impl Cases {
     fn tiles(&mut self, matrix: &Matrix, dtype: DType, tokens: usize) {
         let format = Format::of(dtype, matrix.cols);
         let units = matrix.cols / 16;
-        for tile in Tile::all(format).into_iter().filter(|tile| !tile.experts) {
+        let shared = |tile: &Tile| !tile.experts && tile.size != TileSize::Alone;
+        for tile in Tile::all(format).into_iter().filter(shared) {
             let kernel = Kernel::MatMul {
                 format,
                 tile,
@@ -200,12 +202,12 @@ impl Cases {
             };
             let input = tile.arithmetic.row_bytes(matrix.cols);
             let large = Tile::large_from(matrix.rows).is_some_and(|from| tokens >= from);
-            let chosen = [(None::<usize>, large == (tile.size == Tile::LARGE))];
+            let chosen = [(None::<usize>, large == (tile.size == TileSize::Large))];
             let case = json!({
                 "test": "matmul",
                 "matrix": format!("{} {}x{}, {tokens} tokens", matrix.name, matrix.rows, matrix.cols),
                 "type": dtype.to_string(),
-                "variant": format!("{numbers} tile of {}", tile.size),
+                "variant": format!("{numbers} tile of {}", tile.size.rows()),
                 "kernel": self.kernel(kernel, Reduce::Workgroup),
                 "subgroup": null,
                 "subgroups": false,
@@ -216,7 +218,7 @@ impl Cases {
                 "tokens": tokens,
                 "params": [units, matrix.rows, 0, matrix.rows, 0, 0, 0, matrix.cols / 4],
                 "buffers": [quants, scales, input * tokens, 16, matrix.rows * 4 * tokens],
-                "grid": [matrix.rows.div_ceil(tile.size), tokens.div_ceil(tile.size), 1],
+                "grid": [matrix.rows.div_ceil(tile.size.rows()), tokens.div_ceil(tile.size.tokens()), 1],
             });
             self.cases.push(case);
         }

@@ -1,7 +1,9 @@
 //! Rotary embedding, cache and attention.
 
 use super::super::fuse::NewHeads;
-use super::super::kernel::{HeadVariant, Kernel, MAX_ATTENTION_HEAD, ScoreExtra, TILE_ROWS};
+use super::super::kernel::{
+    HeadVariant, Kernel, MAX_ATTENTION_HEAD, ScoreExtra, TILE_ROWS, attention_threads,
+};
 use super::super::program::{Extent, Params, SPLITS, Slot, When};
 use super::Compiler;
 use crate::model::{Mask, Op, RopeId, ScoreBias};
@@ -157,8 +159,12 @@ impl Compiler<'_> {
             qk_norm: new.norms.is_some(),
             rope: new.rope.map(|rope| self.plan.ropes[rope.0].pairing),
         });
+        let Op::Attention { head_dim, .. } = *op else {
+            return Err(self.mismatch());
+        };
         Ok(Kernel::Attention {
             kv: self.target.kv,
+            threads: attention_threads(head_dim / 4, self.target.lanes),
             split,
             extra: self.score_extra(op)?,
             new,

@@ -1,7 +1,7 @@
 //! Mixtures of experts.
 
 use super::super::fuse::ThenExperts;
-use super::super::kernel::{Experts, Kernel, MAX_EXPERTS, RowShape, Tile};
+use super::super::kernel::{Experts, Kernel, MAX_EXPERTS, RowShape, Tile, TileSize};
 use super::super::program::{Extent, Params, Slot, When};
 use super::Compiler;
 use super::projections::PartRows;
@@ -65,7 +65,8 @@ impl Compiler<'_> {
 
     /// Sorts the choices that were just made; the products of the experts go by them.
     fn group(&mut self, route: BufId, experts: usize, used: usize) {
-        let tile = choices(used, experts);
+        let size = self.target.small_tile();
+        let tile = choices(size, used, experts);
         let rows = self.program.max_tokens;
         let slots_at = 4 + 4 * tile.of(rows as u32, 0) as usize;
         let words = slots_at + rows * used;
@@ -77,7 +78,13 @@ impl Compiler<'_> {
             .u(slots_at);
         let slots = vec![Slot::Buffer(route), Slot::Sorted];
         let grid = [1; 3].map(Extent::Fixed);
-        self.push(Kernel::MoeGroup, params, slots, grid, When::Always);
+        self.push(
+            Kernel::MoeGroup { tile: size },
+            params,
+            slots,
+            grid,
+            When::Always,
+        );
         self.sorted = Some(experts);
     }
 
@@ -198,7 +205,7 @@ impl Compiler<'_> {
             Slot::Buffer(then.out),
         ];
         let grid = [
-            Extent::Fixed(product.rows.div_ceil(shape.rows) as u32),
+            Extent::Fixed(product.rows.div_ceil(shape.rows * shape.teams()) as u32),
             Extent::Fixed(then.experts as u32),
             self.rows(1),
         ];
@@ -211,10 +218,11 @@ impl Compiler<'_> {
         let matrix = &self.layout.matrices[product.matrix];
         let (format, quads) = (matrix.format, matrix.quads());
         let (input, arithmetic) = self.input_of(product.x, format, product.cols);
+        let size = self.target.small_tile();
         let kernel = Kernel::MatMul {
             format,
             tile: Tile {
-                size: Tile::SMALL,
+                size,
                 experts: true,
                 arithmetic,
             },
@@ -229,8 +237,8 @@ impl Compiler<'_> {
             Slot::Sorted,
         ];
         let grid = [
-            Extent::Fixed(product.rows.div_ceil(Tile::SMALL) as u32),
-            choices(product.used, experts),
+            Extent::Fixed(product.rows.div_ceil(size.rows()) as u32),
+            choices(size, product.used, experts),
             Extent::Fixed(1),
         ];
         self.push(kernel, params.u(quads), slots, grid, When::Always);
@@ -287,9 +295,9 @@ impl Then {
 }
 
 /// Tiles of the choices of one expert.
-fn choices(used: usize, experts: usize) -> Extent {
+fn choices(size: TileSize, used: usize, experts: usize) -> Extent {
     Extent::Choices {
-        per: Tile::SMALL as u32,
+        per: size.tokens() as u32,
         used: used as u32,
         experts: experts as u32,
     }

@@ -9,7 +9,7 @@ mod streams;
 
 use super::format::Format;
 use super::fuse::{self, Fused, Node};
-use super::kernel::{Arithmetic, Kernel, Lanes, NormTarget, act_number};
+use super::kernel::{Arithmetic, Kernel, Lanes, NormTarget, TileSize, act_number};
 use super::layout::{Layout, rows_per_part};
 use super::program::{Dispatch, Extent, Params, Program, Slot, When};
 use crate::backend::KvType;
@@ -38,6 +38,17 @@ pub struct Target {
     pub max_chunk: usize,
     /// Most positions of a session.
     pub n_ctx: usize,
+}
+
+impl Target {
+    /// The tile for little work. Kernels in less than f32 share what they read, whatever that costs: only tests ask for
+    /// them where it is much.
+    pub fn small_tile(&self) -> TileSize {
+        match (self.lanes, self.arithmetic) {
+            (Lanes::Imitated, Arithmetic::F32) => TileSize::Alone,
+            _ => TileSize::Small,
+        }
+    }
 }
 
 /// Memory for rows of logits; more rows at once are computed in turns.

@@ -2,7 +2,7 @@
 
 use super::super::format::Format;
 use super::super::fuse::{InputNorm, Node, Then};
-use super::super::kernel::{Arithmetic, Epilogue, Kernel, PACKED_BLOCK, RowShape, Tile};
+use super::super::kernel::{Arithmetic, Epilogue, Kernel, PACKED_BLOCK, RowShape, Tile, TileSize};
 use super::super::program::{Extent, Params, Slot, When};
 use super::Compiler;
 use crate::Result;
@@ -171,8 +171,8 @@ impl Compiler<'_> {
                     Slot::Buffer(out),
                 ];
                 let grid = [
-                    Extent::Fixed(rows.count.div_ceil(size) as u32),
-                    self.rows(size as u32),
+                    Extent::Fixed(rows.count.div_ceil(size.rows()) as u32),
+                    self.rows(size.tokens() as u32),
                     Extent::Fixed(1),
                 ];
                 self.push(kernel, params, slots, grid, when);
@@ -182,16 +182,18 @@ impl Compiler<'_> {
     }
 
     /// Sizes of tiles for a matrix that is cut into large ones from so many tokens on, if at all.
-    fn tiles(&self, large_from: Option<usize>) -> Vec<(usize, When)> {
+    fn tiles(&self, large_from: Option<usize>) -> Vec<(TileSize, When)> {
+        let small = self.target.small_tile();
         if self.tail {
-            return vec![(Tile::SMALL, When::SeveralRows)];
+            return vec![(small, When::SeveralRows)];
         }
-        match large_from.filter(|from| *from <= self.program.max_tokens) {
+        let most = self.program.max_tokens;
+        match large_from.filter(|from| *from <= most && small == TileSize::Small) {
             Some(from) => vec![
-                (Tile::SMALL, When::Below(from)),
-                (Tile::LARGE, When::From(from)),
+                (small, When::Below(from)),
+                (TileSize::Large, When::From(from)),
             ],
-            None => vec![(Tile::SMALL, When::Always)],
+            None => vec![(small, When::Always)],
         }
     }
 
@@ -279,7 +281,7 @@ impl Compiler<'_> {
                 act,
                 bias: bias.is_some(),
             };
-            let groups = rows.count.div_ceil(shape.rows);
+            let groups = rows.count.div_ceil(shape.rows * shape.teams());
             let params = Params::new()
                 .u(matrix.units())
                 .u(rows.count)
@@ -287,7 +289,7 @@ impl Compiler<'_> {
                 .u(product.up_offset)
                 .u(product.out_offset + rows.from)
                 .u(product.row + rows.from)
-                .u(groups.min(GRID_X))
+                .u(groups.min(GRID_X) * shape.teams())
                 .f(eps)
                 .u(matrix.quads())
                 .u(usize::from(norm == Some(NormKind::Rms)))

@@ -2,7 +2,7 @@
 
 use super::{
     Arithmetic, BlockTypes, Epilogue, Experts, Format, HeadVariant, Kernel, Lanes, NormTarget,
-    RowShape, ScoreExtra, Tile,
+    RowShape, ScoreExtra, Tile, TileSize,
 };
 use crate::backend::KvType;
 use crate::model::{Activation, Gating, NormKind, Pairing, RelativeBuckets};
@@ -31,12 +31,13 @@ impl Kernel {
             Self::DeltaNet,
             Self::StateScan,
             Self::PositionScale,
-            Self::MoeGroup,
             Self::EveryExpert,
             Self::MoeSum,
             Self::ArgMax,
             Self::ArgMaxJoin,
         ];
+        let sizes = [TileSize::Small, TileSize::Alone];
+        all.extend(sizes.map(|tile| Self::MoeGroup { tile }));
         all.extend(Arithmetic::PACKED.map(|arithmetic| Self::Pack { arithmetic }));
         Format::all()
             .into_iter()
@@ -95,20 +96,23 @@ impl Kernel {
                     both_ways,
                 })
             };
-            all.extend(HeadVariant::all().into_iter().flat_map(|new| {
-                [
-                    ScoreExtra::None,
-                    ScoreExtra::Sinks,
-                    ScoreExtra::Slopes,
-                    buckets(false),
-                ]
-                .map(|extra| Self::Attention {
-                    kv,
-                    split: false,
-                    extra,
-                    new,
-                })
-            }));
+            let extras = [
+                ScoreExtra::None,
+                ScoreExtra::Sinks,
+                ScoreExtra::Slopes,
+                buckets(false),
+            ];
+            for new in HeadVariant::all() {
+                for threads in [8, 16, 32, 64, 128, 256] {
+                    all.extend(extras.map(|extra| Self::Attention {
+                        kv,
+                        threads,
+                        split: false,
+                        extra,
+                        new,
+                    }));
+                }
+            }
             let extras = [
                 ScoreExtra::None,
                 ScoreExtra::Sinks,

@@ -14,7 +14,9 @@ use crate::backend::KvType;
 use crate::model::{Activation, Gating, NormKind, Pairing, RelativeBuckets};
 use crate::quant::DType;
 pub use blocks::{BlockTypes, REPACK_GRAIN, REPACK_RUN};
-pub use shape::{Arithmetic, Lanes, PACKED_BLOCK, RowShape, Tile};
+pub use shape::{
+    Arithmetic, Lanes, PACKED_BLOCK, RowShape, Team, Tile, TileSize, attention_threads,
+};
 pub use source::act_number;
 
 /// Most tokens in a chunk.
@@ -158,7 +160,9 @@ pub enum Kernel {
         gating: Gating,
         bias: bool,
     },
-    MoeGroup,
+    MoeGroup {
+        tile: TileSize,
+    },
     EveryExpert,
     MoeSum,
     CausalConv {
@@ -183,6 +187,7 @@ pub enum Kernel {
     },
     Attention {
         kv: KvType,
+        threads: usize,
         split: bool,
         extra: ScoreExtra,
         new: Option<HeadVariant>,
@@ -232,14 +237,13 @@ impl Kernel {
     pub fn workgroup(&self) -> usize {
         match self {
             Self::MatVec { shape, .. } | Self::MoeMatVec { shape, .. } => shape.threads,
-            Self::MatMul { tile, .. } => tile.side() * tile.side(),
+            Self::MatMul { tile, .. } => tile.threads(),
             Self::ArgMax
             | Self::ArgMaxJoin
-            | Self::MoeGroup
+            | Self::MoeGroup { .. }
             | Self::TopK { .. }
             | Self::Sample { .. } => 256,
-            // One workgroup has all positions of a head: the more at a time, the fewer turns one after the other.
-            Self::Attention { .. } => 256,
+            Self::Attention { threads, .. } => *threads,
             Self::AttentionTile { .. } | Self::AttentionCombine => 128,
             _ => 64,
         }
@@ -285,7 +289,7 @@ impl Kernel {
             | Self::Pool
             | Self::ArgMax
             | Self::Pack { .. }
-            | Self::MoeGroup
+            | Self::MoeGroup { .. }
             | Self::TopK { .. } => &[Read, Write],
             Self::ArgMaxJoin | Self::Sample { .. } => &[Read],
             Self::Repack { .. } => &[Write, Write, Write],
@@ -318,11 +322,11 @@ impl Kernel {
         })
     }
 
-    /// Whether the workgroup is one subgroup, if it has subgroup operations at all.
-    pub fn is_subgroup(&self) -> bool {
+    /// Who computes a value together.
+    pub fn team(&self) -> Team {
         match self {
-            Self::MatVec { shape, .. } | Self::MoeMatVec { shape, .. } => shape.lanes,
-            _ => false,
+            Self::MatVec { shape, .. } | Self::MoeMatVec { shape, .. } => shape.team,
+            _ => Team::Workgroup,
         }
     }
 
@@ -345,7 +349,7 @@ impl Kernel {
                 Arithmetic::Int8 => "matmul in int8",
             },
             Self::Pack { .. } => "pack",
-            Self::MoeGroup => "moe_group",
+            Self::MoeGroup { .. } => "moe_group",
             Self::MoeMatVec { .. } => "moe_matvec",
             Self::MoeRoute { .. } => "moe_route",
             Self::EveryExpert => "every_expert",

@@ -6,7 +6,7 @@ use super::super::format::{Format, Plane, Scale};
 use super::blocks::{repack_constants, repack_modules};
 use super::{
     Arithmetic, Dialect, Epilogue, Experts, Kernel, MAX_ATTENTION_HEAD, MAX_EXPERTS, MAX_HEAD,
-    MAX_TOKENS, Reduce, ScoreExtra, Tile,
+    MAX_TOKENS, Reduce, ScoreExtra, Team, TileSize,
 };
 use crate::backend::KvType;
 use crate::model::{Activation, NormKind, Pairing, RelativeBuckets};
@@ -26,12 +26,13 @@ impl Kernel {
         match self {
             Self::Embed { .. } => shader!("kernels/embed.wgsl"),
             Self::MatVec { .. } => shader!("kernels/matvec.wgsl"),
-            Self::MatMul { tile, .. } if tile.arithmetic == Arithmetic::F32 => {
-                shader!("kernels/matmul.wgsl")
-            }
-            Self::MatMul { .. } => shader!("kernels/matmul_packed.wgsl"),
+            Self::MatMul { tile, .. } => match (tile.arithmetic, tile.size) {
+                (Arithmetic::F32, TileSize::Alone) => shader!("kernels/matmul_alone.wgsl"),
+                (Arithmetic::F32, _) => shader!("kernels/matmul.wgsl"),
+                _ => shader!("kernels/matmul_packed.wgsl"),
+            },
             Self::Pack { .. } => shader!("kernels/pack.wgsl"),
-            Self::MoeGroup => shader!("kernels/moe_group.wgsl"),
+            Self::MoeGroup { .. } => shader!("kernels/moe_group.wgsl"),
             Self::MoeMatVec { .. } => shader!("kernels/moe_matvec.wgsl"),
             Self::MoeRoute { .. } => shader!("kernels/moe_route.wgsl"),
             Self::MoeSum => shader!("kernels/moe_sum.wgsl"),
@@ -90,7 +91,13 @@ impl Kernel {
 
     fn constants(&self) -> Constants {
         let mut list = Constants(String::new());
-        list.number("WG", self.workgroup());
+        match self.team() {
+            Team::Workgroup | Team::Subgroup => list.number("WG", self.workgroup()),
+            Team::Alone => {
+                list.number("WG", 1);
+                list.number("CROWD", self.workgroup());
+            }
+        }
         list.number("MAX_TOKENS", MAX_TOKENS);
         match *self {
             Self::Embed { format } => list.format(format),
@@ -111,7 +118,8 @@ impl Kernel {
             }
             Self::MatMul { format, tile, bias } => {
                 list.format(format);
-                list.number("TILE", tile.size);
+                list.number("TILE_ROWS", tile.size.rows());
+                list.number("TILE_TOKENS", tile.size.tokens());
                 list.number("SIDE", tile.side());
                 let center = match tile.arithmetic {
                     Arithmetic::F16 => format.center(),
@@ -120,8 +128,8 @@ impl Kernel {
                 list.set("CENTER", format_args!("{center}.0"));
                 list.flag("HAS_BIAS", bias);
             }
-            Self::MoeGroup => {
-                list.number("TILE", Tile::SMALL);
+            Self::MoeGroup { tile } => {
+                list.number("TILE_TOKENS", tile.tokens());
                 list.number("MAX_EXPERTS", MAX_EXPERTS);
             }
             Self::MoeMatVec {
@@ -204,7 +212,11 @@ impl Kernel {
             }
             Self::MatVec { format, .. } | Self::MoeMatVec { format, .. } => {
                 let mut modules = format_modules(format);
-                modules.extend([shader!("lib/rows.wgsl"), shader!("lib/activation.wgsl")]);
+                modules.push(match self.team() {
+                    Team::Alone => shader!("lib/rows_alone.wgsl"),
+                    Team::Workgroup | Team::Subgroup => shader!("lib/rows.wgsl"),
+                });
+                modules.push(shader!("lib/activation.wgsl"));
                 modules
             }
             Self::Pack {
@@ -241,7 +253,8 @@ impl Kernel {
 
     /// The whole text of the shader.
     pub fn source(&self, reduce: Reduce, dialect: Dialect) -> String {
-        let subgroups = self.reduces() && reduce == Reduce::Subgroup;
+        let together = self.reduces() && self.team() != Team::Alone;
+        let subgroups = together && reduce == Reduce::Subgroup;
         let mut text = String::new();
         if subgroups && dialect == Dialect::Browser {
             text.push_str("enable subgroups;\n");
@@ -257,11 +270,12 @@ impl Kernel {
             }
             _ => &[shader!("lib/state.wgsl"), shader!("lib/state_read.wgsl")],
         };
-        let entry = match (self.reduces(), subgroups) {
-            (false, _) => shader!("lib/plain.wgsl"),
-            (true, false) => shader!("lib/reduce_workgroup.wgsl"),
-            (true, true) if self.is_subgroup() => shader!("lib/reduce_lanes.wgsl"),
-            (true, true) => shader!("lib/reduce_subgroup.wgsl"),
+        let entry = match self.team() {
+            _ if !self.reduces() => shader!("lib/plain.wgsl"),
+            Team::Alone => shader!("lib/reduce_alone.wgsl"),
+            _ if !subgroups => shader!("lib/reduce_workgroup.wgsl"),
+            Team::Subgroup => shader!("lib/reduce_lanes.wgsl"),
+            Team::Workgroup => shader!("lib/reduce_subgroup.wgsl"),
         };
         let state = state.iter().copied();
         for part in state.chain(self.modules()).chain([entry, self.file()]) {

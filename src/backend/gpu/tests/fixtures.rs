@@ -110,6 +110,11 @@ fn causal_models_with_f16_cache_and_default_limits() {
 }
 
 #[test]
+fn causal_models_as_software_adapters_run_them() {
+    check_causal(KvType::F32, F32_LIMIT, SOFTWARE, 7);
+}
+
+#[test]
 fn quantized_models_in_halves() {
     let restrictions = Restrictions {
         arithmetic: Some(Arithmetic::F16),

@@ -143,12 +143,21 @@ const PLAIN: Restrictions = Restrictions {
     ..FREE
 };
 
+/// As the engine takes a software adapter; a real one is as in [`FREE`].
+const SOFTWARE: Restrictions = Restrictions {
+    software: super::Software::Take,
+    ..FREE
+};
+
 /// The device for restrictions; the same for all tests that ask for the same.
 fn open(restrictions: Restrictions) -> Option<Gpu> {
     static FREE_GPU: OnceLock<Option<Gpu>> = OnceLock::new();
     static PLAIN_GPU: OnceLock<Option<Gpu>> = OnceLock::new();
+    static SOFTWARE_GPU: OnceLock<Option<Gpu>> = OnceLock::new();
     let shared = if restrictions.no_subgroups {
         PLAIN_GPU.get_or_init(|| open_anew(PLAIN))
+    } else if restrictions.software == SOFTWARE.software {
+        SOFTWARE_GPU.get_or_init(|| open_anew(SOFTWARE))
     } else {
         FREE_GPU.get_or_init(|| open_anew(FREE))
     };
