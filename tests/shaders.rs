@@ -1,7 +1,7 @@
 //! Every shader variant through naga, for both reductions, without a GPU.
 #![cfg(feature = "webgpu")]
 
-use inkling::backend::gpu::kernel::{Arithmetic, Bind, Dialect, Kernel, Reduce};
+use inkling::backend::gpu::kernel::{Arithmetic, Bind, Dialect, Kernel, Reduce, Team};
 use wgpu::naga;
 
 /// WebGPU's default limits, which no kernel may exceed.
@@ -16,6 +16,11 @@ fn every_variant_is_valid_and_within_default_limits() {
     for kernel in kernels {
         for reduce in [Reduce::Workgroup, Reduce::Subgroup] {
             let source = kernel.source(reduce, Dialect::Naga);
+            // Where each invocation has work of its own, browsers take no barrier, not even one that is never reached.
+            assert!(
+                kernel.team() != Team::Alone || !source.contains("Barrier"),
+                "{kernel:?}"
+            );
             let module = naga::front::wgsl::parse_str(&source)
                 .unwrap_or_else(|error| panic!("{kernel:?}: {}", error.emit_to_string(&source)));
             // `unpack2x16float` is part of WGSL; naga asks for it because OpenGL may lack it.

@@ -48,8 +48,8 @@ fn expert_sums(token: u32, j: u32, row: u32, index: u32) -> Sums {
 fn sum_of_experts(row: u32, index: u32) {
     var sums: Sums;
     for (var j = 0u; j < params.used; j++) {
-        if (WG > 1u && j > 0u) {
-            workgroupBarrier();
+        if (j > 0u) {
+            end_turn();
         }
         let weight = route[params.used + j];
         let of_expert = expert_sums(0u, j, row, index);

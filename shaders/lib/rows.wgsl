@@ -58,6 +58,11 @@ fn total_of(totals: Totals, r: u32) -> vec2<f32> {
     return totals;
 }
 
+// Between two products: what the first one shares is no longer read.
+fn end_turn() {
+    workgroupBarrier();
+}
+
 // Adds up the shares.
 fn workgroup_sums(sums: Sums, index: u32) -> Totals {
     var mine = vec2<f32>(0.0);

@@ -25,6 +25,8 @@ fn dot_rows(first: u32, up_units: u32, units: u32, index: u32) -> Sums {
     return sums;
 }
 
+fn end_turn() {}
+
 fn workgroup_sums(sums: Sums, index: u32) -> Totals {
     return sums;
 }
