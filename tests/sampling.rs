@@ -185,3 +185,31 @@ fn a_large_vocabulary_is_quick() {
         assert!(each.as_millis() < 60, "top_k {top_k}: {each:?}");
     }
 }
+
+#[test]
+fn a_history_that_grows_is_counted_as_any_other() {
+    let unlimited = SamplingParams {
+        temperature: 0.0,
+        repetition_penalty: 1.5,
+        frequency_penalty: 0.1,
+        repetition_window: -1,
+        ..params()
+    };
+    let mut kept = Sampler::new(unlimited.clone());
+    let logits = [1.0, 0.9, 0.8, 0.7];
+    // Growing, shorter, and other tokens than before.
+    let histories: [&[u32]; 6] = [
+        &[],
+        &[0],
+        &[0, 0, 1],
+        &[0, 1],
+        &[2, 2, 2, 3],
+        &[2, 2, 2, 3, 0],
+    ];
+    for history in histories {
+        let (mut got, mut want) = (logits, logits);
+        let token = kept.sample(&mut got, history);
+        let fresh = Sampler::new(unlimited.clone()).sample(&mut want, history);
+        assert_eq!((token, got), (fresh, want), "{history:?}");
+    }
+}

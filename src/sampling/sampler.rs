@@ -15,7 +15,9 @@ pub struct Sampler {
     /// Tokens chosen so far.
     draws: u64,
     candidates: Candidates,
+    /// How often each of the tokens `counted` occurs there.
     counts: BTreeMap<u32, u32>,
+    counted: Vec<u32>,
 }
 
 impl Sampler {
@@ -28,6 +30,7 @@ impl Sampler {
             draws: 0,
             candidates: Candidates::default(),
             counts: BTreeMap::new(),
+            counted: Vec::new(),
         }
     }
 
@@ -77,10 +80,16 @@ impl Sampler {
         }
         let window = usize::try_from(p.repetition_window).unwrap_or(usize::MAX);
         let recent = &history[history.len().saturating_sub(window)..];
-        self.counts.clear();
-        for &id in recent {
+        // A window that holds all there is only grows.
+        if !recent.starts_with(&self.counted) {
+            self.counts.clear();
+            self.counted.clear();
+        }
+        let new = &recent[self.counted.len()..];
+        for &id in new {
             *self.counts.entry(id).or_insert(0) += 1;
         }
+        self.counted.extend_from_slice(new);
         for (&id, &count) in &self.counts {
             let Some(logit) = logits.get_mut(id as usize) else {
                 continue;
