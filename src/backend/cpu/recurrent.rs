@@ -103,25 +103,19 @@ impl CpuBackend {
             return Ok(());
         }
         let beta = beta.iter().map(|b| 1.0 / (1.0 + (-f64::from(*b)).exp()));
-        let decay = alpha.iter().enumerate().map(|(i, alpha)| {
-            let h = i % value_heads;
-            (f64::from(a[h]) * reference::softplus(f64::from(*alpha) + f64::from(dt[h]))).exp()
-        });
+        let decay = exact_steps(alpha, dt).enumerate();
+        let decay = decay.map(|(i, step)| (f64::from(a[i % value_heads]) * step).exp());
+        let (decay, beta): (Vec<f64>, Vec<f64>) = (decay.collect(), beta.collect());
         let shape = DeltaShape {
             key_heads,
             value_heads,
             head_dim,
             eps,
         };
-        let (decay, beta): (Vec<f64>, Vec<f64>) = (decay.collect(), beta.collect());
-        let gates = decay
-            .chunks_exact(value_heads)
-            .zip(beta.chunks_exact(value_heads));
-        let rows = qkv
-            .chunks_exact(width)
-            .zip(out.chunks_exact_mut(value_heads * head_dim));
-        for ((qkv, out), (decay, beta)) in rows.zip(gates) {
-            reference::delta_net(&shape, qkv, decay, beta, state, out);
+        for (t, qkv) in qkv.chunks_exact(width).enumerate() {
+            let heads = t * value_heads..(t + 1) * value_heads;
+            let out = &mut out[heads.start * head_dim..heads.end * head_dim];
+            reference::delta_net(&shape, qkv, &decay[heads.clone()], &beta[heads], state, out);
         }
         Ok(())
     }
@@ -227,19 +221,18 @@ impl CpuBackend {
             return Ok(());
         };
         let inner = self.plan.buffers[result.0];
-        let head_dim = inner / heads;
         let (dt_bias, a, skip) = (self.vector(dt_bias)?, self.vector(a)?, self.vector(skip)?);
         let tokens = out.len() / inner;
         let steps = &self.buffers[dt.0][..tokens * heads];
         let width = self.plan.buffers[xbc.0];
         let xbc = &self.buffers[xbc.0][..tokens * width];
+        let shape = ops::ScanShape {
+            heads,
+            groups,
+            head_dim: inner / heads,
+            state_dim,
+        };
         if self.options.precision == Precision::Fast {
-            let shape = ops::ScanShape {
-                heads,
-                groups,
-                head_dim,
-                state_dim,
-            };
             let mut dt = steps.to_vec();
             dt.chunks_exact_mut(heads)
                 .for_each(|dt| ops::softplus(dt, dt_bias));
@@ -249,24 +242,40 @@ impl CpuBackend {
             });
             return Ok(());
         }
-        let steps = steps.iter().zip(dt_bias.iter().cycle());
-        let dt: Vec<f64> = steps
-            .map(|(dt, bias)| reference::softplus(f64::from(*dt) + f64::from(*bias)))
-            .collect();
+        let dt: Vec<f64> = exact_steps(steps, dt_bias).collect();
         let rows = xbc.chunks_exact(width).zip(dt.chunks_exact(heads));
         for ((xbc, dt), out) in rows.zip(out.chunks_exact_mut(inner)) {
-            let (x, bc) = xbc.split_at(inner);
-            let (b, c) = bc.split_at(groups * state_dim);
-            for h in 0..heads {
-                let part = h * head_dim..(h + 1) * head_dim;
-                let group = h / (heads / groups) * state_dim;
-                let state = &mut state[part.start * state_dim..part.end * state_dim];
-                let (b, c) = (&b[group..group + state_dim], &c[group..group + state_dim]);
-                let out = &mut out[part.clone()];
-                reference::state_scan(&x[part], b, c, dt[h], a[h], skip[h], state, out);
-            }
+            exact_scan(&shape, xbc, dt, [a, skip], state, out);
         }
         Ok(())
+    }
+}
+
+/// `softplus(step + bias)` for tokens of as many heads as there are biases.
+fn exact_steps<'a>(steps: &'a [f32], bias: &'a [f32]) -> impl Iterator<Item = f64> + 'a {
+    let steps = steps.iter().zip(bias.iter().cycle());
+    steps.map(|(step, bias)| reference::softplus(f64::from(*step) + f64::from(*bias)))
+}
+
+/// One token of Mamba 2's scan, in f64.
+fn exact_scan(
+    shape: &ops::ScanShape,
+    xbc: &[f32],
+    dt: &[f64],
+    [a, skip]: [&[f32]; 2],
+    state: &mut [f32],
+    out: &mut [f32],
+) {
+    let (n, of_groups) = (shape.state_dim, shape.groups * shape.state_dim);
+    let (x, bc) = xbc.split_at(out.len());
+    let (b, c) = bc.split_at(of_groups);
+    for (h, dt) in dt.iter().enumerate() {
+        let part = h * shape.head_dim..(h + 1) * shape.head_dim;
+        let group = h / (shape.heads / shape.groups) * n;
+        let state = &mut state[part.start * n..part.end * n];
+        let (b, c) = (&b[group..group + n], &c[group..group + n]);
+        let out = &mut out[part.clone()];
+        reference::state_scan(&x[part], b, c, *dt, a[h], skip[h], state, out);
     }
 }
 
