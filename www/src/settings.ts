@@ -30,7 +30,7 @@ export const defaults: Readonly<Settings> = {
   topK: 40,
   topP: 0.95,
   minP: 0.05,
-  repetitionPenalty: 1.1,
+  repetitionPenalty: 1,
   frequencyPenalty: 0,
   presencePenalty: 0,
   maxTokens: 0,
