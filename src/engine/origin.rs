@@ -269,7 +269,8 @@ impl Origin {
         check::recall(fingerprint, verdict, wanted, outcome)
     }
 
-    /// Opens a device that begins to compile, unless it is known not to do. With `asks_room` it must give the memory for the model too.
+    /// Opens a device that begins to compile, unless it is known not to do. With `asks_room` it must give the memory for the
+    /// model too.
     ///
     /// # Errors
     /// What speaks against it.

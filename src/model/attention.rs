@@ -27,16 +27,7 @@ impl Builder<'_> {
         self.caches.push(cache);
         let gate = q_and_gate.map(|both| self.split_gates(i, layer, both, q));
         self.normed_and_rotated(i, layer, ("attn_q_norm", "Qcur"), layer.n_heads, q)?;
-        if let Some((factor, length)) = config.temperature {
-            self.push(
-                &format!("Qcur_attn_temp_scaled-{i}"),
-                Op::PositionScale {
-                    x: q,
-                    factor,
-                    length,
-                },
-            );
-        }
+        self.attention_temperature(i, q);
         let attended = self.scratch("attended", q_width);
         let attention = Op::Attention {
             q,
@@ -87,6 +78,18 @@ impl Builder<'_> {
         let both = self.scratch("q_and_gate", 2 * width);
         self.project_layer(i, "attn_q", "Qcur_full", x, 0, both)?;
         Ok(Some(both))
+    }
+
+    /// Queries that grow with the position, where the model has that.
+    pub(super) fn attention_temperature(&mut self, i: usize, q: BufId) {
+        if let Some((factor, length)) = self.config.temperature {
+            let op = Op::PositionScale {
+                x: q,
+                factor,
+                length,
+            };
+            self.push(&format!("Qcur_attn_temp_scaled-{i}"), op);
+        }
     }
 
     /// Gates of the heads' results, or of each element of them, where a matrix of their own makes them.

@@ -198,14 +198,7 @@ impl Builder<'_> {
         out: BufId,
     ) -> Result<()> {
         let config = self.config;
-        if let Some((factor, length)) = config.temperature {
-            let op = Op::PositionScale {
-                x: q,
-                factor,
-                length,
-            };
-            self.push(&format!("Qcur_attn_temp_scaled-{i}"), op);
-        }
+        self.attention_temperature(i, q);
         let cache = self.plan.kv.len();
         self.plan.kv.push(KvSpec {
             n_kv_heads,

@@ -32,8 +32,6 @@ const EXACT_BY_TABLE: f64 = 2e-3;
 const GPU: f64 = 1.5e-2;
 const INT8: f64 = 0.06;
 const INT8_NATIVE: f64 = 0.02;
-/// Outliers in the activations of a trained model cost every int8 path more, llama.cpp's own too: as many times its error.
-const INT8_OF_NATIVE: f64 = 2.0;
 /// A rounding can flip an expert or change a mixture: then one sequence may be off.
 const INT8_MIXED: f64 = 0.12;
 /// A margin between two logits is safe from errors of this many times their typical size.
@@ -195,9 +193,7 @@ fn context(name: &str, question: &Value, result: &Value, backend: Backend) -> Re
             (Backend::Gpu, _) => error <= GPU,
             (Backend::Cpu, _) if mixed => error <= INT8_MIXED,
             (Backend::Cpu, _) => {
-                let by_native = wanted["native_rel_l2"].as_f64().unwrap_or(0.0);
-                error <= INT8.max(INT8_OF_NATIVE * by_native)
-                    || native.is_some_and(|native| native <= INT8_NATIVE)
+                error <= INT8 || native.is_some_and(|native| native <= INT8_NATIVE)
             }
         };
         let error = by_f64.unwrap_or(error);
